@@ -1,0 +1,103 @@
+//! Where each record lives. Everything of Watchkeep's is under [`ROOT`].
+//!
+//! ```text
+//! /watchkeep/services/{service}                                  Service
+//! /watchkeep/instances/{service}/{instance}                      Instance (under the instance's lease, if any)
+//! /watchkeep/opinions/{service}/{instance}/{check}/{collector}   Opinion  (under the collector's lease)
+//! /watchkeep/verdicts/{service}/{instance}                       Verdict
+//! /watchkeep/collectors/{id}                                     Collector (leased)
+//! /watchkeep/alerting/members/{id}                               Member    (leased)
+//! /watchkeep/alerting/leader                                     Member    (leased)
+//! /watchkeep/failovers/{id}                                      Failover
+//! /watchkeep/incidents/{id}                                      Incident
+//! /watchkeep/slo/{service}/{yyyy-mm-dd}                          a day's roll-up
+//! ```
+
+/// Prefix of all keys.
+pub const ROOT: &str = "/watchkeep/";
+/// Prefix of [`service`].
+pub const SERVICES: &str = "/watchkeep/services/";
+/// Prefix of [`instance`].
+pub const INSTANCES: &str = "/watchkeep/instances/";
+/// Prefix of [`opinion`].
+pub const OPINIONS: &str = "/watchkeep/opinions/";
+/// Prefix of [`verdict`].
+pub const VERDICTS: &str = "/watchkeep/verdicts/";
+/// Prefix of [`collector`].
+pub const COLLECTORS: &str = "/watchkeep/collectors/";
+/// Prefix of [`alerting_member`].
+pub const ALERTING_MEMBERS: &str = "/watchkeep/alerting/members/";
+/// Who decides: held under the lease of the alerting leader.
+pub const ALERTING_LEADER: &str = "/watchkeep/alerting/leader";
+/// Prefix of [`failover`].
+pub const FAILOVERS: &str = "/watchkeep/failovers/";
+/// Prefix of [`incident`].
+pub const INCIDENTS: &str = "/watchkeep/incidents/";
+/// Prefix of [`slo_day`].
+pub const SLO: &str = "/watchkeep/slo/";
+
+/// Key of a service's own record.
+#[must_use]
+pub fn service(service: &str) -> String {
+    format!("{SERVICES}{service}")
+}
+
+/// Key of an instance.
+#[must_use]
+pub fn instance(service: &str, instance: &str) -> String {
+    format!("{INSTANCES}{service}/{instance}")
+}
+
+/// Prefix of all instances of one service.
+#[must_use]
+pub fn instances_of(service: &str) -> String {
+    format!("{INSTANCES}{service}/")
+}
+
+/// Key of one collector's opinion on one check.
+#[must_use]
+pub fn opinion(service: &str, instance: &str, check: &str, collector: &str) -> String {
+    format!("{OPINIONS}{service}/{instance}/{check}/{collector}")
+}
+
+/// Key of the verdict on an instance.
+#[must_use]
+pub fn verdict(service: &str, instance: &str) -> String {
+    format!("{VERDICTS}{service}/{instance}")
+}
+
+/// Key of a collector's membership.
+#[must_use]
+pub fn collector(id: &str) -> String {
+    format!("{COLLECTORS}{id}")
+}
+
+/// Key of an alerting node's membership.
+#[must_use]
+pub fn alerting_member(id: &str) -> String {
+    format!("{ALERTING_MEMBERS}{id}")
+}
+
+/// Key of a failover's journal.
+#[must_use]
+pub fn failover(id: &str) -> String {
+    format!("{FAILOVERS}{id}")
+}
+
+/// Key of an incident.
+#[must_use]
+pub fn incident(id: &str) -> String {
+    format!("{INCIDENTS}{id}")
+}
+
+/// Key of a service's roll-up of one UTC day (`yyyy-mm-dd`).
+#[must_use]
+pub fn slo_day(service: &str, day: &str) -> String {
+    format!("{SLO}{service}/{day}")
+}
+
+/// The segments of `key` behind `prefix`; none when it lies elsewhere.
+#[must_use]
+pub fn segments<'a>(key: &'a str, prefix: &str) -> Option<Vec<&'a str>> {
+    key.strip_prefix(prefix).map(|rest| rest.split('/').collect())
+}

@@ -1,0 +1,22 @@
+//! Typed keys and records over the etcd v3 API, and a small client for it.
+//!
+//! Collector and alerting know the registry only through this crate, so both also run over an etcd cluster
+//! that is already there. Nothing here knows how the registry stores what it is told.
+
+pub mod client;
+pub mod keys;
+mod name;
+mod record;
+mod registration;
+
+pub use client::{Client, ClientError, KeyValue};
+pub use name::{NameError, check_name};
+pub use record::{
+    Attempt, Check, CheckError, Collector, Failover, FailoverState, HttpCheck, Incident,
+    IncidentStatus, Instance, Member, Note, Opinion, Page, PageKind, PageState, Scheme, Service,
+    SloTarget, Status, TcpCheck, Verdict,
+};
+pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
+
+/// An instant as records carry it: UTC, RFC 3339 in JSON.
+pub type Time = chrono::DateTime<chrono::Utc>;
