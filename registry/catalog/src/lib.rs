@@ -8,13 +8,14 @@ pub mod keys;
 mod name;
 mod record;
 mod registration;
+pub mod trace;
 
 pub use client::{Client, ClientError, KeyValue};
 pub use name::{NameError, check_name};
 pub use record::{
     Attempt, Check, CheckError, Collector, Failover, FailoverState, HttpCheck, Incident,
-    IncidentStatus, Instance, Member, Note, Opinion, Page, PageKind, PageState, Scheme, Service,
-    SloTarget, Status, TcpCheck, Verdict,
+    IncidentStatus, Instance, InstanceError, Member, Note, Opinion, Page, PageKind, PageState,
+    Scheme, Service, SloTarget, Status, TcpCheck, Verdict,
 };
 pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
 

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// Longest name in bytes.
-pub const NAME_MAX: usize = 128;
+pub(crate) const NAME_MAX: usize = 128;
 
 /// A name that cannot be a key segment.
 #[derive(Debug, Error, PartialEq, Eq)]

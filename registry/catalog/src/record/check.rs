@@ -8,9 +8,9 @@ use thiserror::Error;
 use crate::name::{NameError, check_name};
 
 /// Shortest interval and timeout.
-pub const INTERVAL_MS_MIN: u64 = 10;
+const INTERVAL_MS_MIN: u64 = 10;
 /// Longest interval and timeout: a day.
-pub const INTERVAL_MS_MAX: u64 = 86_400_000;
+const INTERVAL_MS_MAX: u64 = 86_400_000;
 
 /// One probe of an instance, again and again. Exactly one of `http` and `tcp` is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

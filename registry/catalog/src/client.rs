@@ -1,0 +1,366 @@
+//! A small etcd v3 client: what Watchkeep's rooms need and no more.
+//!
+//! It speaks to one endpoint at a time and moves on to the next when that one is unavailable. Reads and
+//! puts are tried again for [`RETRY_FOR`]; a transaction is not, since it may have been applied.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use tokio::time::Instant;
+use tonic::Code;
+use watchkeep_api::{
+    etcdserverpb::{
+        DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest,
+        PutRequest, RangeRequest, kv_client::KvClient, lease_client::LeaseClient,
+    },
+    mvccpb,
+};
+
+mod endpoints;
+mod follow;
+mod lease;
+mod txn;
+
+use endpoints::Endpoints;
+pub use follow::Change;
+pub use lease::HeldLease;
+pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
+
+/// How long reads and puts are tried again while no endpoint answers.
+pub const RETRY_FOR: Duration = Duration::from_secs(5);
+/// Pause between two tries.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// An endpoint's URL is wrong, or there is none.
+    #[error("registry endpoint {endpoint:?}: {message}; write it as http://host:port")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The registry answered with an error, or nobody answered.
+    #[error("{what} at {endpoint}: {message} ({code:?})")]
+    Status {
+        /// The call and its key.
+        what: String,
+        /// Who was asked last.
+        endpoint: String,
+        /// gRPC code.
+        code: Code,
+        /// Its message.
+        message: String,
+    },
+    /// A record is not what it should be.
+    #[error("record at {key}: {message}")]
+    Decode {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A record cannot be written as JSON.
+    #[error("record for {key}: {message}")]
+    Encode {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the registry itself refused the call, so that trying again is of no use.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self,
+            Self::Status {
+                code: Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled,
+                ..
+            }
+        )
+    }
+}
+
+/// A key with its value and revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Bytes,
+    /// Revision of its creation: a fencing token.
+    pub create_revision: i64,
+    /// Revision of its latest change.
+    pub mod_revision: i64,
+    /// Number of puts since its creation.
+    pub version: i64,
+    /// Its lease; 0: none.
+    pub lease: i64,
+}
+
+impl KeyValue {
+    /// The value read as JSON.
+    ///
+    /// # Errors
+    /// When it is not a `T`; the error names the key.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.value)
+            .map_err(|e| ClientError::Decode { key: self.key.clone(), message: e.to_string() })
+    }
+}
+
+impl From<mvccpb::KeyValue> for KeyValue {
+    fn from(kv: mvccpb::KeyValue) -> Self {
+        Self {
+            key: String::from_utf8_lossy(&kv.key).into_owned(),
+            value: kv.value,
+            create_revision: kv.create_revision,
+            mod_revision: kv.mod_revision,
+            version: kv.version,
+            lease: kv.lease,
+        }
+    }
+}
+
+/// The client. Cheap to clone; all clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    endpoints: Endpoints,
+}
+
+impl Client {
+    /// A client of these endpoints (`http://host:port`), the preferred one first. Connects on first use.
+    ///
+    /// # Errors
+    /// When there is no endpoint or one is not a URL.
+    pub fn new(endpoints: &[String]) -> Result<Self, ClientError> {
+        Ok(Self { endpoints: Endpoints::new(endpoints)? })
+    }
+
+    /// Runs `call` on one endpoint after the other until one answers or [`RETRY_FOR`] is over.
+    async fn retry<T, F, A>(&self, what: &str, call: F) -> Result<T, ClientError>
+    where
+        F: Fn(tonic::transport::Channel) -> A,
+        A: Future<Output = Result<T, tonic::Status>>,
+    {
+        let deadline = Instant::now() + RETRY_FOR;
+        loop {
+            let (at, channel) = self.endpoints.current();
+            let status = match call(channel).await {
+                Ok(answer) => return Ok(answer),
+                Err(status) => status,
+            };
+            if !is_passing(&status) || Instant::now() >= deadline {
+                return Err(self.endpoints.error(at, what, &status));
+            }
+            self.endpoints.rotate(at);
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// The key, read linearizably.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn get(&self, key: &str) -> Result<Option<KeyValue>, ClientError> {
+        let request =
+            RangeRequest { key: Bytes::copy_from_slice(key.as_bytes()), ..Default::default() };
+        let (mut kvs, _) = self.range(&format!("get {key}"), request).await?;
+        Ok(kvs.pop())
+    }
+
+    /// Every key that begins with `prefix`, in order, and the revision they were read at.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn list(&self, prefix: &str) -> Result<(Vec<KeyValue>, i64), ClientError> {
+        let request = RangeRequest {
+            key: Bytes::copy_from_slice(prefix.as_bytes()),
+            range_end: prefix_end(prefix.as_bytes()),
+            ..Default::default()
+        };
+        self.range(&format!("list {prefix}"), request).await
+    }
+
+    async fn range(
+        &self,
+        what: &str,
+        request: RangeRequest,
+    ) -> Result<(Vec<KeyValue>, i64), ClientError> {
+        let answer = self
+            .retry(what, |channel| {
+                let request = request.clone();
+                async move { kv(channel).range(request).await }
+            })
+            .await?
+            .into_inner();
+        let revision = answer.header.map_or(0, |h| h.revision);
+        Ok((answer.kvs.into_iter().map(KeyValue::from).collect(), revision))
+    }
+
+    /// Writes the key under `lease` (0: none); answers with the new revision.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn put(
+        &self,
+        key: &str,
+        value: impl Into<Bytes>,
+        lease: i64,
+    ) -> Result<i64, ClientError> {
+        let request = PutRequest {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: value.into(),
+            lease,
+            ..Default::default()
+        };
+        let answer = self
+            .retry(&format!("put {key}"), |channel| {
+                let request = request.clone();
+                async move { kv(channel).put(request).await }
+            })
+            .await?;
+        Ok(answer.into_inner().header.map_or(0, |h| h.revision))
+    }
+
+    /// Writes a record as JSON.
+    ///
+    /// # Errors
+    /// As [`Self::put`], or when the record has no JSON form.
+    pub async fn put_json<T: Serialize>(
+        &self,
+        key: &str,
+        record: &T,
+        lease: i64,
+    ) -> Result<i64, ClientError> {
+        self.put(key, encode(key, record)?, lease).await
+    }
+
+    /// Deletes the key; false when there was none.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn delete(&self, key: &str) -> Result<bool, ClientError> {
+        let request = DeleteRangeRequest {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            ..Default::default()
+        };
+        let answer = self
+            .retry(&format!("delete {key}"), |channel| {
+                let request = request.clone();
+                async move { kv(channel).delete_range(request).await }
+            })
+            .await?;
+        Ok(answer.into_inner().deleted > 0)
+    }
+
+    /// Runs a transaction, once: an error may mean that it was applied all the same.
+    ///
+    /// # Errors
+    /// When the registry refuses or the endpoint does not answer.
+    pub async fn txn(&self, txn: Txn) -> Result<TxnOutcome, ClientError> {
+        let (at, channel) = self.endpoints.current();
+        match kv(channel).txn(txn.into_request()).await {
+            Ok(answer) => Ok(TxnOutcome::from(answer.into_inner())),
+            Err(status) => {
+                if is_passing(&status) {
+                    self.endpoints.rotate(at);
+                }
+                Err(self.endpoints.error(at, "txn", &status))
+            }
+        }
+    }
+
+    /// Grants a lease of `ttl_seconds`.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn grant(&self, ttl_seconds: i64) -> Result<i64, ClientError> {
+        let request = LeaseGrantRequest { ttl: ttl_seconds, id: 0 };
+        let answer = self
+            .retry("grant a lease", |channel| async move {
+                LeaseClient::new(channel).lease_grant(request).await
+            })
+            .await?;
+        Ok(answer.into_inner().id)
+    }
+
+    /// Renews a lease; answers with the seconds it has now, 0 when it is gone.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn keep_alive(&self, lease: i64) -> Result<i64, ClientError> {
+        let what = format!("keep lease {lease:x} alive");
+        self.retry(&what, |channel| async move {
+            let requests = tokio_stream::once(LeaseKeepAliveRequest { id: lease });
+            let answers = LeaseClient::new(channel).lease_keep_alive(requests).await?;
+            let answer = answers.into_inner().message().await?;
+            answer.map(|a| a.ttl).ok_or_else(|| tonic::Status::unavailable("stream ended"))
+        })
+        .await
+    }
+
+    /// Gives a lease back: its keys are deleted at once. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn revoke(&self, lease: i64) -> Result<(), ClientError> {
+        let request = LeaseRevokeRequest { id: lease };
+        self.retry(&format!("revoke lease {lease:x}"), |channel| async move {
+            match LeaseClient::new(channel).lease_revoke(request).await {
+                Err(status) if status.code() == Code::NotFound => Ok(()),
+                other => other.map(|_| ()),
+            }
+        })
+        .await
+    }
+}
+
+/// Whether another try, perhaps elsewhere, may succeed.
+fn is_passing(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Cancelled)
+        || (status.code() == Code::Unknown && std::error::Error::source(status).is_some())
+}
+
+fn kv(channel: tonic::transport::Channel) -> KvClient<tonic::transport::Channel> {
+    KvClient::new(channel).max_decoding_message_size(usize::MAX)
+}
+
+fn encode<T: Serialize>(key: &str, record: &T) -> Result<Bytes, ClientError> {
+    serde_json::to_vec(record)
+        .map(Bytes::from)
+        .map_err(|e| ClientError::Encode { key: key.to_owned(), message: e.to_string() })
+}
+
+/// The first key behind all that begin with `prefix`; `"\0"` (no end) when there is none.
+fn prefix_end(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Bytes::from(end);
+        }
+    }
+    Bytes::from_static(b"\0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_ends() {
+        for (prefix, end) in
+            [(&b"a/"[..], &b"a0"[..]), (b"a\xff", b"b"), (b"\xff\xff", b"\0"), (b"", b"\0")]
+        {
+            assert_eq!(prefix_end(prefix), end);
+        }
+    }
+}

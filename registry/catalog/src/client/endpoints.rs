@@ -1,0 +1,81 @@
+//! The endpoints of a client: one is used until it fails, then the next.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tonic::transport::{Channel, Endpoint};
+
+use super::ClientError;
+
+/// Longest wait for a TCP connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// HTTP/2 pings notice a peer that vanished without a word.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone)]
+pub(super) struct Endpoints {
+    channels: Arc<[(String, Channel)]>,
+    current: Arc<AtomicUsize>,
+}
+
+impl Endpoints {
+    pub(super) fn new(endpoints: &[String]) -> Result<Self, ClientError> {
+        if endpoints.is_empty() {
+            return Err(ClientError::Endpoint {
+                endpoint: String::new(),
+                message: "none is given".to_owned(),
+            });
+        }
+        let channels = endpoints.iter().map(|url| connect(url)).collect::<Result<_, _>>()?;
+        Ok(Self { channels, current: Arc::default() })
+    }
+
+    /// The endpoint in use and its number.
+    pub(super) fn current(&self) -> (usize, Channel) {
+        let at = self.current.load(Ordering::Relaxed) % self.channels.len();
+        (at, self.channels[at].1.clone())
+    }
+
+    /// Moves on from `at`, unless somebody else has already.
+    pub(super) fn rotate(&self, at: usize) {
+        let next = (at + 1) % self.channels.len();
+        let _ = self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(super) fn error(&self, at: usize, what: &str, status: &tonic::Status) -> ClientError {
+        let mut message = status.message().to_owned();
+        let mut cause = std::error::Error::source(status);
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        ClientError::Status {
+            what: what.to_owned(),
+            endpoint: self.channels[at].0.clone(),
+            code: status.code(),
+            message,
+        }
+    }
+}
+
+fn connect(url: &str) -> Result<(String, Channel), ClientError> {
+    let refuse = |message: String| ClientError::Endpoint { endpoint: url.to_owned(), message };
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|e| refuse(e.to_string()))?;
+    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().port().is_none() {
+        return Err(refuse("scheme http and a port are needed".to_owned()));
+    }
+    let channel = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy();
+    Ok((url.to_owned(), channel))
+}

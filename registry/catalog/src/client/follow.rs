@@ -1,0 +1,120 @@
+//! Following a prefix: list it, then watch it, for ever.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tracing::debug;
+use watchkeep_api::{
+    etcdserverpb::{
+        WatchCreateRequest, WatchRequest, watch_client::WatchClient, watch_request::RequestUnion,
+    },
+    mvccpb::event::EventType,
+};
+
+use super::{Client, ClientError, KeyValue, prefix_end};
+
+/// Changes that wait for a slow reader; beyond it the watch itself waits.
+const CHANGES_MAX: usize = 1024;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What happened to the keys under the followed prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// All that is there, at this revision: forget what was known before.
+    Reset(Vec<KeyValue>, i64),
+    /// A key was written.
+    Put(KeyValue),
+    /// A key was deleted, or its lease ran out.
+    Delete {
+        /// The key.
+        key: String,
+        /// When.
+        revision: i64,
+    },
+}
+
+impl Client {
+    /// Lists `prefix`, then watches it, for ever: after a lost connection it goes on where it was, after a
+    /// compaction it starts again with a [`Change::Reset`]. Ends when the receiver is dropped.
+    #[must_use]
+    pub fn follow(&self, prefix: &str) -> mpsc::Receiver<Change> {
+        let (sender, receiver) = mpsc::channel(CHANGES_MAX);
+        let (client, prefix) = (self.clone(), prefix.to_owned());
+        tokio::spawn(async move {
+            let mut next = None;
+            while !sender.is_closed() {
+                if let Err(error) = client.follow_once(&prefix, &mut next, &sender).await {
+                    debug!(%prefix, %error, "watch interrupted");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = sender.closed() => {}
+                }
+            }
+        });
+        receiver
+    }
+
+    /// One connection: from `next` (or from a fresh list) until the stream ends.
+    async fn follow_once(
+        &self,
+        prefix: &str,
+        next: &mut Option<i64>,
+        sender: &mpsc::Sender<Change>,
+    ) -> Result<(), ClientError> {
+        let start = match *next {
+            Some(revision) => revision,
+            None => {
+                let (kvs, revision) = self.list(prefix).await?;
+                if sender.send(Change::Reset(kvs, revision)).await.is_err() {
+                    return Ok(());
+                }
+                *next.insert(revision + 1)
+            }
+        };
+        let create = WatchCreateRequest {
+            key: Bytes::copy_from_slice(prefix.as_bytes()),
+            range_end: prefix_end(prefix.as_bytes()),
+            start_revision: start,
+            ..Default::default()
+        };
+        let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        // The request side stays open as long as the watch does.
+        let requests = tokio_stream::once(request).chain(tokio_stream::pending());
+        let (at, channel) = self.endpoints.current();
+        let fail = |status: &tonic::Status| {
+            self.endpoints.rotate(at);
+            self.endpoints.error(at, &format!("watch {prefix}"), status)
+        };
+        let mut watch = WatchClient::new(channel).max_decoding_message_size(usize::MAX);
+        let mut answers = watch.watch(requests).await.map_err(|s| fail(&s))?.into_inner();
+        loop {
+            let message = tokio::select! {
+                message = answers.message() => message.map_err(|s| fail(&s))?,
+                () = sender.closed() => return Ok(()),
+            };
+            let Some(answer) = message else { return Ok(()) };
+            if answer.canceled {
+                *next = None;
+                return Ok(());
+            }
+            for event in answer.events {
+                let deleted = event.r#type() == EventType::Delete;
+                let Some(kv) = event.kv.map(KeyValue::from) else { continue };
+                let change = if deleted {
+                    Change::Delete { revision: kv.mod_revision, key: kv.key }
+                } else {
+                    Change::Put(kv)
+                };
+                if sender.send(change).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if let Some(header) = answer.header.filter(|_| !answer.created && !answer.fragment) {
+                *next = Some(header.revision + 1);
+            }
+        }
+    }
+}
