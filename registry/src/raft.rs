@@ -1,0 +1,3 @@
+//! The only place that names openraft.
+
+pub(crate) mod types;
