@@ -1,0 +1,29 @@
+//! The benchmarks under `benches/`: programs of their own, on the dist profile, never part of the tests.
+
+use crate::{command::cargo, peers};
+
+/// Name, and what it measures.
+const BENCHES: [(&str, &str); 2] = [
+    (
+        "detection",
+        "from SIGKILL of a service to the delivered failover callback, one node and three",
+    ),
+    ("registry", "puts a second at 1 and 100 clients, side by side with etcd"),
+];
+
+/// Lists them, or runs one; further arguments are its own.
+pub(crate) fn bench(args: &[String]) -> Result<(), String> {
+    let Some((name, rest)) = args.split_first() else {
+        for (name, what) in BENCHES {
+            println!("cargo xtask bench {name:<10} {what}");
+        }
+        return Ok(());
+    };
+    if !BENCHES.iter().any(|(known, _)| known == name) {
+        let known = BENCHES.map(|(name, _)| name).join(", ");
+        return Err(format!("there is no benchmark {name:?}; there are: {known}"));
+    }
+    peers::ensure()?;
+    println!("profile dist: optimised as a packager ships it; the build takes a few minutes");
+    cargo(&["bench", "--profile", "dist", "--bench", name, "--"], rest)
+}

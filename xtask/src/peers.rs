@@ -1,0 +1,119 @@
+//! The real programs that tests drive: Debian packages, and a Python environment under the target folder.
+//!
+//! As root they are installed; otherwise the error names what is missing and the command that installs it.
+
+use std::{fs, path::Path};
+
+use crate::command::{program, run, succeeds, target_dir};
+
+/// A Debian package and the file by which we know it is there.
+struct Package {
+    name: &'static str,
+    file: &'static str,
+}
+
+/// Everything the tests start, and why.
+const PACKAGES: [Package; 7] = [
+    // The clients that everybody has, and the oracle beside which the registry is measured.
+    Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
+    Package { name: "etcd-server", file: "/usr/bin/etcd" },
+    // Scrapes us and answers the dashboards' queries; brings promtool.
+    Package { name: "prometheus", file: "/usr/bin/promtool" },
+    // The service that is killed.
+    Package { name: "nginx-light", file: "/usr/sbin/nginx" },
+    // Crate etcd-client compiles its own .proto files with protoc; users' builds need neither.
+    Package { name: "protobuf-compiler", file: "/usr/bin/protoc" },
+    Package { name: "libprotobuf-dev", file: "/usr/include/google/protobuf/empty.proto" },
+    // Runs aiosmtpd, the mail server that receives the pages.
+    Package { name: "python3-venv", file: "/usr/bin/python3" },
+];
+
+/// Mail server for tests, from PyPI, pinned.
+const PYTHON_PACKAGES: [&str; 1] = ["aiosmtpd==1.4.6"];
+
+/// Stops Debian packages from starting their services when they are installed.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Makes sure of everything.
+pub(crate) fn ensure() -> Result<(), String> {
+    packages(&PACKAGES.iter().filter(|package| package.is_missing()).collect::<Vec<_>>())?;
+    python()
+}
+
+/// Without the protobuf compiler the test targets do not even compile.
+pub(crate) fn compiler() -> Result<(), String> {
+    if succeeds("protoc", &["--version"]) {
+        return Ok(());
+    }
+    Err("protoc is missing: crate etcd-client, which the tests use, needs it to compile.\n\
+         Install it with: cargo xtask peers"
+        .to_owned())
+}
+
+impl Package {
+    fn is_missing(&self) -> bool {
+        match self.name {
+            // Any Python that can make an environment will do.
+            "python3-venv" => !succeeds("python3", &["-c", "import venv, ensurepip"]),
+            _ => !Path::new(self.file).exists(),
+        }
+    }
+}
+
+fn packages(missing: &[&Package]) -> Result<(), String> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    let by_hand = format!(
+        "missing for the tests: {names}\ninstall by hand, as root: \
+         apt-get update && apt-get install -y --no-install-recommends {names}",
+        names = names.join(" ")
+    );
+    if !is_root() {
+        return Err(by_hand);
+    }
+    if !Path::new(POLICY).exists() {
+        forbid_services().map_err(|error| format!("{POLICY}: {error}\n{by_hand}"))?;
+    }
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(&names);
+    for args in [vec!["update"], install] {
+        let mut command = program("apt-get", &args);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        run(command).map_err(|error| format!("{error}\n{by_hand}"))?;
+    }
+    match missing.iter().find(|package| package.is_missing()) {
+        Some(package) => {
+            Err(format!("{} is installed but {} is not there", package.name, package.file))
+        }
+        None => Ok(()),
+    }
+}
+
+fn forbid_services() -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(POLICY, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))
+}
+
+fn is_root() -> bool {
+    let id = program("id", &["-u"]).output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn python() -> Result<(), String> {
+    let venv = target_dir().join("venv");
+    let python = venv.join("bin/python");
+    let (venv, python) = (venv.display().to_string(), python.display().to_string());
+    if succeeds(&python, &["-c", "import aiosmtpd"]) {
+        return Ok(());
+    }
+    let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    install.extend(PYTHON_PACKAGES);
+    run(program("python3", &["-m", "venv", &venv]))
+        .and_then(|()| run(program(&python, &install)))
+        .map_err(|error| {
+            format!("{error}\nmissing for the tests, from PyPI: {}", PYTHON_PACKAGES.join(" "))
+        })
+}
