@@ -8,7 +8,9 @@ pub mod keys;
 mod name;
 mod record;
 mod registration;
-pub mod trace;
+
+
+pub use watchkeep_api::trace;
 
 pub use client::{Client, ClientError, KeyValue};
 pub use name::{NameError, check_name};

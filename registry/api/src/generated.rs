@@ -1,0 +1,21 @@
+//! What the build script made of the .proto files.
+
+#![allow(missing_docs, unreachable_pub, rust_2018_idioms, clippy::all, reason = "generated code")]
+
+/// Keys and events (`mvccpb`).
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+/// Requests, responses and services (`etcdserverpb`).
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// Between members (`watchkeep.peer`).
+pub mod peer {
+    tonic::include_proto!("watchkeep.peer");
+}
+
+/// The encoded `FileDescriptorSet`: for the JSON gateway and for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
