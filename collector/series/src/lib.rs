@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The embedded series store: labelled samples in memory and in fjall, for one node and about a day.
+//!
+//! A pure library: no async, no network, no clock. Time comes in as a parameter, and whoever owns the
+//! store calls [`SeriesStore::flush`] once a second and [`SeriesStore::expire`] once a minute, on a thread
+//! of their own: a write may stall for some hundred milliseconds while fjall rotates its journal.
+//!
+//! ```text
+//! append ─▶ head of the series (open chunk, ≤ 120 samples) ─sealed─▶ chunk ─┐
+//!       └─▶ unlogged samples ─────────────flush, once a second──▶ log row ──┴─▶ fjall ─▶ select, with the heads
+//! ```
+//!
+//! A crash loses what was appended since the last flush, at most about a second, and nothing else.
+
+mod chunk;
+mod disk;
+mod error;
+mod head;
+mod index;
+mod labels;
+mod matcher;
+mod memory;
+mod schema;
+mod store;
+mod varint;
+
+pub use error::SeriesError;
+pub use labels::{Labels, METRIC_NAME};
+pub use matcher::Matcher;
+pub use memory::Appended;
+pub use store::{Expired, Options, Sample, Series, SeriesStore, Stats};
