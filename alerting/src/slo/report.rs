@@ -1,0 +1,229 @@
+//! The report on one service: what `/v1/slo` says as JSON and as a page.
+
+use serde::Serialize;
+use watchkeep_catalog::Time;
+
+use super::{
+    bucket::Bucket,
+    budget::{Budget, Standing},
+    config::Objective,
+    day::Day,
+    interval::{Cause, Span, clip, coalesce},
+    sweep::State,
+    time::{DAY_MS, HOUR_MS, MINUTE_MS, floor, instant},
+    track::Track,
+};
+
+/// Downtimes and gaps that a report lists, the latest first.
+const LISTED_MAX: usize = 200;
+
+/// How far a report looks back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Window {
+    /// An hour, begun on a whole minute.
+    #[serde(rename = "1h")]
+    Hour,
+    /// A day, begun on a whole hour.
+    #[serde(rename = "24h")]
+    Day,
+    /// Thirty days, begun on a whole hour.
+    #[serde(rename = "30d")]
+    Month,
+}
+
+impl Window {
+    /// All of them, the shortest first.
+    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
+
+    /// `1h`, `24h` or `30d`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "1h",
+            Self::Day => "24h",
+            Self::Month => "30d",
+        }
+    }
+
+    /// The window of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|w| w.name() == name)
+    }
+
+    /// Its first moment; it begins on a whole minute or hour, so it is up to one longer than its name.
+    pub(super) fn start(self, now: i64) -> i64 {
+        match self {
+            Self::Hour => floor(now - HOUR_MS, MINUTE_MS),
+            Self::Day => floor(now - DAY_MS, HOUR_MS),
+            Self::Month => floor(now - 30 * DAY_MS, HOUR_MS),
+        }
+    }
+}
+
+/// Time the service was down within a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct DowntimeSum {
+    /// How often.
+    pub count: usize,
+    /// How long altogether.
+    pub seconds: f64,
+    /// How long the availability objective allows.
+    pub allowed_seconds: f64,
+    /// What is left of that; negative when overspent.
+    pub remaining_seconds: f64,
+}
+
+/// One window.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WindowReport {
+    /// Which.
+    pub window: Window,
+    /// Its first moment.
+    pub from: Time,
+    /// Its last.
+    pub to: Time,
+    /// The probes in it.
+    pub probes: Bucket,
+    /// Share of probes that succeed.
+    pub availability: Budget,
+    /// Share of probes that succeed in time.
+    pub latency: Budget,
+    /// The same promise in time.
+    pub downtime: DowntimeSum,
+}
+
+impl WindowReport {
+    /// The worse of its two objectives.
+    #[must_use]
+    pub fn status(&self) -> Standing {
+        self.availability.status.max(self.latency.status)
+    }
+}
+
+/// One downtime, or a gap in what is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Interval {
+    /// Its start: for a downtime, the timestamp of the first failed probe.
+    pub start: Time,
+    /// Its end: for a downtime, the timestamp of the first good probe; none while it goes on.
+    pub end: Option<Time>,
+    /// Whether it goes on.
+    pub ongoing: bool,
+    /// How long it is (so far).
+    pub duration_seconds: f64,
+    /// What is known of its cause.
+    #[serde(flatten)]
+    pub cause: Cause,
+}
+
+impl From<Span> for Interval {
+    fn from(span: Span) -> Self {
+        Self {
+            start: instant(span.start),
+            end: (!span.ongoing).then(|| instant(span.end)),
+            ongoing: span.ongoing,
+            duration_seconds: span.seconds(),
+            cause: span.cause,
+        }
+    }
+}
+
+/// What is reported on one service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The service.
+    pub service: String,
+    /// The moment of the report.
+    pub as_of: Time,
+    /// How it is.
+    pub state: State,
+    /// What it promised.
+    pub objective: Objective,
+    /// The windows asked for.
+    pub windows: Vec<WindowReport>,
+    /// Downtimes within the longest window, the latest first.
+    pub downtimes: Vec<Interval>,
+    /// When nobody knew how it was, within the last 24 hours and since the first probe; the latest first.
+    pub no_data: Vec<Interval>,
+}
+
+impl Report {
+    /// The report from the merged `days` (ascending) that the windows reach into, and the node's own counts.
+    pub(super) fn of(
+        service: &str,
+        objective: Objective,
+        windows: &[Window],
+        days: &[Day],
+        track: &Track,
+    ) -> Self {
+        let now = track.now();
+        let all = coalesce(days.iter().flat_map(|d| d.downtimes.iter().cloned()).collect());
+        let windows: Vec<_> =
+            windows.iter().map(|w| window_report(*w, objective, days, &all, track)).collect();
+        let start = windows.iter().map(|w| w.from.timestamp_millis()).min().unwrap_or(now);
+        let no_data = track.spans(State::Unknown);
+        Self {
+            service: service.to_owned(),
+            as_of: instant(now),
+            state: track.state(),
+            objective,
+            downtimes: latest(clip(&all, start, now)),
+            no_data: latest(clip(&no_data, Window::Day.start(now), now)),
+            windows,
+        }
+    }
+}
+
+fn latest(spans: impl Iterator<Item = Span>) -> Vec<Interval> {
+    let mut spans: Vec<_> = spans.map(Interval::from).collect();
+    spans.reverse();
+    spans.truncate(LISTED_MAX);
+    spans
+}
+
+fn window_report(
+    window: Window,
+    objective: Objective,
+    days: &[Day],
+    downtimes: &[Span],
+    track: &Track,
+) -> WindowReport {
+    let now = track.now();
+    let from = window.start(now);
+    let probes = match window {
+        Window::Hour => track.since(from),
+        Window::Day | Window::Month => since(days, from),
+    };
+    let down: Vec<_> = clip(downtimes, from, now).collect();
+    let seconds = down.iter().map(Span::seconds).sum();
+    let allowed_seconds = (1.0 - objective.availability) * ((now - from) as f64 / 1000.0);
+    WindowReport {
+        window,
+        from: instant(from),
+        to: instant(now),
+        probes,
+        availability: Budget::of(probes.total, probes.good, objective.availability),
+        latency: Budget::of(probes.total, probes.fast, objective.availability),
+        downtime: DowntimeSum {
+            count: down.len(),
+            seconds,
+            allowed_seconds,
+            remaining_seconds: allowed_seconds - seconds,
+        },
+    }
+}
+
+/// The hours from `from` on.
+fn since(days: &[Day], from: i64) -> Bucket {
+    let mut sum = Bucket::default();
+    for day in days.iter().filter(|day| day.end() > from) {
+        let skip = (from - day.start).max(0) / HOUR_MS;
+        day.hours.iter().skip(skip as usize).for_each(|hour| sum.add(*hour));
+    }
+    sum
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+//! Which instances serve, over time.
+//!
+//! A `standby` does not count against the SLO. When it is promoted, it counts from that moment on; what it did
+//! before stays uncounted, so a promotion does not paint over the downtime it ended:
+//!
+//! ```text
+//! db-1 primary  ++++++------|deregistered            counts throughout
+//! db-2 standby  ++++++++++++|primary ++++++++        counts from | on
+//! db            up....down..|up......
+//! ```
+//!
+//! An instance that is not registered (any more) counts as it last did, and as serving if it was never seen.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use watchkeep_catalog::Time;
+
+use super::time::instant;
+
+/// Changes kept per instance; older ones are forgotten.
+const CHANGES_MAX: usize = 16;
+
+/// From when on an instance served or did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleChange {
+    /// When it was seen; the first change also speaks for the time before.
+    pub at: Time,
+    /// Whether it serves since then.
+    pub serves: bool,
+}
+
+/// The roles of one service's instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Roles {
+    changes: BTreeMap<String, Vec<RoleChange>>,
+}
+
+impl Roles {
+    /// Notes that `instance` is registered as serving (or not) at `now_ms`.
+    pub(super) fn observe(&mut self, instance: &str, serves: bool, now_ms: i64) {
+        let changes = self.changes.entry(instance.to_owned()).or_default();
+        if changes.last().is_none_or(|last| last.serves != serves) {
+            changes.push(RoleChange { at: instant(now_ms), serves });
+            let excess = changes.len().saturating_sub(CHANGES_MAX);
+            changes.drain(..excess);
+        }
+    }
+
+    /// Whether `instance` counted at `at_ms`.
+    pub(super) fn serves_at(&self, instance: &str, at_ms: i64) -> bool {
+        let Some(changes) = self.changes.get(instance) else { return true };
+        let since = changes.iter().rev().find(|c| c.at.timestamp_millis() <= at_ms);
+        since.or(changes.first()).is_none_or(|c| c.serves)
+    }
+
+    /// The moments in `[from, to)` at which some instance's role changed, in order.
+    pub(super) fn changes_in(&self, from_ms: i64, to_ms: i64) -> Vec<i64> {
+        let changes = self.changes.values().flat_map(|c| c.iter().skip(1));
+        let mut moments: Vec<i64> = changes
+            .map(|c| c.at.timestamp_millis())
+            .filter(|at| (from_ms..to_ms).contains(at))
+            .collect();
+        moments.sort_unstable();
+        moments.dedup();
+        moments
+    }
+
+    /// What must survive a restart: the history of each instance that ever was a standby.
+    pub(super) fn export(&self) -> BTreeMap<String, Vec<RoleChange>> {
+        let standbys = self.changes.iter().filter(|(_, c)| c.iter().any(|change| !change.serves));
+        standbys.map(|(instance, changes)| (instance.clone(), changes.clone())).collect()
+    }
+
+    /// Takes over an exported history, except where a change was seen first-hand.
+    pub(super) fn import(&mut self, history: &BTreeMap<String, Vec<RoleChange>>) {
+        for (instance, stored) in history {
+            let own = self.changes.entry(instance.clone()).or_default();
+            if own.len() > 1 || stored.is_empty() {
+                continue;
+            }
+            let current = own.first().copied();
+            own.clone_from(stored);
+            if let Some(current) = current {
+                self.observe(instance, current.serves, current.at.timestamp_millis());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promoted_standby_counts_from_then_on() {
+        let mut roles = Roles::default();
+        roles.observe("db-2", false, 1_000);
+        roles.observe("db-2", false, 2_000);
+        roles.observe("db-2", true, 5_000);
+        for (instance, at, serves) in [
+            ("db-2", 0, false),
+            ("db-2", 4_999, false),
+            ("db-2", 5_000, true),
+            ("never-seen", 0, true),
+        ] {
+            assert_eq!(roles.serves_at(instance, at), serves, "{instance} at {at}");
+        }
+        assert_eq!(roles.changes_in(0, 10_000), [5_000]);
+        assert_eq!(roles.changes_in(0, 5_000), [0i64; 0]);
+    }
+
+    #[test]
+    fn history_survives_a_restart() {
+        let mut before = Roles::default();
+        before.observe("db-1", true, 0);
+        before.observe("db-2", false, 0);
+        before.observe("db-2", true, 5_000);
+        let stored = before.export();
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["db-2"], "a plain instance needs no history");
+
+        let mut after = Roles::default();
+        after.observe("db-2", true, 60_000);
+        after.import(&stored);
+        assert_eq!(after.export(), stored);
+
+        let mut changed_meanwhile = Roles::default();
+        changed_meanwhile.observe("db-2", false, 60_000);
+        changed_meanwhile.import(&stored);
+        assert!(changed_meanwhile.serves_at("db-2", 59_999));
+        assert!(!changed_meanwhile.serves_at("db-2", 60_000));
+    }
+
+    #[test]
+    fn history_is_bounded() {
+        let mut roles = Roles::default();
+        for at in 0..1_000 {
+            roles.observe("flapping", at % 2 == 0, at);
+        }
+        assert_eq!(roles.export()["flapping"].len(), CHANGES_MAX);
+    }
+}
