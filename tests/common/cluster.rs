@@ -1,0 +1,332 @@
+//! One Watchkeep node or several as real processes, each with a generated configuration and its own folder.
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{eventually, http, ports, process::Process, wait::ensure};
+
+/// The program under test.
+pub const WATCHKEEP: &str = env!("CARGO_BIN_EXE_watchkeep");
+/// A node that has not come up by then will not.
+pub const START: Duration = Duration::from_secs(30);
+
+/// One node.
+pub struct Node {
+    /// From 1.
+    pub id: usize,
+    /// `node-1`, `node-2`, …
+    pub name: String,
+    /// Of the etcd API, `127.0.0.1:port`.
+    pub client: String,
+    /// Of the registry that it uses: its own, or another's.
+    pub registry: String,
+    /// Of Raft.
+    pub peer: String,
+    /// Of the console and the HTTP APIs.
+    pub http: String,
+    /// Where it keeps its data, its configuration and its log.
+    pub dir: PathBuf,
+    roles: String,
+    process: Option<Process>,
+}
+
+/// Nodes that know each other. Dropped, they are killed and their folders deleted.
+pub struct Cluster {
+    /// In the order of their ids.
+    pub nodes: Vec<Node>,
+    dir: TempDir,
+}
+
+/// A section of the configuration and its value, such as `("slo", json!({…}))`.
+pub type Section<'a> = (&'a str, Value);
+
+impl Cluster {
+    /// Lays out the nodes with all roles, and starts nothing.
+    pub fn layout(count: usize, sections: &[Section<'_>]) -> Self {
+        Self::layout_roles(&vec!["registry, collector, alerting"; count], None, sections)
+    }
+
+    /// Lays out one node per entry of `roles`; those with the role `registry` form the cluster, and the others
+    /// use it, or the etcd at the address `registry`.
+    pub fn layout_roles(
+        roles: &[&str],
+        registry: Option<String>,
+        sections: &[Section<'_>],
+    ) -> Self {
+        let dir = TempDir::with_prefix("watchkeep-test-").expect("temporary folder");
+        let mut nodes: Vec<Node> =
+            (1..).zip(roles).map(|(id, roles)| Node::layout(id, roles, dir.path())).collect();
+        let first = nodes.iter().find(|node| node.has_registry());
+        let first = registry.or(first.map(|node| node.client.clone())).expect("a registry");
+        for node in nodes.iter_mut().filter(|node| !node.has_registry()) {
+            node.registry.clone_from(&first);
+        }
+        let members: Vec<&Node> = nodes.iter().filter(|node| node.has_registry()).collect();
+        for node in &nodes {
+            fs::write(node.config(), node.configuration(&members, sections))
+                .expect("write configuration");
+        }
+        Self { nodes, dir }
+    }
+
+    /// Starts all nodes and waits until each is [`Self::ready`].
+    pub async fn run(mut self) -> Self {
+        for node in &mut self.nodes {
+            node.start();
+        }
+        self.ready().await;
+        self
+    }
+
+    /// Lays out and starts the nodes, and waits until each answers a linearizable read.
+    pub async fn start(count: usize, sections: &[Section<'_>]) -> Self {
+        Self::layout(count, sections).run().await
+    }
+
+    /// Waits until each running node answers a linearizable read and its HTTP API.
+    pub async fn ready(&mut self) {
+        for node in &mut self.nodes {
+            node.ready().await;
+        }
+    }
+
+    /// A folder for the test's own files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The etcd endpoints of all nodes, as `etcdctl --endpoints` wants them.
+    pub fn endpoints(&self) -> String {
+        self.nodes.iter().map(|node| node.client.clone()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The etcd endpoints of all nodes as URLs.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("http://{}", node.client)).collect()
+    }
+
+    /// Which node holds the key `/watchkeep/alerting/leader`: an index into `nodes`.
+    pub async fn alerting_leader(&self) -> usize {
+        eventually("an alerting leader", START, async || {
+            let node = self.nodes.iter().find(|node| node.is_running()).ok_or("no node runs")?;
+            let record = node.get("/watchkeep/alerting/leader").await?.ok_or("nobody holds it")?;
+            let found = self.nodes.iter().position(|node| record["id"] == node.name);
+            found.ok_or_else(|| format!("the leader is {record}"))
+        })
+        .await
+    }
+
+    /// Which node leads Raft: an index into `nodes`.
+    pub async fn raft_leader(&self) -> usize {
+        eventually("a Raft leader", START, async || {
+            for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_running()) {
+                let status = node.v3("maintenance/status", &json!({})).await?;
+                let leader = status["leader"].as_str().unwrap_or("0");
+                if leader != "0" && status["header"]["member_id"].as_str() == Some(leader) {
+                    return Ok(at);
+                }
+            }
+            Err("no node leads".to_owned())
+        })
+        .await
+    }
+}
+
+impl Node {
+    fn layout(id: usize, roles: &str, cluster: &Path) -> Self {
+        let dir = cluster.join(format!("node-{id}"));
+        fs::create_dir(&dir).expect("node's folder");
+        let address = || format!("127.0.0.1:{}", ports::free());
+        let client = address();
+        Self {
+            id,
+            name: format!("node-{id}"),
+            registry: client.clone(),
+            client,
+            peer: address(),
+            http: address(),
+            dir,
+            roles: roles.to_owned(),
+            process: None,
+        }
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("watchkeep.yaml")
+    }
+
+    /// Its log file.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// The URL of a path of its HTTP API.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    fn configuration(&self, members: &[&Node], sections: &[Section<'_>]) -> String {
+        let (data, roles) = (self.dir.join("data"), &self.roles);
+        let peers: Vec<String> =
+            members.iter().map(|node| format!("{}: \"{}\"", node.id, node.peer)).collect();
+        // Its own registry first, if it has one.
+        let own = members.iter().filter(|node| node.id == self.id);
+        let others = members.iter().filter(|node| node.id != self.id);
+        let endpoints = own.chain(others).map(|node| format!("\"http://{}\"", node.client));
+        let mut endpoints: Vec<String> = endpoints.collect();
+        if members.is_empty() {
+            endpoints.push(format!("\"http://{}\"", self.registry));
+        }
+        let mut text = format!(
+            "node: {{id: {}, name: {}, data_dir: {data:?}, roles: [{roles}]}}\n\
+             listen: {{client: \"{}\", peer: \"{}\", http: \"{}\"}}\n\
+             external_url: \"http://{}\"\n",
+            self.id, self.name, self.client, self.peer, self.http, self.http
+        );
+        let endpoints = endpoints.join(", ");
+        let cluster = if self.has_registry() {
+            format!("initial_cluster: {{{}}}, ", peers.join(", "))
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "registry: {{{cluster}endpoints: [{endpoints}]}}");
+        for (name, value) in sections {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        text
+    }
+
+    /// Starts it.
+    pub fn start(&mut self) {
+        assert!(!self.is_running(), "{} runs already", self.name);
+        let mut command = Command::new(WATCHKEEP);
+        command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
+        command.env("RUST_LOG", std::env::var("WATCHKEEP_TEST_LOG").unwrap_or("info".to_owned()));
+        self.process = Some(Process::spawn(&self.name, command, &self.log()));
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Whether it was started and not killed.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    fn has_registry(&self) -> bool {
+        self.roles.contains("registry")
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the node runs")
+    }
+
+    /// Waits until it answers a linearizable read and its HTTP API.
+    pub async fn ready(&mut self) {
+        let deadline = std::time::Instant::now() + START;
+        loop {
+            if let Some(status) = self.process().ended() {
+                panic!("{} ended: {status}", self.name);
+            }
+            let ready = async {
+                http::text(http::client().get(self.url("/healthz"))).await?;
+                if self.has_registry() {
+                    self.v3("kv/range", &json!({"key": encode("ready?")})).await?;
+                }
+                Ok::<(), String>(())
+            };
+            match ready.await {
+                Ok(()) => return,
+                Err(why) => assert!(
+                    std::time::Instant::now() < deadline,
+                    "{} not ready within {START:?}: {why}",
+                    self.name
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// A call of its registry's API in JSON: `v3("kv/range", …)`.
+    ///
+    /// # Errors
+    /// When nobody answers or the answer is an error.
+    pub async fn v3(&self, call: &str, body: &Value) -> Result<Value, String> {
+        http::post(&format!("http://{}/v3/{call}", self.registry), body).await
+    }
+
+    /// Reads a JSON record from the registry, linearizably.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn get(&self, key: &str) -> Result<Option<Value>, String> {
+        let answer = self.v3("kv/range", &json!({"key": encode(key)})).await?;
+        let value = answer["kvs"][0]["value"].as_str().map(decode);
+        value.map(|text| serde_json::from_slice(&text).map_err(|e| e.to_string())).transpose()
+    }
+
+    /// Every record under a prefix.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Value>, String> {
+        let mut end = prefix.as_bytes().to_vec();
+        *end.last_mut().expect("a prefix") += 1;
+        let end = String::from_utf8(end).expect("ASCII");
+        let range = json!({"key": encode(prefix), "range_end": encode(&end)});
+        let answer = self.v3("kv/range", &range).await?;
+        let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
+        let read = |kv: &Value| serde_json::from_slice(&decode(kv["value"].as_str()?)).ok();
+        Ok(kvs.iter().filter_map(read).collect())
+    }
+
+    /// Registers an instance through the HTTP API, again until there is a leader to take it.
+    pub async fn register(&self, service: &str, instance: &Value) {
+        let url = self.url(&format!("/v1/services/{service}/instances"));
+        let answer = eventually("register", START, async || http::post(&url, instance).await).await;
+        assert!(answer["revision"].as_i64() > Some(0), "{answer}");
+    }
+
+    /// Waits for the verdict on an instance.
+    pub async fn verdict(
+        &self,
+        service: &str,
+        instance: &str,
+        status: &str,
+        within: Duration,
+    ) -> Value {
+        let key = format!("/watchkeep/verdicts/{service}/{instance}");
+        eventually(&format!("verdict on {service}/{instance}: {status}"), within, async || {
+            let verdict = self.get(&key).await?.unwrap_or_default();
+            ensure(verdict["status"] == status, || format!("it is {verdict}"))?;
+            Ok(verdict)
+        })
+        .await
+    }
+}
+
+/// Base64, as the JSON form of the etcd API carries bytes.
+pub fn encode(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// Back from base64.
+pub fn decode(text: &str) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
+}

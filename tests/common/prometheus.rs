@@ -1,0 +1,78 @@
+//! A real Prometheus that scrapes nodes each second, and promtool's judgement of a metrics page.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{Node, eventually, http, ports, process::Process, wait::ensure};
+
+/// Prometheus. Dropped, it is killed.
+pub struct Prometheus {
+    address: String,
+    process: Process,
+}
+
+impl Prometheus {
+    /// Starts it with every node as a target of the job `watchkeep`, and waits until it has scraped all.
+    pub async fn start(dir: &Path, nodes: &[Node]) -> Self {
+        let dir = dir.join("prometheus");
+        fs::create_dir(&dir).expect("Prometheus's folder");
+        let targets: Vec<String> = nodes.iter().map(|node| format!("'{}'", node.http)).collect();
+        let configuration = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: watchkeep\n  \
+             static_configs:\n  - targets: [{}]\n",
+            targets.join(", ")
+        );
+        let file = dir.join("prometheus.yml");
+        fs::write(&file, configuration).expect("Prometheus's configuration");
+        let address = format!("127.0.0.1:{}", ports::free());
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
+        command.arg(format!("--web.listen-address={address}"));
+        let prometheus =
+            Self { address, process: Process::spawn("prometheus", command, &dir.join("log")) };
+        eventually("all targets are scraped", Duration::from_secs(60), async || {
+            let up = prometheus.get("query", &[("query", "count(up == 1)")]).await?;
+            let up = up["result"][0]["value"][1].as_str().unwrap_or("0").to_owned();
+            ensure(up == nodes.len().to_string(), || format!("{up} of {}", nodes.len()))
+        })
+        .await;
+        prometheus
+    }
+
+    /// `data` of an answer of its API: `get("query", &[("query", "up")])`.
+    ///
+    /// # Errors
+    /// When the query is refused.
+    pub async fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        let url = format!("http://{}/api/v1/{call}", self.address);
+        let answer = http::json(http::client().get(url).query(query)).await?;
+        ensure(answer["status"] == "success", || answer.to_string())?;
+        Ok(answer["data"].clone())
+    }
+}
+
+/// What promtool has against a metrics page; empty when it is clean.
+///
+/// # Panics
+/// When promtool cannot be started.
+pub fn complaints(page: &str) -> String {
+    use std::io::Write;
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("promtool: {e}; `cargo xtask peers` installs it"));
+    child.stdin.take().expect("piped").write_all(page.as_bytes()).expect("write");
+    let output = child.wait_with_output().expect("wait");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    if output.status.success() { said } else { format!("{}: {said}", output.status) }
+}

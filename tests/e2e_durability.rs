@@ -1,0 +1,122 @@
+//! Ten thousand acknowledged puts while each node in turn is killed with SIGKILL and started again: none is
+//! lost, and every node holds them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use watchkeep_catalog::Client;
+
+mod common;
+use common::{
+    Cluster,
+    cluster::{decode, encode},
+    eventually,
+    wait::ensure,
+};
+
+const PUTS: usize = 10_000;
+const CLIENTS: usize = 16;
+/// Each node is killed once within so many acknowledged puts.
+const KILL_EVERY: usize = PUTS / 4;
+/// Longest the whole load may take.
+const LONG: Duration = Duration::from_secs(180);
+/// A key is written again and again, so that an old value that comes back would be seen.
+const KEYS_PER_CLIENT: usize = 200;
+
+#[derive(Clone, Default)]
+struct Acknowledged {
+    /// Key to the number last acknowledged.
+    values: Arc<Mutex<BTreeMap<String, usize>>>,
+    count: Arc<AtomicUsize>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_put_is_lost() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let acknowledged = Acknowledged::default();
+    let started = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| tokio::spawn(write(client, cluster.urls(), acknowledged.clone())))
+        .collect();
+    for victim in 0..3 {
+        reached(&acknowledged, (victim + 1) * KILL_EVERY).await;
+        let killed_at = acknowledged.count.load(Ordering::SeqCst);
+        cluster.nodes[victim].kill();
+        // The two that are left go on without it.
+        reached(&acknowledged, killed_at + KILL_EVERY / 4).await;
+        cluster.nodes[victim].start();
+        cluster.nodes[victim].ready().await;
+    }
+    for client in clients {
+        client.await.expect("the client did not fail");
+    }
+    let took = started.elapsed();
+    let values = acknowledged.values.lock().expect("no holder panicked").clone();
+    assert_eq!(acknowledged.count.load(Ordering::SeqCst), PUTS);
+    eprintln!("{PUTS} puts acknowledged in {took:?} with three kills");
+    for node in &cluster.nodes {
+        // Its own state, without asking the others: it has caught up when the newest values are there.
+        eventually(&format!("{} holds everything", node.name), LONG, async || {
+            let held = serializable(node).await?;
+            let lost: Vec<_> = values
+                .iter()
+                .filter(|(key, value)| held.get(*key).is_none_or(|held| held < value))
+                .map(|(key, value)| format!("{key}: {:?}, acknowledged {value}", held.get(key)))
+                .collect();
+            ensure(lost.is_empty(), || {
+                format!("{} lost: {:?}", lost.len(), &lost[..lost.len().min(5)])
+            })?;
+            ensure(held.len() == values.len(), || format!("{} keys", held.len()))
+        })
+        .await;
+    }
+}
+
+/// Puts numbers that grow; an error is tried again, since only an answer counts.
+async fn write(client: usize, mut endpoints: Vec<String>, acknowledged: Acknowledged) {
+    // Not everybody begins at the same node.
+    let nodes = endpoints.len();
+    endpoints.rotate_left(client % nodes);
+    let registry = Client::new(&endpoints).expect("endpoints");
+    for number in 0..PUTS / CLIENTS {
+        let key = format!("/durable/{client}/{}", number % KEYS_PER_CLIENT);
+        let deadline = Instant::now() + LONG;
+        while let Err(error) = registry.put(&key, number.to_string(), 0).await {
+            assert!(Instant::now() < deadline, "put {key}: {error}");
+            assert!(!error.is_refusal(), "put {key} refused: {error}");
+        }
+        acknowledged.values.lock().expect("no holder panicked").insert(key, number);
+        acknowledged.count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn reached(acknowledged: &Acknowledged, count: usize) {
+    eventually(&format!("{count} puts"), LONG, async || {
+        let now = acknowledged.count.load(Ordering::SeqCst);
+        ensure(now >= count, || format!("{now} so far"))
+    })
+    .await;
+}
+
+/// Everything under `/durable/` as this node has it.
+async fn serializable(node: &common::Node) -> Result<BTreeMap<String, usize>, String> {
+    let range = json!({
+        "key": encode("/durable/"), "range_end": encode("/durable0"), "serializable": true,
+    });
+    let answer = node.v3("kv/range", &range).await?;
+    let text = |value: &serde_json::Value| {
+        String::from_utf8(decode(value.as_str().unwrap_or_default())).expect("UTF-8")
+    };
+    let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
+    Ok(kvs
+        .iter()
+        .map(|kv| (text(&kv["key"]), text(&kv["value"]).parse().expect("a number")))
+        .collect())
+}
