@@ -10,7 +10,7 @@ mod common;
 use common::{
     Cluster,
     cluster::{WATCHKEEP, encode},
-    etcdctl, http, ports,
+    etcdctl, eventually, http, ports,
     process::Process,
 };
 
@@ -215,6 +215,8 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}: {said}");
         assert!(problem(&said).contains(part), "{body}: {part:?} is not in {said}");
     }
+    // Alerting answers once it has read the registry.
+    eventually("alerting is ready", SOON, async || http::get(&node.url("/v1/slo")).await).await;
     for (method, path, body) in [
         (Method::GET, "/v1/services/absent", None),
         (Method::GET, "/v1/slo/absent", None),

@@ -1,6 +1,6 @@
 //! etcdctl 3.4 against one node and against each of three: what it prints is what it prints at a real etcd.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 
@@ -127,8 +127,7 @@ async fn watch(at: &str, prefix: &str, dir: &Path) -> String {
     ok(at, &["put", &key, "one"]);
     let from = format!("--rev={}", revision(at, &key));
     ok(at, &["put", &key, "two"]);
-    let mut command = etcdctl::command(at, &["watch", "--prefix", &from, "--prev-kv", &key]);
-    command.stdin(Stdio::null());
+    let command = etcdctl::command(at, &["watch", "--prefix", &from, "--prev-kv", &key]);
     let log = dir.join("etcdctl-watch.log");
     let _ = std::fs::remove_file(&log);
     let process = Process::spawn("etcdctl watch", command, &log);

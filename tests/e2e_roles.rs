@@ -67,7 +67,7 @@ async fn does_its_job(cluster: &Cluster, registers: &Node, reports: &Node, sink:
     };
     eventually("samples reach the report", SOON, async || {
         let window = report().await?;
-        ensure(window["probes"].as_u64() > Some(3), || window.to_string())
+        ensure(window["probes"]["good"].as_u64() > Some(3), || window.to_string())
     })
     .await;
     nginx.kill();
@@ -78,7 +78,7 @@ async fn does_its_job(cluster: &Cluster, registers: &Node, reports: &Node, sink:
     registers.verdict("web", "web-1", "passing", SOON).await;
     eventually("the report shows the downtime", SOON, async || {
         let window = report().await?;
-        ensure(window["downtime_seconds"].as_f64() > Some(0.0), || window.to_string())
+        ensure(window["downtime"]["seconds"].as_f64() > Some(0.0), || window.to_string())
     })
     .await;
 }

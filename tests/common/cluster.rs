@@ -209,7 +209,8 @@ impl Node {
     pub fn start(&mut self) {
         assert!(!self.is_running(), "{} runs already", self.name);
         let mut command = Command::new(WATCHKEEP);
-        command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
+        command.args(["serve", "--until-stdin-closes", "--config"]).arg(self.config());
+        command.current_dir(&self.dir);
         command.env("RUST_LOG", std::env::var("WATCHKEEP_TEST_LOG").unwrap_or("info".to_owned()));
         self.process = Some(Process::spawn(&self.name, command, &self.log()));
     }

@@ -19,14 +19,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it; what it prints goes to the end of `log`.
+    /// Starts it; what it prints goes to the end of `log`. Its standard input stays open as long as we live, so
+    /// that a program which watches it ends even when this process is killed.
     ///
     /// # Panics
     /// When it cannot be started: the message says what to install.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(log).expect("log file");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(file.try_clone().expect("log file"))
             .stderr(file)
             .spawn()
