@@ -110,8 +110,7 @@ mod tests {
             (None, Some(250), (0.9999, 250)),
             (Some(7.0), Some(0), (0.9999, 100)),
         ] {
-            let objective =
-                Objective::of(&default, Some(&SloTarget { availability, latency_ms }));
+            let objective = Objective::of(&default, Some(&SloTarget { availability, latency_ms }));
             assert_eq!((objective.availability, objective.latency_ms), expected);
         }
     }

@@ -51,13 +51,43 @@ fn who_counted_more_tells_the_hour() {
     for (name, stored, track, total, downs) in [
         ("nothing recorded", None, Some(track(0..100, 10..20)), 100, vec![(10, 20)]),
         ("nothing seen", Some(recorded(50, Some((5, Some(9))), 60)), None, 50, vec![(5, 9)]),
-        ("fresh saw more", Some(recorded(50, Some((5, Some(9))), 60)), Some(track(0..100, 10..20)), 100, vec![(10, 20)]),
-        ("the record saw more", Some(recorded(3_600, Some((5, Some(9))), 60)), Some(track(50..100, 60..70)), 3_600, vec![(5, 9)]),
-        ("a tie is the fresh one's", Some(recorded(100, Some((5, Some(30))), 60)), Some(track(0..100, 10..20)), 100, vec![(10, 20)]),
+        (
+            "fresh saw more",
+            Some(recorded(50, Some((5, Some(9))), 60)),
+            Some(track(0..100, 10..20)),
+            100,
+            vec![(10, 20)],
+        ),
+        (
+            "the record saw more",
+            Some(recorded(3_600, Some((5, Some(9))), 60)),
+            Some(track(50..100, 60..70)),
+            3_600,
+            vec![(5, 9)],
+        ),
+        (
+            "a tie is the fresh one's",
+            Some(recorded(100, Some((5, Some(30))), 60)),
+            Some(track(0..100, 10..20)),
+            100,
+            vec![(10, 20)],
+        ),
         // It was down when the leader died, and a new one has no samples: what was known stays.
-        ("down and silent", Some(recorded(0, Some((5, None)), 60)), Some(track(0..0, 0..0)), 0, vec![(5, 60)]),
+        (
+            "down and silent",
+            Some(recorded(0, Some((5, None)), 60)),
+            Some(track(0..0, 0..0)),
+            0,
+            vec![(5, 60)],
+        ),
         // The record's end was a guess; the sample that ended it came later.
-        ("no stretching", Some(recorded(50, Some((5, None)), 60)), Some(track(0..100, 5..59)), 100, vec![(5, 59)]),
+        (
+            "no stretching",
+            Some(recorded(50, Some((5, None)), 60)),
+            Some(track(0..100, 5..59)),
+            100,
+            vec![(5, 59)],
+        ),
     ] {
         let day = Day::merge(NaiveDate::default(), stored.as_ref(), track.as_ref(), &[]);
         let found: Vec<_> = day.downtimes.iter().map(|s| (s.start, s.end)).collect();

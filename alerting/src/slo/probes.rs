@@ -60,7 +60,8 @@ impl Probes {
         for (index, (key, data)) in series.iter().enumerate() {
             let found = durations.binary_search_by(|(k, _)| k.cmp(key)).ok();
             let mut took = found.map_or(&[][..], |at| &durations[at].1.samples).iter().peekable();
-            for &(at, value) in data.samples.iter().filter(|(at, _)| (from_ms..to_ms).contains(at)) {
+            for &(at, value) in data.samples.iter().filter(|(at, _)| (from_ms..to_ms).contains(at))
+            {
                 while took.next_if(|(t, _)| *t < at).is_some() {}
                 let good = value > 0.5;
                 let in_time =

@@ -140,6 +140,8 @@ pub struct Report {
     pub state: State,
     /// What it promised.
     pub objective: Objective,
+    /// The first probe that this node has samples of, at most 25 hours back; none without any.
+    pub known_from: Option<Time>,
     /// The windows asked for.
     pub windows: Vec<WindowReport>,
     /// Downtimes within the longest window, the latest first.
@@ -168,6 +170,7 @@ impl Report {
             as_of: instant(now),
             state: track.state(),
             objective,
+            known_from: track.changes().first().map(|(at, _)| instant(*at)),
             downtimes: latest(clip(&all, start, now)),
             no_data: latest(clip(&no_data, Window::Day.start(now), now)),
             windows,

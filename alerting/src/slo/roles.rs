@@ -118,7 +118,11 @@ mod tests {
         before.observe("db-2", false, 0);
         before.observe("db-2", true, 5_000);
         let stored = before.export();
-        assert_eq!(stored.keys().collect::<Vec<_>>(), ["db-2"], "a plain instance needs no history");
+        assert_eq!(
+            stored.keys().collect::<Vec<_>>(),
+            ["db-2"],
+            "a plain instance needs no history"
+        );
 
         let mut after = Roles::default();
         after.observe("db-2", true, 60_000);

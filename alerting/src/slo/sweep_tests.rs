@@ -50,25 +50,71 @@ fn tables() {
     let day = SILENT_DOWN_MAX_MS;
     for (name, lines, expected) in [
         ("no samples", vec![], vec![]),
-        ("first bad to first good", vec![line(a, "+++--+")], vec![(0, Up), (3_000, Down), (5_000, Up)]),
-        ("one failed probe is a downtime", vec![line(a, "+-+")], vec![(0, Up), (1_000, Down), (2_000, Up)]),
+        (
+            "first bad to first good",
+            vec![line(a, "+++--+")],
+            vec![(0, Up), (3_000, Down), (5_000, Up)],
+        ),
+        (
+            "one failed probe is a downtime",
+            vec![line(a, "+-+")],
+            vec![(0, Up), (1_000, Down), (2_000, Up)],
+        ),
         ("bad from the start", vec![line(a, "--+")], vec![(0, Down), (2_000, Up)]),
-        ("silence after a good one is unknown", vec![line(a, "+++    +")], vec![(0, Up), (5_000, Unknown), (7_000, Up)]),
-        ("silence after a bad one is down", vec![line(a, "++-     +")], vec![(0, Up), (2_000, Down), (8_000, Up)]),
-        ("but not for ever", vec![line(a, "++-")], vec![(0, Up), (2_000, Down), (2_000 + day, Unknown)]),
+        (
+            "silence after a good one is unknown",
+            vec![line(a, "+++    +")],
+            vec![(0, Up), (5_000, Unknown), (7_000, Up)],
+        ),
+        (
+            "silence after a bad one is down",
+            vec![line(a, "++-     +")],
+            vec![(0, Up), (2_000, Down), (8_000, Up)],
+        ),
+        (
+            "but not for ever",
+            vec![line(a, "++-")],
+            vec![(0, Up), (2_000, Down), (2_000 + day, Unknown)],
+        ),
         ("one instance is enough", vec![line(a, "+++---"), line(b, "++++++")], vec![(0, Up)]),
-        ("both down", vec![line(a, "+---++"), line(b, "+++-+-")], vec![(0, Up), (3_000, Down), (4_000, Up)]),
+        (
+            "both down",
+            vec![line(a, "+---++"), line(b, "+++-+-")],
+            vec![(0, Up), (3_000, Down), (4_000, Up)],
+        ),
         // web-1 was retired while bad: it does not make web-2's silence a downtime
-        ("an old bad opinion is void", vec![line(a, "+-"), line(b, "++++++++++")], vec![(0, Up), (12_000, Unknown)]),
-        ("all checks must pass", vec![line(a, "++++++"), line(tcp, "++--++")], vec![(0, Up), (2_000, Down), (4_000, Up)]),
-        ("one of two collectors is no majority", vec![line(a, "+---++"), line(a2, "++++++")], vec![(0, Up)]),
-        ("two of three are", vec![line(a, "+---++"), line(a2, "++--++"), line(a3, "++++++")], vec![(0, Up), (2_000, Down), (4_000, Up)]),
-        ("a silent collector has no say", vec![line(a, "++---------+"), line(a2, "++++")], vec![(0, Up), (6_000, Down), (11_000, Up)]),
+        (
+            "an old bad opinion is void",
+            vec![line(a, "+-"), line(b, "++++++++++")],
+            vec![(0, Up), (12_000, Unknown)],
+        ),
+        (
+            "all checks must pass",
+            vec![line(a, "++++++"), line(tcp, "++--++")],
+            vec![(0, Up), (2_000, Down), (4_000, Up)],
+        ),
+        (
+            "one of two collectors is no majority",
+            vec![line(a, "+---++"), line(a2, "++++++")],
+            vec![(0, Up)],
+        ),
+        (
+            "two of three are",
+            vec![line(a, "+---++"), line(a2, "++--++"), line(a3, "++++++")],
+            vec![(0, Up), (2_000, Down), (4_000, Up)],
+        ),
+        (
+            "a silent collector has no say",
+            vec![line(a, "++---------+"), line(a2, "++++")],
+            vec![(0, Up), (6_000, Down), (11_000, Up)],
+        ),
     ] {
         let until = if name == "but not for ever" { 2 * day } else { 14_500 };
         let mut found = sweep(&lines, &Roles::default(), until);
         // The end of the samples is not what most cases are about.
-        if found.last().is_some_and(|l| l.1 == Unknown) && expected.last().is_none_or(|l| l.1 != Unknown) {
+        if found.last().is_some_and(|l| l.1 == Unknown)
+            && expected.last().is_none_or(|l| l.1 != Unknown)
+        {
             found.pop();
         }
         assert_eq!(found, expected, "{name}");

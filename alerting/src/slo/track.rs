@@ -170,7 +170,8 @@ mod tests {
     /// A probe at each multiple of `step` in `[from, to)`; bad within `bad`.
     fn probes(from: i64, to: i64, step: i64, bad: std::ops::Range<i64>) -> Probes {
         let moments = (multiple(from, step)..multiple(to, step)).map(|n| n * step);
-        let samples: Vec<_> = moments.map(|at| (at, if bad.contains(&at) { 0.0 } else { 1.0 })).collect();
+        let samples: Vec<_> =
+            moments.map(|at| (at, if bad.contains(&at) { 0.0 } else { 1.0 })).collect();
         let durations: Vec<_> = samples.iter().map(|s| (s.0, 0.01)).collect();
         let (success, duration) = ([series("a", &samples)], [series("a", &durations)]);
         Probes::join(&success, &duration, (from, to), 100)

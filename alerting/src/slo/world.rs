@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chrono::NaiveDate;
 use tracing::warn;
 use watchkeep_catalog::{
-    Incident, Instance, KeyValue, Service, SloTarget, Status, Verdict,
-    client::Change,
+    Incident, Instance, KeyValue, Service, SloTarget, Status, Verdict, check_name, client::Change,
     keys,
 };
 
@@ -183,7 +182,8 @@ impl World {
     pub(super) fn services(&self) -> BTreeSet<String> {
         let registered = self.instances.iter().map(|(service, _)| service);
         let all = registered.chain(self.targets.keys()).chain(self.days.keys());
-        let all: BTreeSet<_> = all.collect();
+        // Whoever puts keys past the API may name a service as it likes.
+        let all: BTreeSet<_> = all.filter(|name| check_name("service", name).is_ok()).collect();
         all.into_iter().take(SERVICES_MAX).cloned().collect()
     }
 

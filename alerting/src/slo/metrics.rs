@@ -1,0 +1,157 @@
+//! The SLO report's metrics. The gauges per service are exported by the alerting leader only, so a query
+//! over all nodes takes `max by (service, …)`.
+
+use std::collections::BTreeSet;
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounterVec, Opts, Registry,
+    register_gauge_vec_with_registry, register_histogram_with_registry,
+    register_int_counter_vec_with_registry,
+};
+
+use super::{budget::Budget, report::Report};
+
+/// The two objectives, as the label `slo` names them.
+const AVAILABILITY: &str = "availability";
+const LATENCY: &str = "latency";
+
+/// What the report exports.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    availability: GaugeVec,
+    latency: GaugeVec,
+    remaining: GaugeVec,
+    burn_rate: GaugeVec,
+    downtime: GaugeVec,
+    objective: GaugeVec,
+    latency_objective: GaugeVec,
+    pub(super) report_seconds: Histogram,
+    pub(super) rollups: IntCounterVec,
+}
+
+impl Metrics {
+    /// Declares them all on `registry`.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let help =
+                format!("{help} Exported by the alerting leader only: use max by (service).");
+            register_gauge_vec_with_registry!(Opts::new(name, help), labels, registry)
+        };
+        let metrics = Self {
+            availability: gauge(
+                "watchkeep_slo_availability_ratio",
+                "Share of probes in the window that succeeded.",
+                &["service", "window"],
+            )?,
+            latency: gauge(
+                "watchkeep_slo_latency_ratio",
+                "Share of probes in the window that succeeded within the latency objective.",
+                &["service", "window"],
+            )?,
+            remaining: gauge(
+                "watchkeep_slo_error_budget_remaining_ratio",
+                "Share of the window's error budget that is left; negative when overspent.",
+                &["service", "slo", "window"],
+            )?,
+            burn_rate: gauge(
+                "watchkeep_slo_burn_rate",
+                "Share of bad probes in the window over the share that the objective allows.",
+                &["service", "slo", "window"],
+            )?,
+            downtime: gauge(
+                "watchkeep_slo_downtime_seconds",
+                "Time in the window during which no serving instance was up and one was known bad.",
+                &["service", "window"],
+            )?,
+            objective: gauge(
+                "watchkeep_slo_objective",
+                "Share of probes that must be good.",
+                &["service", "slo"],
+            )?,
+            latency_objective: gauge(
+                "watchkeep_slo_latency_objective_seconds",
+                "Slowest probe that counts as in time.",
+                &["service"],
+            )?,
+            report_seconds: register_histogram_with_registry!(
+                HistogramOpts::new(
+                    "watchkeep_slo_report_seconds",
+                    "Time to bring one service's report up to date and compute it."
+                )
+                .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]),
+                registry
+            )?,
+            rollups: register_int_counter_vec_with_registry!(
+                Opts::new(
+                    "watchkeep_slo_rollups_total",
+                    "Day records written to the registry, by outcome."
+                ),
+                &["result"],
+                registry
+            )?,
+        };
+        for result in ["written", "fenced", "failed"] {
+            metrics.rollups.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+
+    /// Shows what the report says; a window without probes shows no shares.
+    pub(super) fn show(&self, report: &Report) {
+        let service = report.service.as_str();
+        let objective = report.objective;
+        for slo in [AVAILABILITY, LATENCY] {
+            self.objective.with_label_values(&[service, slo]).set(objective.availability);
+        }
+        let seconds = objective.latency_ms as f64 / 1000.0;
+        self.latency_objective.with_label_values(&[service]).set(seconds);
+        for window in &report.windows {
+            let name = window.window.name();
+            let (availability, latency) = (&window.availability, &window.latency);
+            set(&self.availability, &[service, name], availability.ratio);
+            set(&self.latency, &[service, name], latency.ratio);
+            for (slo, budget) in [(AVAILABILITY, availability), (LATENCY, latency)] {
+                self.show_budget(&[service, slo, name], budget);
+            }
+            let downtime = window.downtime.seconds;
+            self.downtime.with_label_values(&[service, name]).set(downtime);
+        }
+    }
+
+    fn show_budget(&self, labels: &[&str; 3], budget: &Budget) {
+        set(&self.remaining, labels, budget.remaining_ratio);
+        set(&self.burn_rate, labels, budget.burn_rate);
+    }
+
+    /// Shows nothing any more of these services.
+    pub(super) fn hide(&self, services: &BTreeSet<String>, windows: &[&str]) {
+        // Removing what was never shown is no error that matters.
+        let remove = |gauge: &GaugeVec, labels: &[&str]| drop(gauge.remove_label_values(labels));
+        for service in services.iter().map(String::as_str) {
+            remove(&self.latency_objective, &[service]);
+            for slo in [AVAILABILITY, LATENCY] {
+                remove(&self.objective, &[service, slo]);
+                for window in windows {
+                    remove(&self.remaining, &[service, slo, window]);
+                    remove(&self.burn_rate, &[service, slo, window]);
+                }
+            }
+            for window in windows {
+                for gauge in [&self.availability, &self.latency, &self.downtime] {
+                    remove(gauge, &[service, window]);
+                }
+            }
+        }
+    }
+}
+
+fn set(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    match value {
+        Some(value) => gauge.with_label_values(labels).set(value),
+        // Nothing to remove is as good.
+        None => drop(gauge.remove_label_values(labels)),
+    }
+}
