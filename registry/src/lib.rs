@@ -1,3 +1,31 @@
 //! The replicated store: etcd v3 API, MVCC, watch, lease, Raft, storage.
+//!
+//! ```text
+//! client ─gRPC─▶ etcd/ ─▶ cluster (propose, read index) ─▶ raft/ ─▶ mvcc (apply) ─▶ store
+//!                     ▲ reads: a view of the store                              └▶ watch hub
+//! ```
 
+mod bootstrap;
+mod calls;
+mod client;
+mod cluster;
+mod config;
+mod duties;
+mod error;
+mod etcd;
+mod gateway;
+mod identity;
+mod lessor;
+mod metrics;
+mod mvcc;
+mod node;
 mod raft;
+mod schema;
+mod serve;
+mod store;
+mod wal;
+mod watch;
+
+pub use config::{Invalid, RegistryConfig};
+pub use error::StartError;
+pub use node::{Node, Status};

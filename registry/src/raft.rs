@@ -1,3 +1,14 @@
 //! The only place that names openraft.
 
+mod machine;
+mod network;
+mod peers;
+mod policy;
+mod service;
 pub(crate) mod types;
+
+pub(crate) use machine::{SnapshotData, StateMachine};
+pub(crate) use network::Network;
+pub(crate) use peers::{PeerError, Peers};
+pub(crate) use policy::{raft_config, run_snapshots};
+pub(crate) use service::PeerService;

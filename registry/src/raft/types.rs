@@ -1,13 +1,15 @@
 //! openraft's type parameters: what an entry carries, what applying it answers, how a member is described.
 
-use std::{fmt, io::Cursor};
+use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::Outcome;
+
 /// A member of the cluster as the Raft membership knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// `host:port` of its peer listener.
     pub address: String,
 }
@@ -20,7 +22,7 @@ impl fmt::Display for Peer {
 
 /// A command in the log: an encoded `schema::Command`, opaque to Raft and to the log's files.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Encoded(pub Bytes);
+pub(crate) struct Encoded(pub Bytes);
 
 impl fmt::Debug for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,18 +36,29 @@ impl fmt::Display for Encoded {
     }
 }
 
-/// What applying an entry answers. It never leaves the process: only the node that took the request reads it.
+/// What applying an entry answers. It never leaves the process in this form: only the node that took the
+/// request reads it.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Reply(#[serde(skip)] pub Option<()>);
+pub(crate) struct Reply {
+    /// The outcome; none of a blank entry.
+    #[serde(skip)]
+    pub outcome: Option<Outcome>,
+}
 
 openraft::declare_raft_types!(
     /// The registry's Raft.
-    pub TypeConfig:
+    pub(crate) TypeConfig:
         D = Encoded,
         R = Reply,
         NodeId = u64,
         Node = Peer,
 );
 
-/// Where a snapshot's bytes are read from and written to.
-pub type SnapshotBytes = Cursor<Vec<u8>>;
+pub(crate) type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
+pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type Snapshot =
+    openraft::type_config::alias::SnapshotOf<TypeConfig, super::SnapshotData>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, super::StateMachine>;

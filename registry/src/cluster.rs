@@ -1,0 +1,327 @@
+//! One member as the services see it: propose a command, read linearizably, renew a lease, wherever the leader is.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use openraft::{
+    LinearizerOption,
+    async_runtime::watch::WatchReceiver,
+    errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
+};
+use prost::Message;
+use thiserror::Error;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, watch},
+    time::Instant,
+};
+use tracing::{Instrument, info_span};
+use watchkeep_api::peer::LeaseResponse;
+
+use crate::{
+    lessor::Lessor,
+    metrics::Metrics,
+    mvcc::{MEMBER, Table, View, ViewError, decode},
+    raft::{
+        PeerError, Peers,
+        types::{Encoded, Peer, Raft},
+    },
+    schema::{Body, Command, MemberInfo, Outcome},
+    store::{Store, StoreView},
+    watch::Hub,
+};
+
+/// How long a request waits for a leader and for its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+/// Pause before the leader is looked for again.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// Why a request cannot be served.
+#[derive(Debug, Error)]
+pub(crate) enum ClusterError {
+    /// This member was asked as the leader and is not.
+    #[error("etcdserver: not leader")]
+    NotLeader,
+    /// There is no leader.
+    #[error("etcdserver: no leader")]
+    NoLeader,
+    /// The leader went away while it had the request: whether it was applied is not known.
+    #[error("etcdserver: leader changed")]
+    LeaderChanged,
+    /// It took too long.
+    #[error("etcdserver: request timed out")]
+    Timeout,
+    /// Too many are under way.
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
+    /// The member is going down.
+    #[error("etcdserver: server stopped")]
+    Stopped,
+    /// The state cannot be read.
+    #[error("etcdserver: {0}")]
+    View(#[from] ViewError),
+}
+
+struct Inner {
+    id: u64,
+    raft: Raft,
+    store: Store,
+    hub: Arc<Hub>,
+    lessor: Arc<Lessor>,
+    peers: Peers,
+    metrics: Arc<Metrics>,
+    applied_index: watch::Receiver<u64>,
+    permits: Semaphore,
+}
+
+/// One member. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Cluster(Arc<Inner>);
+
+/// What a cluster is made of.
+pub(crate) struct Parts {
+    pub(crate) id: u64,
+    pub(crate) raft: Raft,
+    pub(crate) store: Store,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) lessor: Arc<Lessor>,
+    pub(crate) peers: Peers,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) applied_index: watch::Receiver<u64>,
+    pub(crate) requests_max: usize,
+}
+
+impl Cluster {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { id, raft, store, hub, lessor, peers, metrics, applied_index, requests_max } =
+            parts;
+        let permits = Semaphore::new(requests_max);
+        Self(Arc::new(Inner {
+            id,
+            raft,
+            store,
+            hub,
+            lessor,
+            peers,
+            metrics,
+            applied_index,
+            permits,
+        }))
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn cluster_id(&self) -> u64 {
+        self.0.peers.cluster_id()
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.0.raft
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    pub(crate) fn lessor(&self) -> &Lessor {
+        &self.0.lessor
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        self.0.raft.metrics().borrow_watched().current_term
+    }
+
+    pub(crate) fn leader(&self) -> Option<u64> {
+        self.0.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// The Raft membership: id, peer address, whether it is a learner.
+    pub(crate) fn membership(&self) -> Vec<(u64, Peer, bool)> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        membership.nodes().map(|(id, peer)| (*id, peer.clone(), !voters.contains(id))).collect()
+    }
+
+    /// What the members say of themselves.
+    pub(crate) fn members(&self) -> Result<Vec<MemberInfo>, ViewError> {
+        let view = self.0.store.view();
+        let end = [&MEMBER[..MEMBER.len() - 1], b"0"].concat();
+        view.scan(Table::Meta, MEMBER, Some(&end)).map(|row| decode(Table::Meta, row?.1)).collect()
+    }
+
+    /// One of the places for requests, or a quick refusal.
+    pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, ClusterError> {
+        self.0.permits.try_acquire().map_err(|_| ClusterError::TooManyRequests)
+    }
+
+    /// Puts a command into the log, through the leader, and answers with what applying it gave.
+    pub(crate) async fn propose(&self, body: Body) -> Result<Outcome, ClusterError> {
+        let span = info_span!("propose");
+        let command = Command {
+            time_ms: now_ms(),
+            body: Some(body),
+            trace_parent: watchkeep_api::trace::trace_parent(&span).unwrap_or_default(),
+        };
+        let command = Bytes::from(command.encode_to_vec());
+        let _pending = self.0.metrics.proposal();
+        let proposing = async {
+            loop {
+                match self.propose_once(command.clone()).await {
+                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
+                    other => return other,
+                }
+            }
+        };
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, proposing.instrument(span)).await;
+        let answer = answer.unwrap_or_else(|_| Err(self.late()));
+        if answer.is_err() {
+            self.0.metrics.proposals_failed.inc();
+        }
+        answer
+    }
+
+    fn late(&self) -> ClusterError {
+        if self.leader().is_none() { ClusterError::NoLeader } else { ClusterError::Timeout }
+    }
+
+    async fn propose_once(&self, command: Bytes) -> Result<Outcome, ClusterError> {
+        let Some((leader, address)) = self.remote_leader() else {
+            return self.propose_here(command).await;
+        };
+        match self.0.peers.propose(leader, &address, command).await {
+            Ok(outcome) => Outcome::decode(outcome).map_err(|_| ClusterError::LeaderChanged),
+            Err(PeerError::NotTaken(_)) => Err(ClusterError::NotLeader),
+            Err(PeerError::Lost(_)) => Err(ClusterError::LeaderChanged),
+        }
+    }
+
+    /// The leader, when it is known and another member.
+    fn remote_leader(&self) -> Option<(u64, String)> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|leader| *leader != self.0.id)?;
+        let peer = metrics.membership_config.membership().get_node(&leader)?;
+        Some((leader, peer.address.clone()))
+    }
+
+    /// Puts a command into the log if this member leads.
+    pub(crate) async fn propose_here(&self, command: Bytes) -> Result<Outcome, ClusterError> {
+        let began = std::time::Instant::now();
+        match self.0.raft.client_write(Encoded(command)).await {
+            Ok(written) => {
+                self.0.metrics.proposed(began.elapsed());
+                written.data.outcome.ok_or(ClusterError::Stopped)
+            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                Err(ClusterError::NotLeader)
+            }
+            Err(RaftError::APIError(_)) => Err(ClusterError::LeaderChanged),
+            Err(RaftError::Fatal(_)) => Err(ClusterError::Stopped),
+        }
+    }
+
+    /// A view that has everything that was acknowledged before this call.
+    pub(crate) async fn linearizable_view(&self) -> Result<StoreView, ClusterError> {
+        let reading = async {
+            let index = loop {
+                let found = match self.remote_leader() {
+                    Some((leader, address)) => self
+                        .0
+                        .peers
+                        .read_index(leader, &address)
+                        .await
+                        .map_err(|_| ClusterError::NotLeader),
+                    None => self.read_index_here().await,
+                };
+                match found {
+                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
+                    other => break other?,
+                }
+            };
+            let mut applied = self.0.applied_index.clone();
+            let reached = applied.wait_for(|applied| *applied >= index).await;
+            reached.map(|_| ()).map_err(|_| ClusterError::Stopped)
+        };
+        match tokio::time::timeout(REQUEST_TIMEOUT, reading).await {
+            Ok(Ok(())) => Ok(self.0.store.view()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    /// The index that a linearizable read must have applied, if this member leads: by its leader lease, or by a
+    /// round of heartbeats when that is not fresh.
+    pub(crate) async fn read_index_here(&self) -> Result<u64, ClusterError> {
+        match self.0.raft.get_read_linearizer(LinearizerOption::new(None, true)).await {
+            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(ForwardToLeader {
+                ..
+            }))) => Err(ClusterError::NotLeader),
+            Err(RaftError::APIError(_)) => Err(ClusterError::NotLeader),
+            Err(RaftError::Fatal(_)) => Err(ClusterError::Stopped),
+        }
+    }
+
+    /// Renews a lease (or only asks) on the leader.
+    pub(crate) async fn lease(&self, id: i64, renew: bool) -> Result<LeaseResponse, ClusterError> {
+        let asking = async {
+            loop {
+                let answer = match self.remote_leader() {
+                    Some((leader, address)) => {
+                        let answer = self.0.peers.lease(leader, &address, id, renew).await;
+                        answer.map_err(|_| ClusterError::NotLeader)
+                    }
+                    None => self.lease_here(id, renew).await,
+                };
+                match answer {
+                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
+                    other => return other,
+                }
+            }
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, asking).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    /// Renews a lease if this member leads, which it makes sure of first: a leader that was replaced must not
+    /// promise what its successor does not know.
+    pub(crate) async fn lease_here(
+        &self,
+        id: i64,
+        renew: bool,
+    ) -> Result<LeaseResponse, ClusterError> {
+        self.read_index_here().await?;
+        let now = Instant::now();
+        let left = if renew { self.0.lessor.renew(id, now) } else { self.0.lessor.left(id, now) };
+        Ok(left.map_or(LeaseResponse { left_ms: -1, granted_seconds: 0 }, |left| LeaseResponse {
+            left_ms: i64::try_from(left.left.as_millis()).unwrap_or(i64::MAX),
+            granted_seconds: left.granted_seconds,
+        }))
+    }
+
+    /// Whether the Raft core still runs; else why it ended.
+    pub(crate) fn ended(&self) -> Option<String> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.running_state.as_ref().err().map(ToString::to_string)
+    }
+}
+
+/// The proposer's clock, for records that carry a time. Applying never reads one.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,163 @@
+//! Settings of one registry member.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A setting that cannot be: where it stands and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Path within this configuration, such as `initial_cluster`.
+    pub path: String,
+    /// What is wrong, and the remedy.
+    pub message: String,
+}
+
+/// Settings of one member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistryConfig {
+    /// Its id: a number from 1 that no other member has.
+    pub node_id: u64,
+    /// Its name, for people.
+    pub name: String,
+    /// Where it keeps its log and its state.
+    pub data_dir: PathBuf,
+    /// Where clients connect (gRPC and JSON).
+    pub client_listen: SocketAddr,
+    /// Where other members connect.
+    pub peer_listen: SocketAddr,
+    /// What clients are told to connect to; none: `http://` and `client_listen`.
+    pub client_url: Option<String>,
+    /// Every member the cluster begins with, itself included: id → `host:port` of its peer listener.
+    pub initial_cluster: BTreeMap<u64, String>,
+    /// How often the leader tells the others that it is there.
+    pub heartbeat_interval_ms: u64,
+    /// Silence after which a member calls an election; the actual time is drawn between this and its double.
+    pub election_timeout_ms: u64,
+    /// Log entries kept behind a snapshot, and between two snapshots.
+    pub log_entries_kept: u64,
+    /// Size of one file of the log.
+    pub log_segment_bytes: u64,
+    /// Requests under way at once; more are told to come back.
+    pub requests_max: usize,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        let peer_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 2380));
+        Self {
+            node_id: 1,
+            name: "node-1".to_owned(),
+            data_dir: PathBuf::from("watchkeep-data/registry"),
+            client_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 2379)),
+            peer_listen,
+            client_url: None,
+            initial_cluster: BTreeMap::from([(1, peer_listen.to_string())]),
+            heartbeat_interval_ms: 100,
+            election_timeout_ms: 500,
+            log_entries_kept: 50_000,
+            log_segment_bytes: 64 << 20,
+            requests_max: 8_192,
+        }
+    }
+}
+
+impl RegistryConfig {
+    /// Checks what can be checked without touching the system.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn validate(&self) -> Result<(), Vec<Invalid>> {
+        let mut invalid = Vec::new();
+        let mut check = |ok: bool, path: &str, message: String| {
+            if !ok {
+                invalid.push(Invalid { path: path.to_owned(), message });
+            }
+        };
+        check(
+            self.node_id > 0,
+            "node_id",
+            "0 is not allowed: give each member a number from 1".to_owned(),
+        );
+        check(
+            self.initial_cluster.contains_key(&self.node_id),
+            "initial_cluster",
+            format!(
+                "member {} is not in it; it has {:?}: add {}=host:port of its peer listener",
+                self.node_id,
+                self.initial_cluster.keys().collect::<Vec<_>>(),
+                self.node_id
+            ),
+        );
+        for (id, address) in &self.initial_cluster {
+            let port = address.rsplit_once(':').and_then(|(host, port)| {
+                (!host.is_empty()).then(|| port.parse::<u16>().ok()).flatten()
+            });
+            let message = format!("member {id}: {address:?} is not host:port");
+            check(port.is_some_and(|port| port > 0) && *id > 0, "initial_cluster", message);
+        }
+        check(
+            (10..=10_000).contains(&self.heartbeat_interval_ms),
+            "heartbeat_interval_ms",
+            format!("{} is out of range: give 10 to 10000", self.heartbeat_interval_ms),
+        );
+        check(
+            self.election_timeout_ms >= 3 * self.heartbeat_interval_ms
+                && self.election_timeout_ms <= 60_000,
+            "election_timeout_ms",
+            format!(
+                "{} is out of range: give at least three heartbeat intervals ({}) and at most 60000",
+                self.election_timeout_ms,
+                3 * self.heartbeat_interval_ms
+            ),
+        );
+        check(
+            self.log_entries_kept >= 1_000,
+            "log_entries_kept",
+            format!("{} is too few: give at least 1000", self.log_entries_kept),
+        );
+        check(
+            (1 << 20..=1 << 30).contains(&self.log_segment_bytes),
+            "log_segment_bytes",
+            format!(
+                "{} is out of range: give 1048576 (1 MiB) to 1073741824 (1 GiB)",
+                self.log_segment_bytes
+            ),
+        );
+        check(
+            self.requests_max > 0,
+            "requests_max",
+            "0 lets no request in: give at least 1".to_owned(),
+        );
+        if invalid.is_empty() { Ok(()) } else { Err(invalid) }
+    }
+
+    /// What clients are told to connect to.
+    #[must_use]
+    pub fn client_url(&self) -> String {
+        self.client_url.clone().unwrap_or_else(|| format!("http://{}", self.client_listen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_each_fault_is_named() {
+        assert_eq!(RegistryConfig::default().validate(), Ok(()));
+        let wrong = RegistryConfig {
+            node_id: 2,
+            initial_cluster: BTreeMap::from([(1, "nowhere".to_owned())]),
+            election_timeout_ms: 100,
+            ..RegistryConfig::default()
+        };
+        let paths: Vec<_> = wrong.validate().unwrap_err().into_iter().map(|i| i.path).collect();
+        assert_eq!(paths, ["initial_cluster", "initial_cluster", "election_timeout_ms"]);
+    }
+}

@@ -1,0 +1,183 @@
+//! What a member does in the background: follow the leadership, expire leases, refresh metrics, publish itself.
+
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+use tracing::{debug, info};
+
+use crate::{
+    cluster::Cluster,
+    node::raft_numbers,
+    schema::{Body, MemberInfo, Revoke},
+};
+
+/// How often leases are looked at: the most by which one outlives its TTL, apart from the revocation itself.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Revocations under way at once.
+const REVOKES_MAX: usize = 64;
+const METRICS_INTERVAL: Duration = Duration::from_millis(500);
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tells the lessor when this member begins and ends to lead.
+pub(crate) async fn watch_leadership(cluster: Cluster) {
+    let mut changes = cluster.raft().server_metrics();
+    let (mut leading, mut leader_seen) = (None, None);
+    loop {
+        let now = raft_numbers(cluster.raft());
+        let leads = (now.role == "leader").then_some(now.term);
+        if leads != leading {
+            match leads {
+                Some(term) => {
+                    info!(term, "this member leads now");
+                    cluster.lessor().promote(Instant::now());
+                }
+                None => cluster.lessor().demote(),
+            }
+            leading = leads;
+        }
+        if now.leader.is_some() && now.leader != leader_seen {
+            cluster.metrics().leader_changes.inc();
+            leader_seen = now.leader;
+        }
+        cluster.metrics().has_leader.set(i64::from(now.leader.is_some()));
+        cluster.metrics().is_leader.set(i64::from(leads.is_some()));
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Revokes leases that have run out, a bounded number at a time.
+pub(crate) async fn expire_leases(cluster: Cluster) {
+    let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut revoking: JoinSet<()> = JoinSet::new();
+    loop {
+        ticks.tick().await;
+        for id in cluster.lessor().expired(Instant::now()) {
+            while revoking.len() >= REVOKES_MAX {
+                revoking.join_next().await;
+            }
+            let cluster = cluster.clone();
+            revoking.spawn(async move {
+                if let Err(error) = cluster.propose(Body::Revoke(Revoke { id })).await {
+                    debug!(lease = id, %error, "lease not revoked yet");
+                    cluster.lessor().retry(id, Instant::now());
+                }
+            });
+        }
+        while revoking.try_join_next().is_some() {}
+    }
+}
+
+/// Tells the others this member's name and where clients find it, until they know.
+pub(crate) async fn publish(cluster: Cluster, name: String, client_url: String) {
+    let info = MemberInfo { id: cluster.id(), name, client_urls: vec![client_url] };
+    loop {
+        if cluster.members().is_ok_and(|members| members.contains(&info)) {
+            return;
+        }
+        if let Err(error) = cluster.propose(Body::Publish(info.clone())).await {
+            debug!(%error, "member not published yet");
+            tokio::time::sleep(PUBLISH_INTERVAL).await;
+        }
+    }
+}
+
+/// Brings the gauges up to date.
+pub(crate) async fn refresh_metrics(cluster: Cluster) {
+    let mut ticks = tokio::time::interval(METRICS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        raft_gauges(&cluster);
+        storage_gauges(&cluster);
+        stage_gauges(&cluster).await;
+    }
+}
+
+fn int(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+fn raft_gauges(cluster: &Cluster) {
+    let (m, now) = (cluster.metrics(), raft_numbers(cluster.raft()));
+    m.term.set(int(now.term));
+    m.committed.set(int(now.committed));
+    m.applied.set(int(now.applied));
+    m.last_log.set(int(now.last_log));
+    for role in ["leader", "follower", "candidate", "learner"] {
+        m.role.with_label_values(&[role]).set(i64::from(role == now.role));
+    }
+    let metrics = cluster.raft().metrics();
+    let metrics = metrics.borrow_watched();
+    m.snapshot_index.set(int(metrics.snapshot.map_or(0, |id| id.index)));
+    m.purged_index.set(int(metrics.purged.map_or(0, |id| id.index)));
+    m.lag.reset();
+    let own = [(cluster.id(), Some(now.last_log))];
+    let confirmed =
+        metrics.replication.iter().flatten().map(|(id, at)| (*id, at.map(|at| at.index)));
+    // A member that does not lead knows nothing of the others' progress: it shows none.
+    for (id, at) in own.into_iter().chain(confirmed) {
+        let lag = now.last_log.saturating_sub(at.unwrap_or_default());
+        m.lag.with_label_values(&[&id.to_string()]).set(int(lag));
+    }
+}
+
+fn storage_gauges(cluster: &Cluster) {
+    let (m, stats) = (cluster.metrics(), cluster.store().stats());
+    let in_use: u64 = stats.tables.iter().map(|table| table.disk_bytes).sum();
+    m.db_bytes.set(int(in_use + stats.journal_bytes));
+    m.db_in_use_bytes.set(int(in_use));
+    for table in &stats.tables {
+        m.disk_bytes.with_label_values(&[table.name]).set(int(table.disk_bytes));
+        m.segments.with_label_values(&[table.name]).set(int(table.segments));
+        m.l0_segments.with_label_values(&[table.name]).set(int(table.l0_segments));
+        m.cache_hits.with_label_values(&[table.name]).set(table.cache_hit_ratio);
+        if table.name == "latest" {
+            m.keys.set(int(table.rows_estimate));
+        }
+    }
+    m.write_buffer.set(int(stats.write_buffer_bytes));
+    m.journals.set(int(stats.journals));
+    m.journal_bytes.set(int(stats.journal_bytes));
+    m.outstanding_flushes.set(int(stats.outstanding_flushes));
+    m.active_compactions.set(int(stats.active_compactions));
+    let done = stats.compactions_total as u64;
+    m.compactions.inc_by(done.saturating_sub(m.compactions.get()));
+    m.compacting_seconds.set(stats.compacting_seconds_total);
+    m.cache_bytes.set(int(stats.cache_bytes));
+    let (entries, bytes) = cluster.store().overlay_size();
+    m.overlay_entries.set(int(entries));
+    m.overlay_bytes.set(int(bytes));
+    let applied = cluster.store().applied();
+    m.revision.set(applied.revision);
+    m.compact_revision.set(applied.compact_revision);
+    m.leases.set(int(cluster.lessor().len()));
+}
+
+/// openraft measures each entry on its way; the newest thousand make these quantiles.
+async fn stage_gauges(cluster: &Cluster) {
+    let Ok(mut stats) = cluster.raft().runtime_stats().await else { return };
+    stats.build_log_stage_histograms();
+    let stages = &stats.log_stage_histograms;
+    for (stage, histogram) in [
+        ("queued", &stages.proposed_to_received),
+        ("appended", &stages.received_to_submitted),
+        ("fsynced", &stages.submitted_to_persisted),
+        ("replicated", &stages.persisted_to_committed),
+        ("applied", &stages.committed_to_applied),
+        ("total", &stages.proposed_to_applied),
+    ] {
+        let found = histogram.percentile_stats();
+        for (quantile, micros) in [("0.5", found.p50), ("0.99", found.p99)] {
+            #[expect(clippy::cast_precision_loss, reason = "microseconds of one stage are few")]
+            let seconds = micros as f64 / 1e6;
+            cluster.metrics().stage_quantiles.with_label_values(&[stage, quantile]).set(seconds);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Why a member does not start.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::config::Invalid;
+
+/// Why a member does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error("registry settings: {}", .0.iter().map(|i| format!("{}: {}", i.path, i.message)).collect::<Vec<_>>().join("; "))]
+    Config(Vec<Invalid>),
+    /// A listener cannot be bound.
+    #[error(
+        "cannot listen on {address} for {what}s: {source}; stop what uses the port, or choose another with --{what}-listen"
+    )]
+    Bind {
+        /// `client` or `peer`.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data directory is somebody else's.
+    #[error(
+        "data directory {path} belongs to {found}, but this is {expected}: give --data-dir another directory, or start with the settings it was made with"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who asked.
+        expected: String,
+    },
+    /// Another process has the data directory open.
+    #[error(
+        "data directory {0} is in use by another process: stop it, or give --data-dir another directory"
+    )]
+    InUse(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The member has been up before, with data that is not here now.
+    #[error(
+        "member {id} has been up before, says member {by}, but its data directory is empty: a member that has forgotten its votes must not come back under the same id; restore its directory, or add it as a new member"
+    )]
+    Amnesia {
+        /// This member.
+        id: u64,
+        /// Who said so.
+        by: u64,
+    },
+    /// Log or state are damaged, or Raft does not start.
+    #[error("{0}")]
+    State(String),
+    /// A metric's name is taken.
+    #[error("metrics: {0}")]
+    Metrics(prometheus::Error),
+}
+
+impl StartError {
+    pub(crate) fn bind(what: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Bind { what, address, source }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn state(error: impl std::fmt::Display) -> Self {
+        Self::State(error.to_string())
+    }
+
+    pub(crate) fn raft(error: impl std::fmt::Display) -> Self {
+        Self::State(format!("raft: {error}"))
+    }
+}

@@ -1,0 +1,49 @@
+//! The etcd v3 services: a file each. Here the wire's messages end and the core's types begin.
+
+mod cluster;
+mod convert;
+mod errors;
+mod kv;
+mod lease;
+mod limits;
+mod maintenance;
+mod watch;
+
+use tonic::service::Routes;
+use watchkeep_api::etcdserverpb::{
+    ResponseHeader, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
+    maintenance_server::MaintenanceServer, watch_server::WatchServer,
+};
+
+use crate::cluster::Cluster;
+
+/// Largest message read at all: etcd's request limit and its overhead.
+const MESSAGE_BYTES_MAX: usize = limits::REQUEST_BYTES_MAX + (512 << 10);
+
+/// etcd's version that is answered to clients: the one whose semantics hold.
+pub(crate) const ETCD_VERSION: &str = "3.7.0";
+
+/// All services of the client listener.
+pub(crate) fn routes(cluster: &Cluster, seed: u64) -> Routes {
+    Routes::new(
+        KvServer::new(kv::Kv(cluster.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(usize::MAX),
+    )
+    .add_service(
+        WatchServer::new(watch::Watch(cluster.clone())).max_encoding_message_size(usize::MAX),
+    )
+    .add_service(LeaseServer::new(lease::Lease::new(cluster.clone(), seed)))
+    .add_service(ClusterServer::new(cluster::ClusterService(cluster.clone())))
+    .add_service(MaintenanceServer::new(maintenance::Maintenance(cluster.clone())))
+}
+
+/// The header of every answer.
+fn header(cluster: &Cluster, revision: i64) -> Option<ResponseHeader> {
+    Some(ResponseHeader {
+        cluster_id: cluster.cluster_id(),
+        member_id: cluster.id(),
+        revision,
+        raft_term: cluster.term(),
+    })
+}

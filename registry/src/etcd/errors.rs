@@ -1,0 +1,68 @@
+//! Errors with etcd's codes and texts, since clients match on them (etcd: `api/v3rpc/rpctypes/error.go`).
+
+use tonic::{Code, Status};
+
+use crate::{cluster::ClusterError, mvcc::Refusal};
+
+/// A request that is wrong in itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadRequest {
+    EmptyKey,
+    ValueProvided,
+    LeaseProvided,
+    TooManyOps,
+    DuplicateKey,
+    TooLarge,
+    InvalidSortOption,
+    LeaseTtlTooLarge,
+}
+
+impl From<BadRequest> for Status {
+    fn from(bad: BadRequest) -> Self {
+        let text = match bad {
+            BadRequest::EmptyKey => "etcdserver: key is not provided",
+            BadRequest::ValueProvided => "etcdserver: value is provided",
+            BadRequest::LeaseProvided => "etcdserver: lease is provided",
+            BadRequest::TooManyOps => "etcdserver: too many operations in txn request",
+            BadRequest::DuplicateKey => "etcdserver: duplicate key given in txn request",
+            BadRequest::TooLarge => "etcdserver: request is too large",
+            BadRequest::InvalidSortOption => "etcdserver: invalid sort option",
+            BadRequest::LeaseTtlTooLarge => {
+                return Self::out_of_range("etcdserver: too large lease TTL");
+            }
+        };
+        Self::invalid_argument(text)
+    }
+}
+
+/// A refusal by the state machine.
+pub(super) fn refused(refusal: Refusal) -> Status {
+    let (code, text) = match refusal {
+        Refusal::Compacted => {
+            (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted")
+        }
+        Refusal::FutureRevision => {
+            (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+        }
+        Refusal::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+        Refusal::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
+        Refusal::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
+    };
+    Status::new(code, text)
+}
+
+impl From<ClusterError> for Status {
+    fn from(error: ClusterError) -> Self {
+        let code = match &error {
+            // Members take this code for "safe to try elsewhere".
+            ClusterError::NotLeader => Code::FailedPrecondition,
+            ClusterError::NoLeader
+            | ClusterError::LeaderChanged
+            | ClusterError::Timeout
+            | ClusterError::Stopped => Code::Unavailable,
+            ClusterError::TooManyRequests => Code::ResourceExhausted,
+            ClusterError::View(_) => Code::DataLoss,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,148 @@
+//! `etcdserverpb.KV`.
+
+use tonic::{Request, Response, Status};
+use tracing::{Instrument, info_span};
+use watchkeep_api::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, kv_server,
+};
+
+use super::{convert, errors::refused, header, limits};
+use crate::{
+    cluster::{Cluster, ClusterError},
+    mvcc::{self, Refusal},
+    schema::{Body, Compact, Op, OpKind, OpOutcomeKind, Outcome, Txn, TxnOutcome},
+    store::StoreView,
+};
+
+pub(super) struct Kv(pub(super) Cluster);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Kv {
+    /// Proposes one writing operation and returns its answer.
+    async fn write(&self, kind: OpKind) -> Result<(OpOutcomeKind, i64), Status> {
+        let txn = Txn { success: vec![Op { kind: Some(kind) }], ..Txn::default() };
+        let (mut outcome, revision) = self.propose(txn).await?;
+        let op = outcome.ops.pop().and_then(|op| op.kind);
+        Ok((op.ok_or_else(|| Status::internal("the state machine gave no answer"))?, revision))
+    }
+
+    async fn propose(&self, txn: Txn) -> Result<(TxnOutcome, i64), Status> {
+        let outcome = accepted(self.0.propose(Body::Txn(txn)).await?)?;
+        let revision = outcome.revision;
+        let txn =
+            outcome.txn.ok_or_else(|| Status::internal("the state machine gave no answer"))?;
+        // The revision of this transaction, not of what came after it.
+        Ok((txn, revision))
+    }
+
+    async fn view(&self, serializable: bool) -> Result<StoreView, ClusterError> {
+        if serializable { Ok(self.0.store().view()) } else { self.0.linearizable_view().await }
+    }
+}
+
+/// The outcome, unless the state machine refused.
+pub(super) fn accepted(outcome: Outcome) -> Result<Outcome, Status> {
+    match Refusal::from_number(outcome.refusal) {
+        Some(refusal) => Err(refused(refusal)),
+        None if outcome.refusal != 0 => Err(Status::internal("a newer member refused the request")),
+        None => Ok(outcome),
+    }
+}
+
+/// Reads large ranges away from the threads that keep time.
+async fn read<T: Send + 'static>(
+    view: StoreView,
+    work: impl FnOnce(&StoreView) -> Result<Result<T, Refusal>, mvcc::ViewError> + Send + 'static,
+    small: bool,
+) -> Result<T, Status> {
+    let result = if small {
+        work(&view)
+    } else {
+        let joined = tokio::task::spawn_blocking(move || work(&view)).await;
+        joined.map_err(|e| Status::internal(e.to_string()))?
+    };
+    result.map_err(ClusterError::from)?.map_err(refused)
+}
+
+#[tonic::async_trait]
+impl kv_server::Kv for Kv {
+    async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
+        let request = request.into_inner();
+        limits::check_range(&request)?;
+        let _permit = self.0.admit()?;
+        let work = async {
+            let view = self.view(request.serializable).await?;
+            let (current, compacted) = (view.applied().revision, view.applied().compact_revision);
+            let small = request.range_end.is_empty();
+            let request = convert::range(request);
+            let outcome =
+                read(view, move |view| mvcc::range(view, &request, current, compacted), small)
+                    .await?;
+            let response = convert::range_response(outcome);
+            Ok(Response::new(RangeResponse { header: header(&self.0, current), ..response }))
+        };
+        work.instrument(info_span!("etcd.range")).await
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
+        let request = request.into_inner();
+        limits::check_put(&request)?;
+        limits::check_size(&request)?;
+        let _permit = self.0.admit()?;
+        let kind = OpKind::Put(convert::put(request));
+        let (kind, revision) = self.write(kind).instrument(info_span!("etcd.put")).await?;
+        let OpOutcomeKind::Put(outcome) = kind else {
+            return Err(Status::internal("the state machine answered something else"));
+        };
+        let response = convert::put_response(outcome);
+        Ok(Response::new(PutResponse { header: header(&self.0, revision), ..response }))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Answer<DeleteRangeResponse> {
+        let request = request.into_inner();
+        limits::check_delete(&request)?;
+        limits::check_size(&request)?;
+        let _permit = self.0.admit()?;
+        let kind = OpKind::Delete(convert::delete(request));
+        let (kind, revision) = self.write(kind).instrument(info_span!("etcd.delete_range")).await?;
+        let OpOutcomeKind::Delete(outcome) = kind else {
+            return Err(Status::internal("the state machine answered something else"));
+        };
+        let response = convert::delete_response(outcome);
+        Ok(Response::new(DeleteRangeResponse { header: header(&self.0, revision), ..response }))
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
+        let request = request.into_inner();
+        limits::check_txn(&request)?;
+        limits::check_size(&request)?;
+        let _permit = self.0.admit()?;
+        let txn = convert::txn(request);
+        let span = info_span!("etcd.txn");
+        let (outcome, revision) = if mvcc::is_read_only(&txn) {
+            let view = self.0.linearizable_view().instrument(span).await?;
+            let (current, compacted) = (view.applied().revision, view.applied().compact_revision);
+            let work = move |view: &StoreView| mvcc::read_only(view, &txn, current, compacted);
+            (read(view, work, false).await?, current)
+        } else {
+            self.propose(txn).instrument(span).await?
+        };
+        Ok(Response::new(convert::txn_response(&self.0, outcome, revision)))
+    }
+
+    async fn compact(&self, request: Request<CompactionRequest>) -> Answer<CompactionResponse> {
+        let request = request.into_inner();
+        let _permit = self.0.admit()?;
+        let body = Body::Compact(Compact { revision: request.revision });
+        let outcome = accepted(self.0.propose(body).await?)?;
+        if request.physical {
+            self.0.store().flush(false).await.map_err(|e| Status::internal(e.to_string()))?;
+        }
+        Ok(Response::new(CompactionResponse { header: header(&self.0, outcome.revision) }))
+    }
+}

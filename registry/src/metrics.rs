@@ -1,0 +1,241 @@
+//! What the registry shows of itself. etcd's names where etcd has the metric, `watchkeep_registry_*` for the rest.
+
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+};
+
+/// Boundaries of latencies in seconds; one lies exactly at the promise of 0.1 s.
+const LATENCY: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
+/// The registry's metrics.
+pub(crate) struct Metrics {
+    pub(crate) has_leader: IntGauge,
+    pub(crate) is_leader: IntGauge,
+    pub(crate) leader_changes: IntCounter,
+    pub(crate) committed: IntGauge,
+    pub(crate) applied: IntGauge,
+    pending: IntGauge,
+    pub(crate) proposals_failed: IntCounter,
+    pub(crate) db_bytes: IntGauge,
+    pub(crate) db_in_use_bytes: IntGauge,
+    pub(crate) keys: IntGauge,
+    pub(crate) watchers: IntGauge,
+    pub(crate) watch_events: IntCounter,
+    pub(crate) leases_granted: IntCounter,
+    round_trip: HistogramVec,
+    sent_bytes: IntCounterVec,
+    pub(crate) grpc_started: IntCounterVec,
+    pub(crate) grpc_handled: IntCounterVec,
+    pub(crate) grpc_seconds: HistogramVec,
+    pub(crate) term: IntGauge,
+    pub(crate) role: IntGaugeVec,
+    pub(crate) last_log: IntGauge,
+    pub(crate) snapshot_index: IntGauge,
+    pub(crate) purged_index: IntGauge,
+    pub(crate) lag: IntGaugeVec,
+    stage: HistogramVec,
+    pub(crate) stage_quantiles: GaugeVec,
+    apply_batch: Histogram,
+    pub(crate) disk_bytes: IntGaugeVec,
+    pub(crate) segments: IntGaugeVec,
+    pub(crate) l0_segments: IntGaugeVec,
+    pub(crate) cache_hits: GaugeVec,
+    pub(crate) write_buffer: IntGauge,
+    pub(crate) journals: IntGauge,
+    pub(crate) journal_bytes: IntGauge,
+    pub(crate) outstanding_flushes: IntGauge,
+    pub(crate) active_compactions: IntGauge,
+    pub(crate) compactions: IntCounter,
+    pub(crate) compacting_seconds: Gauge,
+    pub(crate) cache_bytes: IntGauge,
+    pub(crate) overlay_entries: IntGauge,
+    pub(crate) overlay_bytes: IntGauge,
+    pub(crate) revision: IntGauge,
+    pub(crate) compact_revision: IntGauge,
+    pub(crate) leases: IntGauge,
+}
+
+struct Declare<'r>(&'r Registry);
+
+type Result<T> = std::result::Result<T, prometheus::Error>;
+
+impl Declare<'_> {
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
+        let metric = IntGauge::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn float(&self, name: &str, help: &str) -> Result<Gauge> {
+        let metric = Gauge::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
+        let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn floats(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
+        let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
+        let metric = IntCounter::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec> {
+        let metric =
+            HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY.to_vec()), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+impl Metrics {
+    /// Declares them on `registry`.
+    ///
+    /// # Errors
+    /// When one of the names is taken.
+    pub(crate) fn new(registry: &Registry) -> Result<Self> {
+        let d = Declare(registry);
+        let batch = HistogramOpts::new(
+            "watchkeep_registry_apply_batch_entries",
+            "Log entries applied in one go.",
+        )
+        .buckets(prometheus::exponential_buckets(1.0, 2.0, 12)?);
+        let apply_batch = Histogram::with_opts(batch)?;
+        registry.register(Box::new(apply_batch.clone()))?;
+        Ok(Self {
+            has_leader: d.gauge("etcd_server_has_leader", "Whether this member knows a leader: 1 or 0.")?,
+            is_leader: d.gauge("etcd_server_is_leader", "Whether this member is the leader: 1 or 0.")?,
+            leader_changes: d.counter("etcd_server_leader_changes_seen_total", "Changes of leader this member has seen.")?,
+            committed: d.gauge("etcd_server_proposals_committed_total", "Log index up to which proposals are committed.")?,
+            applied: d.gauge("etcd_server_proposals_applied_total", "Log index up to which proposals are applied.")?,
+            pending: d.gauge("etcd_server_proposals_pending", "Proposals made here that are not answered yet.")?,
+            proposals_failed: d.counter("etcd_server_proposals_failed_total", "Proposals made here that failed.")?,
+            db_bytes: d.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes the state takes on disk, journals included.")?,
+            db_in_use_bytes: d.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes the state takes on disk without journals.")?,
+            keys: d.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist, as the storage engine estimates.")?,
+            watchers: d.gauge("etcd_debugging_mvcc_watcher_total", "Watchers.")?,
+            watch_events: d.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers.")?,
+            leases_granted: d.counter("etcd_debugging_lease_granted_total", "Leases granted.")?,
+            round_trip: d.histograms(
+                "etcd_network_peer_round_trip_time_seconds",
+                "Time from a Raft message to a member until its answer.",
+                &["To"],
+            )?,
+            sent_bytes: d.counters("etcd_network_peer_sent_bytes_total", "Bytes of log sent to a member.", &["To"])?,
+            grpc_started: d.counters(
+                "grpc_server_started_total",
+                "gRPC calls begun.",
+                &["grpc_type", "grpc_service", "grpc_method"],
+            )?,
+            grpc_handled: d.counters(
+                "grpc_server_handled_total",
+                "gRPC calls ended, by code.",
+                &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+            )?,
+            grpc_seconds: d.histograms(
+                "grpc_server_handling_seconds",
+                "Time from a unary gRPC call to the end of its answer.",
+                &["grpc_type", "grpc_service", "grpc_method"],
+            )?,
+            term: d.gauge("watchkeep_registry_raft_term", "Raft term.")?,
+            role: d.gauges("watchkeep_registry_raft_role", "1 for the role this member has.", &["role"])?,
+            last_log: d.gauge("watchkeep_registry_raft_last_log_index", "Index of the last log entry.")?,
+            snapshot_index: d.gauge("watchkeep_registry_raft_snapshot_index", "Index up to which the newest snapshot reaches.")?,
+            purged_index: d.gauge("watchkeep_registry_raft_purged_index", "Index up to which the log is purged.")?,
+            lag: d.gauges(
+                "watchkeep_registry_replication_lag_entries",
+                "On the leader: log entries a member has not confirmed yet.",
+                &["peer"],
+            )?,
+            stage: d.histograms(
+                "watchkeep_registry_proposal_stage_seconds",
+                "Time by stage: committed from the leader's queue to the answer of a proposal, applied for a batch of entries.",
+                &["stage"],
+            )?,
+            stage_quantiles: d.floats(
+                "watchkeep_registry_commit_stage_seconds",
+                "Quantiles of the newest log entries' time in each stage of a commit, on the leader.",
+                &["stage", "quantile"],
+            )?,
+            apply_batch,
+            disk_bytes: d.gauges("watchkeep_registry_storage_disk_bytes", "Bytes on disk by keyspace.", &["keyspace"])?,
+            segments: d.gauges("watchkeep_registry_storage_segments", "Segments on disk by keyspace.", &["keyspace"])?,
+            l0_segments: d.gauges(
+                "watchkeep_registry_storage_l0_segments",
+                "Segments not sorted into the tree yet, by keyspace.",
+                &["keyspace"],
+            )?,
+            cache_hits: d.floats(
+                "watchkeep_registry_storage_cache_hit_ratio",
+                "Share of block reads answered from the cache, by keyspace, since the start.",
+                &["keyspace"],
+            )?,
+            write_buffer: d.gauge("watchkeep_registry_storage_write_buffer_bytes", "Bytes in memtables.")?,
+            journals: d.gauge("watchkeep_registry_storage_journals", "Journals of the storage engine.")?,
+            journal_bytes: d.gauge("watchkeep_registry_storage_journal_bytes", "Bytes in journals.")?,
+            outstanding_flushes: d.gauge("watchkeep_registry_storage_outstanding_flushes", "Memtables waiting to be written out.")?,
+            active_compactions: d.gauge("watchkeep_registry_storage_active_compactions", "Compactions running.")?,
+            compactions: d.counter("watchkeep_registry_storage_compactions_total", "Compactions done.")?,
+            compacting_seconds: d.float("watchkeep_registry_storage_compacting_seconds", "Time spent compacting since the start.")?,
+            cache_bytes: d.gauge("watchkeep_registry_storage_cache_bytes", "Bytes in the block cache.")?,
+            overlay_entries: d.gauge("watchkeep_registry_overlay_entries", "Rows applied but not in the storage engine yet.")?,
+            overlay_bytes: d.gauge("watchkeep_registry_overlay_bytes", "Bytes applied but not in the storage engine yet.")?,
+            revision: d.gauge("watchkeep_registry_revision", "The store's revision.")?,
+            compact_revision: d.gauge("watchkeep_registry_compact_revision", "Revision up to which the store is compacted.")?,
+            leases: d.gauge("watchkeep_registry_leases", "Leases that exist.")?,
+        })
+    }
+
+    /// Counts a proposal as pending until the guard is dropped.
+    pub(crate) fn proposal(&self) -> Pending {
+        self.pending.inc();
+        Pending(self.pending.clone())
+    }
+
+    pub(crate) fn proposed(&self, took: Duration) {
+        self.stage.with_label_values(&["committed"]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn applied(&self, entries: u32, took: Duration) {
+        self.apply_batch.observe(f64::from(entries));
+        self.stage.with_label_values(&["applied"]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn round_trip(&self, to: u64, took: Duration) {
+        self.round_trip.with_label_values(&[&to.to_string()]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn sent(&self, to: u64, bytes: usize) {
+        self.sent_bytes.with_label_values(&[&to.to_string()]).inc_by(bytes as u64);
+    }
+}
+
+/// A pending proposal.
+pub(crate) struct Pending(IntGauge);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

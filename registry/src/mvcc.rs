@@ -1,0 +1,30 @@
+//! Multi-version state: pure. `apply` takes a command, the state as a [`View`] and the entry's place in the
+//! log, and returns what to write, what to answer and which events happened. No I/O of its own, no clock, no
+//! randomness: nodes that apply the same log are byte-equal.
+//!
+//! ```text
+//! put a=1   latest a → {create 2, mod 2, version 1, "1"}   history (a,2) → position 0   events (2,0) → put a
+//! put a=2   latest a → {create 2, mod 3, version 2, "2"}   history (a,3) → position 0   events (3,0) → put a
+//! del a     latest a → none                                history (a,4) → tombstone    events (4,0) → delete a
+//! put a=3   latest a → {create 5, mod 5, version 1, "3"}   history (a,5) → position 0   events (5,0) → put a
+//! ```
+
+mod apply;
+mod compact;
+mod draft;
+mod keys;
+mod lease;
+mod range;
+mod refusal;
+mod txn;
+mod view;
+
+pub(crate) use apply::{Effects, Place, apply};
+pub(crate) use compact::superseded;
+pub(crate) use draft::{Write, merge};
+pub(crate) use keys::{Bounds, event_key, event_revision};
+pub(crate) use lease::{lease_keys, leases};
+pub(crate) use range::{at_revision, range};
+pub(crate) use refusal::Refusal;
+pub(crate) use txn::{is_read_only, read_only};
+pub(crate) use view::{APPLIED, Item, MEMBER, Table, View, ViewError, decode};

@@ -1,0 +1,30 @@
+//! Leases in the state: granted, attached to keys, revoked. How much of a TTL is left is the lessor's matter.
+
+use bytes::Bytes;
+
+use super::{
+    keys::{lease_key, lease_of},
+    view::{Table, View, ViewError, decode},
+};
+use crate::schema::Lease;
+
+/// All leases.
+pub(crate) fn leases(view: &impl View) -> Result<Vec<(i64, Lease)>, ViewError> {
+    view.scan(Table::Leases, b"", None)
+        .map(|row| {
+            let (key, value) = row?;
+            let id = lease_of(&key)
+                .ok_or_else(|| ViewError::new(Table::Leases, "a key is too short"))?;
+            Ok((id, decode(Table::Leases, value)?))
+        })
+        .collect()
+}
+
+/// The keys that hang on a lease.
+pub(crate) fn lease_keys(view: &impl View, lease: i64) -> Result<Vec<Bytes>, ViewError> {
+    let from = lease_key(lease, b"");
+    let to = lease.checked_add(1).map(|next| lease_key(next, b""));
+    view.scan(Table::LeaseKeys, &from, to.as_deref())
+        .map(|row| row.map(|(key, _)| key.slice(8..)))
+        .collect()
+}

@@ -1,0 +1,239 @@
+//! A member that runs: opens what is on disk, joins its cluster, serves clients and members.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use prometheus::Registry;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{info, warn};
+use watchkeep_api::peer::peer_server::PeerServer;
+
+use crate::{
+    bootstrap, client,
+    cluster::{Cluster, Parts},
+    config::RegistryConfig,
+    duties,
+    error::StartError,
+    etcd,
+    identity::Identity,
+    lessor::Lessor,
+    metrics::Metrics,
+    mvcc,
+    raft::{Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, types::Raft},
+    serve,
+    store::Store,
+    wal::{LogStore, WalMetrics, WalOptions},
+    watch::Hub,
+};
+
+/// How long the listeners may take to end their requests.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Raft's numbers at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// This member's id.
+    pub id: u64,
+    /// The cluster's id.
+    pub cluster_id: u64,
+    /// The leader this member knows.
+    pub leader: Option<u64>,
+    /// Raft term.
+    pub term: u64,
+    /// Committed log index.
+    pub committed: u64,
+    /// Applied log index.
+    pub applied: u64,
+    /// Last log index.
+    pub last_log: u64,
+    /// Whether it has no vote.
+    pub is_learner: bool,
+    /// `leader`, `follower`, `candidate` or `learner`.
+    pub role: &'static str,
+}
+
+/// Reads Raft's numbers.
+pub(crate) fn raft_numbers(raft: &Raft) -> Status {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let role = match metrics.state {
+        ServerState::Leader => "leader",
+        ServerState::Candidate => "candidate",
+        ServerState::Learner => "learner",
+        _ => "follower",
+    };
+    Status {
+        id: metrics.id,
+        cluster_id: 0,
+        leader: metrics.current_leader,
+        term: metrics.current_term,
+        committed: metrics.local_committed.map_or(0, |id| id.index),
+        applied: metrics.last_applied.map_or(0, |id| id.index),
+        last_log: metrics.last_log_index.unwrap_or_default(),
+        is_learner: metrics.state == ServerState::Learner,
+        role,
+    }
+}
+
+/// A running member.
+pub struct Node {
+    cluster: Cluster,
+    log: LogStore,
+    client_addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Starts a member. Both listeners are bound before anything on disk is touched.
+    ///
+    /// # Errors
+    /// When a port is in use, the data directory belongs to another cluster or member, something in it is
+    /// damaged, or another member says that this one has been up before with data that is not here now.
+    pub async fn start(config: RegistryConfig, registry: &Registry) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let client_listener = bind("client", config.client_listen).await?;
+        let peer_listener = bind("peer", config.peer_listen).await?;
+        let client_addr = client_listener
+            .local_addr()
+            .map_err(StartError::bind("client", config.client_listen))?;
+
+        let identity = Identity::of(&config);
+        let is_new = identity.check(&config.data_dir)?;
+        let mut random = StdRng::from_os_rng();
+        let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
+        let (store, log) = open(&config, registry, random.random()).await?;
+
+        let view = store.view();
+        let lessor = Arc::new(Lessor::new(mvcc::leases(&view).map_err(StartError::state)?));
+        let hub = Arc::new(Hub::new(view.applied().revision));
+        drop(view);
+        let machine = StateMachine::new(
+            store.clone(),
+            Arc::clone(&hub),
+            Arc::clone(&lessor),
+            Arc::clone(&metrics),
+        );
+        let applied_index = machine.applied_index();
+        let peers = Peers::new(identity.cluster_id());
+        let network = Network { peers: peers.clone(), metrics: Arc::clone(&metrics) };
+        if is_new {
+            bootstrap::refuse_amnesia(&config, &peers).await?;
+            identity.write(&config.data_dir)?;
+        }
+        let raft_config = raft_config(&config).map_err(StartError::raft)?;
+        let raft = Raft::new(config.node_id, raft_config, network, log.clone(), machine)
+            .await
+            .map_err(StartError::raft)?;
+        let cluster = Cluster::new(Parts {
+            id: config.node_id,
+            raft: raft.clone(),
+            store,
+            hub,
+            lessor,
+            peers,
+            metrics: Arc::clone(&metrics),
+            applied_index,
+            requests_max: config.requests_max,
+        });
+
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let peer_routes = Routes::new(
+            PeerServer::new(PeerService(cluster.clone()))
+                .max_decoding_message_size(usize::MAX)
+                .max_encoding_message_size(usize::MAX),
+        );
+        tasks.spawn(serve::serve(peer_listener, peer_routes.into_axum_router(), stop.clone()));
+        bootstrap::initialize(&config, &raft).await?;
+        let routes = etcd::routes(&cluster, random.random());
+        let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
+        tasks.spawn(serve::serve(client_listener, clients, stop.clone()));
+        tasks.spawn(duties::watch_leadership(cluster.clone()));
+        tasks.spawn(duties::expire_leases(cluster.clone()));
+        tasks.spawn(duties::refresh_metrics(cluster.clone()));
+        tasks.spawn(duties::publish(cluster.clone(), config.name.clone(), config.client_url()));
+        tasks.spawn(run_snapshots(raft, config.log_entries_kept));
+        info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
+        Ok(Self { cluster, log, client_addr, stop, tasks })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn client_addr(&self) -> SocketAddr {
+        self.client_addr
+    }
+
+    /// Raft's numbers at this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status { cluster_id: self.cluster.cluster_id(), ..raft_numbers(self.cluster.raft()) }
+    }
+
+    /// Resolves, with the reason, when this member cannot go on and the process must end: its supervisor starts it
+    /// again. Pending as long as all is well.
+    pub async fn failed(&self) -> String {
+        let raft_ended = async {
+            let mut metrics = self.cluster.raft().metrics();
+            loop {
+                if let Some(reason) = self.cluster.ended() {
+                    return format!("raft has ended: {reason}");
+                }
+                if metrics.changed().await.is_err() {
+                    return "raft has ended".to_owned();
+                }
+            }
+        };
+        tokio::select! {
+            reason = raft_ended => reason,
+            reason = self.cluster.store().failed() => format!("the state cannot be written: {reason}"),
+        }
+    }
+
+    /// Ends the member in order.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Err(error) = self.cluster.raft().shutdown().await {
+            warn!(%error, "raft did not end in order");
+        }
+        if let Err(error) = self.log.close().await {
+            warn!(%error, "the log was not closed in order");
+        }
+        if let Err(error) = self.cluster.store().flush(true).await {
+            warn!(%error, "state was not written out; the log has it");
+        }
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+            self.tasks.abort_all();
+        }
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(StartError::bind(what, address))
+}
+
+/// Opens state and log, which reads files, on a thread of its own.
+async fn open(
+    config: &RegistryConfig,
+    registry: &Registry,
+    salt: u64,
+) -> Result<(Store, LogStore), StartError> {
+    let wal_metrics = WalMetrics::new(registry).map_err(StartError::Metrics)?;
+    let options = WalOptions { segment_bytes: config.log_segment_bytes, ..WalOptions::new(salt) };
+    let (state_dir, log_dir) = (config.data_dir.join("state"), config.data_dir.join("log"));
+    let opening = move || -> Result<(Store, LogStore), StartError> {
+        Ok((
+            open_store(&state_dir)?,
+            LogStore::open(&log_dir, options, wal_metrics).map_err(StartError::state)?,
+        ))
+    };
+    tokio::task::spawn_blocking(opening).await.map_err(StartError::state)?
+}
+
+fn open_store(dir: &Path) -> Result<Store, StartError> {
+    Store::open(dir).map_err(StartError::state)
+}

@@ -1,0 +1,208 @@
+//! The state machine behind openraft's trait: decodes a command, lets `mvcc` apply it, hands the writes to the
+//! store, the events to the watchers and leases to the lessor.
+
+use std::{io, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use openraft::{EntryPayload, RaftSnapshotBuilder, storage::RaftStateMachine};
+use prost::Message;
+use tokio::sync::watch;
+use tracing::info_span;
+
+use super::types::{Entry, LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::{
+    lessor::Lessor,
+    metrics::Metrics,
+    mvcc::{self, Place},
+    schema::{Applied, Command, Outcome},
+    store::{SnapshotFile, Store, StoreError, StoreView},
+    watch::Hub,
+};
+
+/// A snapshot: on the sending side a view, on the receiving side a file.
+pub(crate) enum SnapshotData {
+    /// Of the own state.
+    View(StoreView),
+    /// Received from the leader.
+    File(SnapshotFile),
+}
+
+/// The state machine.
+pub(crate) struct StateMachine {
+    store: Store,
+    hub: Arc<Hub>,
+    lessor: Arc<Lessor>,
+    metrics: Arc<Metrics>,
+    applied: Applied,
+    index: watch::Sender<u64>,
+    snapshot: Option<(SnapshotMeta, StoreView)>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(
+        store: Store,
+        hub: Arc<Hub>,
+        lessor: Arc<Lessor>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let applied = Applied::clone(&store.applied());
+        let index = watch::Sender::new(applied.index);
+        Self { store, hub, lessor, metrics, applied, index, snapshot: None }
+    }
+
+    /// The applied index, for those who wait for it.
+    pub(crate) fn applied_index(&self) -> watch::Receiver<u64> {
+        self.index.subscribe()
+    }
+
+    async fn apply_entry(&mut self, entry: Entry) -> Result<Outcome, StoreError> {
+        let log_id = entry.log_id;
+        self.applied.any = true;
+        self.applied.index = log_id.index;
+        self.applied.term = log_id.leader_id.term;
+        self.applied.leader = log_id.leader_id.node_id;
+        let mut effects = mvcc::Effects::default();
+        match entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Normal(encoded) => {
+                let command = Command::decode(encoded.0).map_err(|e| {
+                    StoreError::Stopped(format!("log entry {log_id} cannot be read: {e}"))
+                })?;
+                let span = info_span!("apply", index = log_id.index);
+                watchkeep_api::trace::set_parent(&span, Some(&command.trace_parent));
+                let place = Place { term: log_id.leader_id.term };
+                effects = span.in_scope(|| {
+                    mvcc::apply(&self.store.live(), &mut self.applied, &command, place)
+                })?;
+            }
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(log_id), membership);
+                self.applied.membership = encode_membership(&stored)?;
+            }
+        }
+        self.store.push(effects.writes, self.applied.clone());
+        if let Some((id, lease)) = effects.granted {
+            self.metrics.leases_granted.inc();
+            self.lessor.granted(id, lease);
+        }
+        if let Some(id) = effects.revoked {
+            self.lessor.revoked(id);
+        }
+        if !effects.events.is_empty() {
+            self.hub.publish(self.applied.revision, effects.events);
+        }
+        Ok(effects.outcome)
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((log_id(&self.applied), membership(&self.applied)?))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<openraft::storage::EntryResponder<TypeConfig>, io::Error>>
+            + Unpin
+            + Send,
+    {
+        self.store.room().await.map_err(io::Error::other)?;
+        let began = std::time::Instant::now();
+        let mut count = 0u32;
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let outcome = self.apply_entry(entry).await.map_err(io::Error::other)?;
+            if let Some(responder) = responder {
+                responder.send(Reply { outcome: Some(outcome) });
+            }
+            count += 1;
+        }
+        self.index.send_replace(self.applied.index);
+        self.metrics.applied(count, began.elapsed());
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        let store = self.store.clone();
+        Builder { store, view: self.store.view() }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        match snapshot {
+            // Its own current state: nothing to do.
+            SnapshotData::View(view) => self.snapshot = Some((meta.clone(), view)),
+            SnapshotData::File(file) => {
+                self.applied = self.store.install(file).await.map_err(io::Error::other)?;
+                let view = self.store.view();
+                let leases = mvcc::leases(&view).map_err(io::Error::other)?;
+                self.lessor.reset(leases);
+                self.hub.reset(self.applied.revision);
+                self.index.send_replace(self.applied.index);
+                self.snapshot = Some((meta.clone(), view));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        if !self.applied.any {
+            return Ok(None);
+        }
+        // Always of the newest state: it costs nothing to take one.
+        self.store.flush(false).await.map_err(io::Error::other)?;
+        snapshot_of(self.store.view()).map(Some)
+    }
+}
+
+/// Makes a snapshot: a view whose every row is on disk.
+pub(crate) struct Builder {
+    store: Store,
+    view: StoreView,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        // The log is purged up to here: what it held must be on disk before.
+        self.store.flush(true).await.map_err(io::Error::other)?;
+        snapshot_of(self.view.clone())
+    }
+}
+
+fn snapshot_of(view: StoreView) -> Result<Snapshot, io::Error> {
+    let applied = view.applied();
+    let meta = SnapshotMeta { last_log_id: log_id(applied), last_membership: membership(applied)? };
+    Ok(Snapshot { meta, snapshot: SnapshotData::View(view) })
+}
+
+fn log_id(applied: &Applied) -> Option<LogId> {
+    applied.any.then(|| {
+        let leader_id =
+            openraft::vote::RaftLeaderId::to_committed(&openraft::impls::leader_id_adv::LeaderId {
+                term: applied.term,
+                node_id: applied.leader,
+            });
+        LogId { leader_id, index: applied.index }
+    })
+}
+
+fn membership(applied: &Applied) -> Result<StoredMembership, io::Error> {
+    if applied.membership.is_empty() {
+        return Ok(StoredMembership::default());
+    }
+    serde_json::from_slice(&applied.membership).map_err(io::Error::other)
+}
+
+fn encode_membership(membership: &StoredMembership) -> Result<bytes::Bytes, StoreError> {
+    serde_json::to_vec(membership)
+        .map(bytes::Bytes::from)
+        .map_err(|e| StoreError::Stopped(format!("membership cannot be written: {e}")))
+}

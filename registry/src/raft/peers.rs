@@ -1,0 +1,128 @@
+//! Connections to the other members.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+use watchkeep_api::peer::{Envelope, LeaseRequest, LeaseResponse, peer_client::PeerClient};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A member that vanished without a word is noticed by pings.
+const PING: Duration = Duration::from_secs(2);
+
+/// Why a call to another member failed.
+#[derive(Debug, Error)]
+pub(crate) enum PeerError {
+    /// The call did not reach it, or it is not the leader: safe to try elsewhere.
+    #[error("member did not take the request: {0}")]
+    NotTaken(String),
+    /// It may have taken the request.
+    #[error("member did not answer: {0}")]
+    Lost(String),
+}
+
+/// Connections to members by address, opened on first use and kept.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    cluster_id: u64,
+    channels: Arc<Mutex<HashMap<String, Channel>>>,
+}
+
+impl Peers {
+    pub(crate) fn new(cluster_id: u64) -> Self {
+        Self { cluster_id, channels: Arc::default() }
+    }
+
+    pub(crate) fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
+    pub(crate) fn client(
+        &self,
+        address: &str,
+    ) -> Result<PeerClient<Channel>, tonic::transport::Error> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let channel = if let Some(channel) = channels.get(address) {
+            channel.clone()
+        } else {
+            let channel = Endpoint::from_shared(format!("http://{address}"))?
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                .http2_keep_alive_interval(PING)
+                .keep_alive_timeout(PING)
+                .connect_lazy();
+            channels.insert(address.to_owned(), channel.clone());
+            channel
+        };
+        Ok(PeerClient::new(channel)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX))
+    }
+
+    pub(crate) fn envelope(&self, to: u64, body: Bytes) -> Envelope {
+        Envelope { cluster_id: self.cluster_id, to, body }
+    }
+
+    /// Sends a command to the leader; answers with the encoded outcome.
+    pub(crate) async fn propose(
+        &self,
+        to: u64,
+        address: &str,
+        command: Bytes,
+    ) -> Result<Bytes, PeerError> {
+        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
+        let answer = client.propose(self.envelope(to, command)).await.map_err(|s| failed(&s))?;
+        Ok(answer.into_inner().body)
+    }
+
+    /// The index that a linearizable read must have applied.
+    pub(crate) async fn read_index(&self, to: u64, address: &str) -> Result<u64, PeerError> {
+        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
+        let answer = client.read_index(self.envelope(to, Bytes::new())).await;
+        // A read may be asked again whatever happened.
+        answer
+            .map(|a| a.into_inner().index)
+            .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
+    }
+
+    /// Renews a lease or asks what is left of it.
+    pub(crate) async fn lease(
+        &self,
+        to: u64,
+        address: &str,
+        id: i64,
+        renew: bool,
+    ) -> Result<LeaseResponse, PeerError> {
+        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
+        let request = LeaseRequest { cluster_id: self.cluster_id, to, id, renew };
+        let answer = client.lease(request).await;
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
+    }
+}
+
+/// A member that is not the leader says `FailedPrecondition`; a connection that was refused never carried the
+/// request. Everything else may have been taken.
+fn failed(status: &Status) -> PeerError {
+    let mut cause = std::error::Error::source(status);
+    let mut refused = false;
+    while let Some(error) = cause {
+        refused |= error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused);
+        cause = error.source();
+    }
+    if status.code() == Code::FailedPrecondition || refused {
+        return PeerError::NotTaken(status.message().to_owned());
+    }
+    PeerError::Lost(status.message().to_owned())
+}

@@ -1,0 +1,60 @@
+//! When to take snapshots and purge the log: our own policy, never openraft's (its issue 2116 is a panic when a
+//! purge overtakes an apply).
+
+use std::{sync::Arc, time::Duration};
+
+use openraft::{Config, SnapshotPolicy};
+use tracing::{debug, warn};
+
+use super::types::Raft;
+use crate::config::RegistryConfig;
+
+/// How often the policy looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// openraft's configuration.
+pub(crate) fn raft_config(config: &RegistryConfig) -> Result<Arc<Config>, openraft::ConfigError> {
+    let election = config.election_timeout_ms;
+    Config {
+        cluster_name: "watchkeep".to_owned(),
+        heartbeat_interval: config.heartbeat_interval_ms,
+        election_timeout_min: election,
+        election_timeout_max: election * 2,
+        enable_pre_vote: Some(true),
+        snapshot_policy: SnapshotPolicy::Never,
+        // A member further behind than the log reaches gets a snapshot anyway.
+        replication_lag_threshold: u64::MAX,
+        max_in_snapshot_log_to_keep: config.log_entries_kept,
+        purge_batch_size: 1024,
+        max_payload_entries: 512,
+        install_snapshot_timeout: 60_000,
+        ..Config::default()
+    }
+    .validate()
+    .map(Arc::new)
+}
+
+/// Takes a snapshot each time `log_entries_kept` entries have been applied since the last; openraft then purges
+/// what is that far behind it. So a purge is always that wide a margin behind what is applied here.
+pub(crate) async fn run_snapshots(raft: Raft, entries: u64) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        let (applied, taken) = {
+            let metrics = raft.metrics();
+            let metrics = openraft::async_runtime::watch::WatchReceiver::borrow_watched(&metrics);
+            (
+                metrics.last_applied.map_or(0, |id| id.index),
+                metrics.snapshot.map_or(0, |id| id.index),
+            )
+        };
+        if applied < taken + entries {
+            continue;
+        }
+        debug!(applied, taken, "taking a snapshot");
+        if let Err(error) = raft.trigger().snapshot().await {
+            warn!(%error, "no snapshot could be taken");
+            return;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a member answers to the others.
+
+use bytes::Bytes;
+use openraft::{
+    raft::{SnapshotResponse, TransferLeaderResponse},
+    storage::Snapshot as RaftSnapshot,
+};
+use prost::Message;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_stream::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
+use watchkeep_api::peer::{
+    Envelope, IdentityResponse, LeaseRequest, LeaseResponse, ReadIndexResponse, peer_server::Peer,
+};
+
+use super::{
+    SnapshotData,
+    types::{SnapshotMeta, TypeConfig, Vote},
+};
+use crate::{cluster::Cluster, store::SnapshotWriter};
+
+/// The service on the peer listener.
+pub(crate) struct PeerService(pub(crate) Cluster);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl PeerService {
+    /// Refuses a caller of another cluster, or one that means another member.
+    fn check(&self, cluster_id: u64, to: u64) -> Result<(), Status> {
+        let own = (self.0.cluster_id(), self.0.id());
+        if (cluster_id, to) == own {
+            return Ok(());
+        }
+        Err(Status::permission_denied(format!(
+            "this is member {} of cluster {:x}, not member {to} of cluster {cluster_id:x}: \
+             check initial_cluster on both sides",
+            own.1, own.0
+        )))
+    }
+
+    fn open<T: DeserializeOwned>(&self, request: Request<Envelope>) -> Result<T, Status> {
+        let envelope = request.into_inner();
+        self.check(envelope.cluster_id, envelope.to)?;
+        decode(&envelope.body)
+    }
+
+    fn close<T: Serialize>(&self, answer: &T) -> Answer<Envelope> {
+        let body = postcard::to_stdvec(answer).map_err(|e| Status::internal(e.to_string()))?;
+        Ok(Response::new(self.envelope(body.into())))
+    }
+
+    fn envelope(&self, body: Bytes) -> Envelope {
+        Envelope { cluster_id: self.0.cluster_id(), to: 0, body }
+    }
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Status> {
+    postcard::from_bytes(body)
+        .map_err(|e| Status::invalid_argument(format!("message cannot be read: {e}")))
+}
+
+fn failed(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn append(&self, request: Request<Envelope>) -> Answer<Envelope> {
+        let rpc = self.open(request)?;
+        self.close(&self.0.raft().append_entries(rpc).await.map_err(failed)?)
+    }
+
+    async fn vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
+        let rpc = self.open(request)?;
+        self.close(&self.0.raft().vote(rpc).await.map_err(failed)?)
+    }
+
+    async fn pre_vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
+        let rpc = self.open(request)?;
+        self.close(&self.0.raft().pre_vote(rpc).await.map_err(failed)?)
+    }
+
+    async fn transfer_leader(&self, request: Request<Envelope>) -> Answer<Envelope> {
+        let rpc = self.open(request)?;
+        let answer: TransferLeaderResponse<TypeConfig> =
+            self.0.raft().handle_transfer_leader(rpc).await.map_err(failed)?;
+        self.close(&answer)
+    }
+
+    async fn snapshot(&self, request: Request<Streaming<Envelope>>) -> Answer<Envelope> {
+        let mut frames = request.into_inner();
+        let head = frames
+            .message()
+            .await?
+            .ok_or_else(|| Status::invalid_argument("snapshot without a head"))?;
+        self.check(head.cluster_id, head.to)?;
+        let (vote, meta): (Vote, SnapshotMeta) = decode(&head.body)?;
+        let mut file = SnapshotWriter::create(self.0.store().dir(), "receiving").map_err(failed)?;
+        while let Some(frame) = frames.next().await {
+            file.write(&frame?.body).map_err(failed)?;
+        }
+        let file = tokio::task::spawn_blocking(move || file.finish())
+            .await
+            .map_err(failed)?
+            .map_err(failed)?;
+        let snapshot = RaftSnapshot { meta, snapshot: SnapshotData::File(file) };
+        let answer: SnapshotResponse<TypeConfig> =
+            self.0.raft().install_full_snapshot(vote, snapshot).await.map_err(failed)?;
+        self.close(&answer)
+    }
+
+    async fn propose(&self, request: Request<Envelope>) -> Answer<Envelope> {
+        let envelope = request.into_inner();
+        self.check(envelope.cluster_id, envelope.to)?;
+        let outcome = self.0.propose_here(envelope.body).await?;
+        Ok(Response::new(self.envelope(outcome.encode_to_vec().into())))
+    }
+
+    async fn read_index(&self, request: Request<Envelope>) -> Answer<ReadIndexResponse> {
+        let envelope = request.into_inner();
+        self.check(envelope.cluster_id, envelope.to)?;
+        Ok(Response::new(ReadIndexResponse { index: self.0.read_index_here().await? }))
+    }
+
+    async fn lease(&self, request: Request<LeaseRequest>) -> Answer<LeaseResponse> {
+        let request = request.into_inner();
+        self.check(request.cluster_id, request.to)?;
+        Ok(Response::new(self.0.lease_here(request.id, request.renew).await?))
+    }
+
+    async fn identity(&self, request: Request<Envelope>) -> Answer<IdentityResponse> {
+        let envelope = request.into_inner();
+        self.check(envelope.cluster_id, envelope.to)?;
+        let published = self.0.members().map_err(failed)?.into_iter().map(|m| m.id).collect();
+        Ok(Response::new(IdentityResponse { node_id: self.0.id(), published }))
+    }
+}

@@ -1,0 +1,416 @@
+//! Every record that is replicated or kept on disk by the state machine, each with explicit field numbers.
+//! A field's number is never used again for something else; `tests/schema.rs` fails when a record changes
+//! its bytes unnoticed. (The log's own framing is in `wal/schema.rs`.)
+//!
+//! These are also the core's own types: the etcd messages stop at `etcd/`.
+
+use bytes::Bytes;
+
+/// A command in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Command {
+    /// The proposer's clock in milliseconds since 1970; applying never reads a clock of its own.
+    #[prost(int64, tag = "1")]
+    pub time_ms: i64,
+    /// What to do.
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6")]
+    pub body: Option<Body>,
+    /// W3C `traceparent` of the request; empty: not traced.
+    #[prost(string, tag = "7")]
+    pub trace_parent: String,
+}
+
+/// What a command does.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum Body {
+    /// Read and write keys at one revision. A lone put or delete is a transaction of one.
+    #[prost(message, tag = "2")]
+    Txn(Txn),
+    /// Grant a lease.
+    #[prost(message, tag = "3")]
+    Grant(Grant),
+    /// Revoke a lease, asked for or run out.
+    #[prost(message, tag = "4")]
+    Revoke(Revoke),
+    /// Forget superseded versions up to a revision.
+    #[prost(message, tag = "5")]
+    Compact(Compact),
+    /// A member says what it is called and where clients find it.
+    #[prost(message, tag = "6")]
+    Publish(MemberInfo),
+}
+
+/// A transaction.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Txn {
+    /// Conditions; all must hold for `success`.
+    #[prost(message, repeated, tag = "1")]
+    pub compare: Vec<Compare>,
+    /// Run when they hold.
+    #[prost(message, repeated, tag = "2")]
+    pub success: Vec<Op>,
+    /// Run when one does not.
+    #[prost(message, repeated, tag = "3")]
+    pub failure: Vec<Op>,
+}
+
+/// One condition on a key or on every key of a range.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Compare {
+    /// `etcdserverpb.Compare.CompareResult`: 0 equal, 1 greater, 2 less, 3 not equal.
+    #[prost(int32, tag = "1")]
+    pub result: i32,
+    /// Key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key: Bytes,
+    /// End of the range, as in a range request.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub range_end: Bytes,
+    /// What is compared, with what.
+    #[prost(oneof = "Target", tags = "4, 5, 6, 7, 8")]
+    pub target: Option<Target>,
+}
+
+/// What is compared, with what.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum Target {
+    /// Version.
+    #[prost(int64, tag = "4")]
+    Version(i64),
+    /// Create revision.
+    #[prost(int64, tag = "5")]
+    Create(i64),
+    /// Mod revision.
+    #[prost(int64, tag = "6")]
+    Mod(i64),
+    /// Value.
+    #[prost(bytes = "bytes", tag = "7")]
+    Value(Bytes),
+    /// Lease.
+    #[prost(int64, tag = "8")]
+    Lease(i64),
+}
+
+/// One operation of a transaction.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Op {
+    /// Which.
+    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4")]
+    pub kind: Option<OpKind>,
+}
+
+/// Which operation.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum OpKind {
+    /// Read.
+    #[prost(message, tag = "1")]
+    Range(Range),
+    /// Write.
+    #[prost(message, tag = "2")]
+    Put(Put),
+    /// Delete.
+    #[prost(message, tag = "3")]
+    Delete(Delete),
+    /// A transaction in the transaction.
+    #[prost(message, tag = "4")]
+    Txn(Txn),
+}
+
+/// A read.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Range {
+    /// Key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// End: empty: the key alone; `"\0"`: everything from `key` on.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+    /// Most keys; 0: all.
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
+    /// As of; 0: now.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
+    /// `SortOrder`: 0 none, 1 ascending, 2 descending.
+    #[prost(int32, tag = "5")]
+    pub sort_order: i32,
+    /// `SortTarget`: 0 key, 1 version, 2 create, 3 mod, 4 value.
+    #[prost(int32, tag = "6")]
+    pub sort_target: i32,
+    /// Leave the values out.
+    #[prost(bool, tag = "7")]
+    pub keys_only: bool,
+    /// Only count.
+    #[prost(bool, tag = "8")]
+    pub count_only: bool,
+    /// Bounds; 0: none.
+    #[prost(int64, tag = "9")]
+    pub min_mod_revision: i64,
+    /// Bounds; 0: none.
+    #[prost(int64, tag = "10")]
+    pub max_mod_revision: i64,
+    /// Bounds; 0: none.
+    #[prost(int64, tag = "11")]
+    pub min_create_revision: i64,
+    /// Bounds; 0: none.
+    #[prost(int64, tag = "12")]
+    pub max_create_revision: i64,
+}
+
+/// A write.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Put {
+    /// Key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// Value.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    /// Lease; 0: none.
+    #[prost(int64, tag = "3")]
+    pub lease: i64,
+    /// Answer with what was there.
+    #[prost(bool, tag = "4")]
+    pub prev_kv: bool,
+    /// Keep the value.
+    #[prost(bool, tag = "5")]
+    pub ignore_value: bool,
+    /// Keep the lease.
+    #[prost(bool, tag = "6")]
+    pub ignore_lease: bool,
+}
+
+/// A deletion.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Delete {
+    /// Key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// End, as in [`Range`].
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+    /// Answer with what was there.
+    #[prost(bool, tag = "3")]
+    pub prev_kv: bool,
+}
+
+/// Grant a lease.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Grant {
+    /// Its id, chosen by the client or the proposer.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    /// Seconds to live.
+    #[prost(int64, tag = "2")]
+    pub ttl_seconds: i64,
+}
+
+/// Revoke a lease.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Revoke {
+    /// Its id.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
+/// Forget superseded versions.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Compact {
+    /// Up to this revision.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+
+/// What a member says of itself.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct MemberInfo {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Where clients find it.
+    #[prost(string, repeated, tag = "3")]
+    pub client_urls: Vec<String>,
+}
+
+/// What applying a command answers.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Outcome {
+    /// The store's revision afterwards.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// Raft term of the entry.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// A refusal: [`crate::mvcc::Refusal`] as a number; 0: none.
+    #[prost(uint32, tag = "3")]
+    pub refusal: u32,
+    /// The answer to a transaction.
+    #[prost(message, optional, tag = "4")]
+    pub txn: Option<TxnOutcome>,
+}
+
+/// The answer to a transaction.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct TxnOutcome {
+    /// Whether the conditions held.
+    #[prost(bool, tag = "1")]
+    pub succeeded: bool,
+    /// One per operation.
+    #[prost(message, repeated, tag = "2")]
+    pub ops: Vec<OpOutcome>,
+    /// The revision when it had run: a read in a transaction carries it too.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+}
+
+/// The answer to one operation.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct OpOutcome {
+    /// Which.
+    #[prost(oneof = "OpOutcomeKind", tags = "1, 2, 3, 4")]
+    pub kind: Option<OpOutcomeKind>,
+}
+
+/// The answer to one operation.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum OpOutcomeKind {
+    /// Read.
+    #[prost(message, tag = "1")]
+    Range(RangeOutcome),
+    /// Written.
+    #[prost(message, tag = "2")]
+    Put(PutOutcome),
+    /// Deleted.
+    #[prost(message, tag = "3")]
+    Delete(DeleteOutcome),
+    /// A transaction in the transaction.
+    #[prost(message, tag = "4")]
+    Txn(TxnOutcome),
+}
+
+/// The answer to a read.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct RangeOutcome {
+    /// What was found.
+    #[prost(message, repeated, tag = "1")]
+    pub kvs: Vec<KeyValue>,
+    /// Whether the limit cut it.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+    /// Keys in the range.
+    #[prost(int64, tag = "3")]
+    pub count: i64,
+    /// The store's revision.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
+}
+
+/// The answer to a write.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct PutOutcome {
+    /// What was there.
+    #[prost(message, optional, tag = "1")]
+    pub prev: Option<KeyValue>,
+    /// The store's revision.
+    #[prost(int64, tag = "2")]
+    pub revision: i64,
+}
+
+/// The answer to a deletion.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct DeleteOutcome {
+    /// Keys deleted.
+    #[prost(int64, tag = "1")]
+    pub deleted: i64,
+    /// What was there.
+    #[prost(message, repeated, tag = "2")]
+    pub prev: Vec<KeyValue>,
+    /// The store's revision.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+}
+
+/// A key as it stands. In the `latest` table the key itself is left out: it is the table's key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct KeyValue {
+    /// Key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// Revision of its creation.
+    #[prost(int64, tag = "2")]
+    pub create_revision: i64,
+    /// Revision of its last change.
+    #[prost(int64, tag = "3")]
+    pub mod_revision: i64,
+    /// Puts since its creation.
+    #[prost(int64, tag = "4")]
+    pub version: i64,
+    /// Value.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub value: Bytes,
+    /// Lease; 0: none.
+    #[prost(int64, tag = "6")]
+    pub lease: i64,
+}
+
+/// One change, in the `events` table under (revision, position in the revision).
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Event {
+    /// A tombstone: `kv` has only key and mod revision.
+    #[prost(bool, tag = "1")]
+    pub deleted: bool,
+    /// The key afterwards.
+    #[prost(message, required, tag = "2")]
+    pub kv: KeyValue,
+}
+
+/// In the `history` table under (key, revision): where in `events` that version lies.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Version {
+    /// Position in the revision.
+    #[prost(uint32, tag = "1")]
+    pub position: u32,
+    /// A tombstone.
+    #[prost(bool, tag = "2")]
+    pub deleted: bool,
+}
+
+/// In the `leases` table.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Lease {
+    /// Seconds to live, as granted.
+    #[prost(int64, tag = "1")]
+    pub ttl_seconds: i64,
+    /// When it was granted, by the proposer's clock.
+    #[prost(int64, tag = "2")]
+    pub granted_ms: i64,
+}
+
+/// In the `meta` table: how far the state machine is. Written with every batch.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Applied {
+    /// Log index; with term and leader the log id.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// Leader.
+    #[prost(uint64, tag = "3")]
+    pub leader: u64,
+    /// The store's revision.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
+    /// Revisions up to here are compacted.
+    #[prost(int64, tag = "5")]
+    pub compact_revision: i64,
+    /// openraft's stored membership as JSON.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub membership: Bytes,
+    /// False before the first entry: then index 0 is not an applied entry.
+    #[prost(bool, tag = "7")]
+    pub any: bool,
+}

@@ -1,0 +1,174 @@
+//! Members as they run: one, and three, through the etcd API.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tonic::transport::{Channel, Endpoint};
+use watchkeep_api::etcdserverpb::{
+    DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
+    WatchCreateRequest, WatchRequest, kv_client::KvClient, lease_client::LeaseClient,
+    watch_client::WatchClient, watch_request::RequestUnion,
+};
+use watchkeep_registry::{Node, RegistryConfig};
+
+/// How long anything may take before the test fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn free_port() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn configs(count: u64, dir: &Path) -> Vec<RegistryConfig> {
+    let peers: BTreeMap<u64, SocketAddr> = (1..=count).map(|id| (id, free_port())).collect();
+    let initial_cluster: BTreeMap<u64, String> =
+        peers.iter().map(|(id, address)| (*id, address.to_string())).collect();
+    let config = |(id, peer): (&u64, &SocketAddr)| RegistryConfig {
+        node_id: *id,
+        name: format!("node-{id}"),
+        data_dir: dir.join(id.to_string()),
+        client_listen: free_port(),
+        peer_listen: *peer,
+        initial_cluster: initial_cluster.clone(),
+        log_segment_bytes: 1 << 20,
+        ..RegistryConfig::default()
+    };
+    peers.iter().map(config).collect()
+}
+
+async fn start(config: &RegistryConfig) -> Node {
+    let begin = Instant::now();
+    loop {
+        match Node::start(config.clone(), &prometheus::Registry::new()).await {
+            Ok(node) => return node,
+            // A port is free again only when the former owner's sockets are gone.
+            Err(error) if begin.elapsed() < DEADLINE => {
+                eprintln!("{error}");
+                sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn channel(node: &Node) -> Channel {
+    Endpoint::from_shared(format!("http://{}", node.client_addr())).unwrap().connect_lazy()
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    }
+}
+
+fn get(key: &str) -> RangeRequest {
+    RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_member_keeps_what_it_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configs(1, dir.path()).remove(0);
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    let first = kv.put(put("a", "1")).await.unwrap().into_inner().header.unwrap();
+    assert_eq!(first.revision, 2, "as in etcd the first write is revision 2");
+    kv.put(put("a", "2")).await.unwrap();
+    let found = kv.range(get("a")).await.unwrap().into_inner();
+    assert_eq!((found.kvs[0].version, &found.kvs[0].value[..]), (2, &b"2"[..]));
+    let old = kv.range(RangeRequest { revision: 2, ..get("a") }).await.unwrap().into_inner();
+    assert_eq!(&old.kvs[0].value[..], b"1");
+    let deleted = kv
+        .delete_range(DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((deleted.deleted, &deleted.prev_kvs[0].value[..]), (1, &b"2"[..]));
+    kv.put(put("b", "3")).await.unwrap();
+    node.shutdown().await;
+
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    assert_eq!(kv.range(get("a")).await.unwrap().into_inner().count, 0);
+    let found = kv.range(get("b")).await.unwrap().into_inner();
+    assert_eq!((found.kvs[0].mod_revision, &found.kvs[0].value[..]), (5, &b"3"[..]));
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_go_on_from_a_revision_and_leases_run_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configs(1, dir.path()).remove(0);
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    kv.put(put("k/1", "a")).await.unwrap();
+    kv.put(put("k/1", "b")).await.unwrap();
+    let create = WatchCreateRequest {
+        key: "k/".into(),
+        range_end: "k0".into(),
+        start_revision: 2,
+        prev_kv: true,
+        ..Default::default()
+    };
+    let (requests, stream) = tokio::sync::mpsc::channel(1);
+    requests
+        .send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) })
+        .await
+        .unwrap();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+    let mut watch = WatchClient::new(channel(&node)).watch(stream).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().unwrap().created);
+    let past = watch.message().await.unwrap().unwrap();
+    let values: Vec<_> = past.events.iter().map(|e| e.kv.clone().unwrap().value).collect();
+    assert_eq!(values, [&b"a"[..], b"b"]);
+    assert_eq!(past.events[1].prev_kv.clone().unwrap().value, &b"a"[..]);
+
+    let mut lease = LeaseClient::new(channel(&node));
+    let granted =
+        lease.lease_grant(LeaseGrantRequest { ttl: 1, id: 0 }).await.unwrap().into_inner();
+    kv.put(PutRequest { lease: granted.id, ..put("k/2", "leased") }).await.unwrap();
+    let live = watch.message().await.unwrap().unwrap();
+    assert_eq!(live.events[0].kv.clone().unwrap().lease, granted.id);
+    let gone = tokio::time::timeout(DEADLINE, watch.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(gone.events[0].r#type, 1, "the key went with its lease");
+    let left = lease
+        .lease_time_to_live(LeaseTimeToLiveRequest { id: granted.id, keys: true })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(left.ttl, -1);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_members_agree_and_survive_the_loss_of_their_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = configs(3, dir.path());
+    let mut nodes = BTreeMap::new();
+    for config in &configs {
+        nodes.insert(config.node_id, start(config).await);
+    }
+    for (id, node) in &nodes {
+        let key = format!("from-{id}");
+        KvClient::new(channel(node)).put(put(&key, "x")).await.unwrap();
+    }
+    for node in nodes.values() {
+        for id in 1..=3 {
+            let found =
+                KvClient::new(channel(node)).range(get(&format!("from-{id}"))).await.unwrap();
+            assert_eq!(found.into_inner().count, 1, "linearizable on every member");
+        }
+    }
+    let leader = nodes[&1].status().leader.unwrap();
+    nodes.remove(&leader).unwrap().shutdown().await;
+    let other = nodes.values().next().unwrap();
+    let begin = Instant::now();
+    while let Err(status) = KvClient::new(channel(other)).put(put("after", "y")).await {
+        assert!(begin.elapsed() < DEADLINE, "{status}");
+    }
+    let back = start(&configs[usize::try_from(leader).unwrap() - 1]).await;
+    let found = KvClient::new(channel(&back)).range(get("after")).await.unwrap().into_inner();
+    assert_eq!(found.count, 1, "the returned member has caught up");
+}
