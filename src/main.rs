@@ -1,2 +1,38 @@
-//! x
-fn main(){}
+//! `watchkeep`: parses the command line, runs the command, reports its error. Everything else is below.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod compose;
+mod config;
+mod demo;
+mod http;
+mod out;
+mod self_watch;
+mod series_source;
+mod telemetry;
+mod welcome;
+
+fn main() -> ExitCode {
+    let command = cli::Cli::parse();
+    // Fails only when a provider is installed already: then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let done = runtime.block_on(command.run());
+    // Work that does not end by itself (a blocked name lookup) must not keep the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("{error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,67 @@
+//! The command line: one file per command.
+
+use clap::{Parser, Subcommand};
+
+mod api;
+mod check;
+mod incident;
+mod oncall;
+mod serve;
+mod service;
+mod version;
+
+pub(crate) use api::Api;
+pub(crate) use serve::stop_token;
+
+/// Service registry, health collector and on-call alerting in one service.
+#[derive(Debug, Parser)]
+#[command(name = "watchkeep", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node
+    Serve(serve::Serve),
+    /// Check a configuration file; start nothing
+    Check(check::Check),
+    /// Register, remove and list services
+    #[command(subcommand)]
+    Service(service::Service),
+    /// Who is on call
+    Oncall(oncall::Oncall),
+    /// List, acknowledge and resolve incidents
+    #[command(subcommand)]
+    Incident(incident::Incident),
+    /// Three nodes, two services and a fault: watch a failover, a page and an election
+    Demo(crate::demo::Demo),
+    /// What the demo watches
+    #[command(hide = true)]
+    DemoService(crate::demo::DemoService),
+    /// Version of this program
+    Version,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When it could not do what it was told; the message is for people.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Check(check) => check.run(),
+            Command::Service(service) => service.run().await,
+            Command::Oncall(oncall) => oncall.run().await,
+            Command::Incident(incident) => incident.run().await,
+            Command::Demo(demo) => demo.run().await,
+            Command::DemoService(service) => service.run().await,
+            Command::Version => {
+                version::run();
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The HTTP API of a node, as the commands use it.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which node is asked.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Node {
+    /// A node's HTTP listener
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WATCHKEEP_HTTP",
+        default_value = "http://127.0.0.1:8480"
+    )]
+    http: String,
+}
+
+impl Node {
+    /// Its API.
+    pub(crate) fn api(&self) -> anyhow::Result<Api> {
+        Api::new(&self.http)
+    }
+}
+
+/// A client of one node's API.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Api {
+    /// The API at this base URL.
+    pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
+    }
+
+    /// `GET`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// `POST` with a JSON body.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Any call; an empty answer reads as null.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> anyhow::Result<T> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.client.request(method.clone(), &url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(|e| {
+            anyhow::anyhow!(
+                "{method} {url}: {}; is a node running there? (--http URL)",
+                root_cause(&e)
+            )
+        })?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.with_context(|| format!("{method} {url}"))?;
+        if !status.is_success() {
+            bail!("{method} {url}: {}", refusal(status, &bytes));
+        }
+        let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
+        serde_json::from_slice(bytes)
+            .with_context(|| format!("{method} {url}: answer not understood"))
+    }
+}
+
+/// The API's own words, or the status when there are none.
+fn refusal(status: StatusCode, body: &[u8]) -> String {
+    let said: Option<Value> = serde_json::from_slice(body).ok();
+    match said.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str) {
+        Some(message) => format!("{message} ({status})"),
+        None => status.to_string(),
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

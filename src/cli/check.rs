@@ -1,0 +1,34 @@
+//! `watchkeep check`: the configuration is judged as `serve` would, and nothing is started.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    config::{self, Flags},
+    out,
+};
+
+/// Arguments of `watchkeep check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The file
+    #[arg(long, value_name = "FILE", default_value = "watchkeep.yaml")]
+    config: PathBuf,
+    /// Print the whole configuration, defaults included
+    #[arg(long)]
+    print: bool,
+}
+
+impl Check {
+    /// Prints `FILE: ok`, or fails with everything that is wrong.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let config = config::load(Some(&self.config), &Flags::default())?;
+        if self.print {
+            out::line(serde_saphyr::to_string(&config)?.trim_end());
+        } else {
+            out::line(format_args!("{}: ok", self.config.display()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Wires a node: listeners, then the rooms that run here, then the HTTP API over them; and takes it all down.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use axum::Router;
+use prometheus::process_collector::ProcessCollector;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use watchkeep_alerting::Alerting;
+use watchkeep_catalog::Client;
+use watchkeep_collector::{Collector, keep_series, write_router};
+use watchkeep_registry::Node;
+use watchkeep_series::SeriesStore;
+
+use crate::{
+    config::{Config, Role},
+    http::{self, ClusterMember, ClusterState, ClusterView, HttpMetrics, Site},
+    self_watch,
+    series_source::StoreSource,
+    welcome,
+};
+
+/// Longest wait for the rooms to end in order.
+const ROOMS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for HTTP requests that are under way at the end.
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs the node until `stop`.
+///
+/// # Errors
+/// When a port is in use, the data belongs to another node, or a room ends by itself.
+pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let metrics = prometheus::Registry::new();
+    metrics.register(Box::new(ProcessCollector::for_self()))?;
+    let http_metrics = Arc::new(HttpMetrics::new(&metrics)?);
+    let listener = bind(config.listen.http).await?;
+
+    let node = match config.runs(Role::Registry) {
+        true => Some(Arc::new(Node::start(config.registry_config(), &metrics).await?)),
+        false => None,
+    };
+    let client = Client::new(&config.registry.endpoints)?;
+    let mut rooms = Rooms { tasks: JoinSet::new(), stop: CancellationToken::new() };
+    let site = rooms.furnish(config, &client, &metrics, node.as_ref()).await?;
+    rooms.start("self-registration", {
+        let (config, client, stop) = (config.clone(), client.clone(), rooms.stop.clone());
+        async move {
+            if let Err(error) = self_watch::run(&config, client, stop).await {
+                warn!(%error, "this node does not watch itself");
+            }
+        }
+    });
+    let closing = CancellationToken::new();
+    let router = http::router(site, http_metrics);
+    let closed = closing.clone().cancelled_owned();
+    let mut server =
+        tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(closed).into_future());
+    welcome::print(config);
+
+    tokio::select! {
+        () = stop.cancelled() => info!("stopping"),
+        reason = failed(node.as_deref()) => bail!("registry: {reason}; start the node again"),
+        name = rooms.ended() => bail!("{name} ended by itself; start the node again"),
+        served = &mut server => return served?.context("HTTP listener"),
+    }
+    rooms.end().await;
+    closing.cancel();
+    if tokio::time::timeout(REQUESTS_TIMEOUT, &mut server).await.is_err() {
+        server.abort();
+    }
+    if let Some(node) = node.and_then(Arc::into_inner) {
+        node.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        anyhow!(
+            "cannot listen on {address} for HTTP: {error}; stop what uses the port, or choose another with --http-listen"
+        )
+    })
+}
+
+/// Resolves when the registry in this process cannot go on; never where there is none.
+async fn failed(node: Option<&Node>) -> String {
+    match node {
+        Some(node) => node.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The tasks of this node's rooms.
+struct Rooms {
+    tasks: JoinSet<&'static str>,
+    stop: CancellationToken,
+}
+
+impl Rooms {
+    fn start(&mut self, name: &'static str, room: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            room.await;
+            name
+        });
+    }
+
+    /// The first room that ends by itself.
+    async fn ended(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => name.to_owned(),
+            Some(Err(error)) => format!("a room ({error})"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends them in order, for at most [`ROOMS_TIMEOUT`].
+    async fn end(mut self) {
+        self.stop.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(ROOMS_TIMEOUT, ended).await.is_err() {
+            warn!(
+                "some room did not end within {ROOMS_TIMEOUT:?}; its leases run out by themselves"
+            );
+        }
+    }
+
+    /// Starts collector and alerting as the roles say, and gathers what the HTTP API needs.
+    async fn furnish(
+        &mut self,
+        config: &Config,
+        client: &Client,
+        metrics: &prometheus::Registry,
+        node: Option<&Arc<Node>>,
+    ) -> anyhow::Result<Site> {
+        let mut site = Site {
+            client: client.clone(),
+            cluster: node.map(|node| view(node, config)),
+            alerting: None,
+            write: None,
+            metrics: metrics.clone(),
+            series_metrics: None,
+            name: config.node.name.clone(),
+        };
+        let (collects, alerts) = (config.runs(Role::Collector), config.runs(Role::Alerting));
+        if !collects && !alerts {
+            return Ok(site);
+        }
+        let store = open_series(config).await?;
+        if collects {
+            let collector = Collector::new(
+                config.collector.clone(),
+                config.node.name.clone(),
+                config.node.zone.clone(),
+                client.clone(),
+                store.clone(),
+                alerts.then(|| config.url()),
+                metrics,
+            )?;
+            site.write = alerts.then(|| write_router(store.clone(), collector.metrics()));
+            self.start("collector", collector.run(self.stop.clone()));
+        } else {
+            // No collector runs here: of its metrics, only those of the series store have a meaning.
+            let apart = prometheus::Registry::new();
+            let series = watchkeep_collector::Metrics::new(&apart)?;
+            site.write = Some(write_router(store.clone(), series.clone()));
+            site.series_metrics = Some(apart);
+            self.start("series store", keep_series(store.clone(), series, self.stop.clone()));
+        }
+        if alerts {
+            site.alerting = Some(self.alert(config, client, store, metrics)?);
+        }
+        Ok(site)
+    }
+
+    fn alert(
+        &mut self,
+        config: &Config,
+        client: &Client,
+        store: Arc<SeriesStore>,
+        metrics: &prometheus::Registry,
+    ) -> anyhow::Result<Router> {
+        let alerting = Alerting::new(
+            &config.alerting,
+            config.slo,
+            &config.node.name,
+            &config.url(),
+            client.clone(),
+            Arc::new(StoreSource(store)),
+            metrics,
+        )?;
+        let (router, stop) = (alerting.router(), self.stop.clone());
+        self.start("alerting", async move { alerting.run(stop).await });
+        Ok(router)
+    }
+}
+
+/// Opens the series store; it reads files, so on a thread of its own.
+async fn open_series(config: &Config) -> anyhow::Result<Arc<SeriesStore>> {
+    let (path, options): (PathBuf, _) =
+        (config.node.data_dir.join("series"), config.collector.series_options());
+    let open = move || -> anyhow::Result<SeriesStore> {
+        std::fs::create_dir_all(&path)
+            .map_err(|e: io::Error| anyhow!("{}: {e}", path.display()))?;
+        Ok(SeriesStore::open(&path, options)?)
+    };
+    Ok(Arc::new(tokio::task::spawn_blocking(open).await??))
+}
+
+/// The registry as this node sees it. Holds the node weakly, so that it can be taken down.
+fn view(node: &Arc<Node>, config: &Config) -> ClusterView {
+    let (node, node_id, name) = (Arc::downgrade(node), config.node.id, config.node.name.clone());
+    let member = |(id, peer): (&u64, &String)| ClusterMember { id: *id, peer: peer.clone() };
+    let members: Vec<_> = config.registry.initial_cluster.iter().map(member).collect();
+    ClusterView::new(move || {
+        let status = node.upgrade().map(|node| node.status());
+        ClusterState {
+            node_id,
+            name: name.clone(),
+            role: status.as_ref().map_or("stopped", |s| s.role).to_owned(),
+            leader: status.as_ref().and_then(|s| s.leader),
+            term: status.as_ref().map_or(0, |s| s.term),
+            members: members.clone(),
+        }
+    })
+}

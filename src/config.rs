@@ -1,0 +1,75 @@
+//! The configuration: one YAML file, then flags over it, then every rule checked, before anything starts.
+
+use std::{collections::BTreeMap, path::Path};
+
+mod check;
+mod file;
+mod flags;
+mod index;
+mod parse;
+mod problem;
+
+pub(crate) use file::{Config, LogFormat, Role, reachable};
+pub(crate) use flags::Flags;
+pub(crate) use problem::Problems;
+
+use index::Index;
+use problem::{Place, Problem};
+
+/// Reads `file` (if any), lays `flags` over it and checks the whole.
+///
+/// # Errors
+/// Everything that is wrong, at once; or that the file cannot be read.
+pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config> {
+    let mut origin = Origin::default();
+    let mut config = Config::default();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            anyhow::anyhow!("cannot read the configuration {}: {e}", path.display())
+        })?;
+        let name = path.display().to_string();
+        (config, origin.index) = parse::parse(&name, &text).map_err(Problems)?;
+        origin.file = Some(name);
+    }
+    flags.apply(&mut config, &mut origin.flags);
+    config.settle(|path| origin.is_given(path));
+    let mut problems: Vec<_> = check::check(&config)
+        .into_iter()
+        .map(|(path, message)| Problem { place: origin.place(&path), path, message })
+        .collect();
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    problems.sort();
+    problems.dedup();
+    Err(Problems(problems).into())
+}
+
+/// Where each value came from.
+#[derive(Debug, Default)]
+struct Origin {
+    file: Option<String>,
+    index: Index,
+    flags: BTreeMap<String, &'static str>,
+}
+
+impl Origin {
+    fn is_given(&self, path: &str) -> bool {
+        self.flags.contains_key(path) || self.index.has(path)
+    }
+
+    fn place(&self, path: &str) -> Place {
+        let flag = self.flags.iter().find(|(given, _)| {
+            path.strip_prefix(given.as_str())
+                .is_some_and(|r| r.is_empty() || r.starts_with(['.', '[']))
+        });
+        match (flag, &self.file) {
+            (Some((_, flag)), _) => Place::Flag(flag),
+            (None, Some(file)) => match self.index.line(path) {
+                Some(line) => Place::Line(file.clone(), line),
+                None => Place::File(file.clone()),
+            },
+            (None, None) => Place::Default,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Every rule that one value alone cannot break: the rooms' own and those between rooms.
+
+use std::{fs, path::Path};
+
+use url::Url;
+use watchkeep_catalog::check_name;
+
+use super::file::{Config, Role};
+
+/// What is wrong: the path of each field and the message.
+pub(super) fn check(config: &Config) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    node(config, &mut wrong);
+    listen(config, &mut wrong);
+    registry(config, &mut wrong);
+    if let Err(invalid) = config.collector.validate() {
+        wrong.extend(invalid.into_iter().map(|i| (format!("collector.{}", i.path), i.message)));
+    }
+    if let Err(invalid) = config.alerting.validate() {
+        wrong.extend(invalid.into_iter().map(|i| (format!("alerting.{}", i.path), i.message)));
+    }
+    wrong.extend(config.slo.validate().into_iter().map(|i| (format!("slo.{}", i.path), i.message)));
+    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+        http_url("telemetry.otlp_endpoint", endpoint, &mut wrong);
+    }
+    wrong
+}
+
+fn node(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |path: &str, message: String| wrong.push((path.to_owned(), message));
+    if let Err(error) = check_name("node", &config.node.name) {
+        refuse("node.name", error.to_string());
+    }
+    if config.node.roles.is_empty() {
+        refuse("node.roles", "empty: give one or more of registry, collector, alerting".to_owned());
+    }
+    for (at, role) in config.node.roles.iter().enumerate() {
+        if config.node.roles[..at].contains(role) {
+            refuse(&format!("node.roles[{at}]"), format!("{role} stands here twice: name it once"));
+        }
+    }
+    if let Err(error) = writable(&config.node.data_dir) {
+        let dir = config.node.data_dir.display();
+        refuse(
+            "node.data_dir",
+            format!("{dir} cannot be written: {error}; give a writable directory"),
+        );
+    }
+}
+
+/// Whether the directory, or the closest parent that exists, can be written. Leaves nothing behind.
+fn writable(dir: &Path) -> std::io::Result<()> {
+    let mut at = dir;
+    while !at.try_exists()? {
+        at = match at.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+    }
+    let probe = at.join(format!(".watchkeep-{}", std::process::id()));
+    fs::File::create(&probe)?;
+    fs::remove_file(probe)
+}
+
+fn listen(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let mut listeners = vec![("listen.http", config.listen.http)];
+    if config.runs(Role::Registry) {
+        listeners.insert(0, ("listen.client", config.listen.client));
+        listeners.insert(1, ("listen.peer", config.listen.peer));
+    }
+    for (at, (path, address)) in listeners.iter().enumerate() {
+        if address.port() == 0 {
+            let message = "port 0 is not allowed: others must know the port".to_owned();
+            wrong.push(((*path).to_owned(), message));
+            continue;
+        }
+        let clash = listeners[..at].iter().find(|(_, other)| {
+            let same_ip = other.ip() == address.ip();
+            let any = other.ip().is_unspecified() || address.ip().is_unspecified();
+            other.port() == address.port() && (same_ip || any)
+        });
+        if let Some((other, _)) = clash {
+            let message = format!("{address} is taken by {other}: give each its own port");
+            wrong.push(((*path).to_owned(), message));
+        }
+    }
+    match &config.external_url {
+        Some(url) => http_url("external_url", url, wrong),
+        None if config.listen.http.ip().is_unspecified() => {
+            let message = format!(
+                "others cannot reach {}: say in external_url how they reach this node, like http://10.0.0.1:{}",
+                config.listen.http,
+                config.listen.http.port()
+            );
+            wrong.push(("listen.http".to_owned(), message));
+        }
+        None => {}
+    }
+}
+
+fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
+    for (at, endpoint) in config.registry.endpoints.iter().enumerate() {
+        http_url(&format!("registry.endpoints[{at}]"), endpoint, wrong);
+    }
+    if !config.runs(Role::Registry) {
+        if config.registry.endpoints.is_empty() {
+            let message = "empty, and role registry does not run here: give the client URLs of the registry, \
+                           like [http://10.0.0.1:2379]";
+            wrong.push(("registry.endpoints".to_owned(), message.to_owned()));
+        }
+        return;
+    }
+    if let Err(invalid) = config.registry_config().validate() {
+        wrong.extend(invalid.into_iter().map(|i| (registry_path(&i.path), i.message)));
+    }
+}
+
+/// The registry's fields are spread over several sections of the file.
+fn registry_path(path: &str) -> String {
+    match path {
+        "node_id" => "node.id".to_owned(),
+        "name" => "node.name".to_owned(),
+        "data_dir" => "node.data_dir".to_owned(),
+        "client_listen" => "listen.client".to_owned(),
+        "peer_listen" => "listen.peer".to_owned(),
+        other => format!("registry.{other}"),
+    }
+}
+
+fn http_url(path: &str, url: &str, wrong: &mut Vec<(String, String)>) {
+    let problem = match Url::parse(url) {
+        Ok(parsed) if !matches!(parsed.scheme(), "http" | "https") => {
+            "scheme http or https is needed"
+        }
+        Ok(parsed) if parsed.host_str().is_none() => "a host is needed",
+        Ok(_) => return,
+        Err(_) => "this is not a URL",
+    };
+    wrong.push((path.to_owned(), format!("{url:?}: {problem}; write it as http://host:port")));
+}

@@ -1,0 +1,224 @@
+//! The shape of the file. Each room brings its own section; this is what holds them together.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use watchkeep_alerting::{AlertingConfig, slo::SloConfig};
+use watchkeep_collector::CollectorConfig;
+use watchkeep_registry::RegistryConfig;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// This process.
+    pub(crate) node: Node,
+    /// Where it listens.
+    pub(crate) listen: Listen,
+    /// How others reach its HTTP listener; none: `http://{listen.http}`.
+    pub(crate) external_url: Option<String>,
+    /// The replicated store, or where it is.
+    pub(crate) registry: Registry,
+    /// Probes.
+    pub(crate) collector: CollectorConfig,
+    /// Failover, incidents, pages, on-call.
+    pub(crate) alerting: AlertingConfig,
+    /// What services promise when they do not say so themselves.
+    pub(crate) slo: SloConfig,
+    /// Logs and traces.
+    pub(crate) telemetry: Telemetry,
+}
+
+/// This process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Node {
+    /// Number in the cluster.
+    pub(crate) id: u64,
+    /// Name; empty: `node-{id}`.
+    pub(crate) name: String,
+    /// Failure domain.
+    pub(crate) zone: String,
+    /// Where all data lies.
+    pub(crate) data_dir: PathBuf,
+    /// What runs here.
+    pub(crate) roles: Vec<Role>,
+}
+
+/// One of the three rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// The replicated store.
+    Registry,
+    /// Probes.
+    Collector,
+    /// Decisions.
+    Alerting,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Registry => "registry",
+            Self::Collector => "collector",
+            Self::Alerting => "alerting",
+        })
+    }
+}
+
+/// Listeners.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// The etcd v3 API.
+    pub(crate) client: SocketAddr,
+    /// The other members.
+    pub(crate) peer: SocketAddr,
+    /// Console, HTTP APIs, metrics.
+    pub(crate) http: SocketAddr,
+}
+
+/// The registry: the server's own settings (when it runs here) and where its clients find it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Registry {
+    /// Members by number: peer `host:port`. Empty: this node alone.
+    pub(crate) initial_cluster: BTreeMap<u64, String>,
+    /// What collector and alerting connect to. Empty: the registry in this process.
+    pub(crate) endpoints: Vec<String>,
+    /// The client URL told to other members and to clients; none: `http://{listen.client}`.
+    pub(crate) client_url: Option<String>,
+    /// Milliseconds between a leader's heartbeats.
+    pub(crate) heartbeat_interval_ms: u64,
+    /// Milliseconds without a heartbeat until an election.
+    pub(crate) election_timeout_ms: u64,
+    /// Log entries kept behind a snapshot, and between two snapshots.
+    pub(crate) log_entries_kept: u64,
+    /// Size of one file of the log.
+    pub(crate) log_segment_bytes: u64,
+    /// Requests under way at once.
+    pub(crate) requests_max: usize,
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Telemetry {
+    /// Where traces go by OTLP over gRPC; none: nowhere.
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Form of the log lines.
+    pub(crate) log_format: LogFormat,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            id: 1,
+            name: String::new(),
+            zone: String::new(),
+            data_dir: PathBuf::from("./watchkeep-data"),
+            roles: vec![Role::Registry, Role::Collector, Role::Alerting],
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self { client: local(2379), peer: local(2380), http: local(8480) }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let server = RegistryConfig::default();
+        Self {
+            initial_cluster: BTreeMap::new(),
+            endpoints: Vec::new(),
+            client_url: None,
+            heartbeat_interval_ms: server.heartbeat_interval_ms,
+            election_timeout_ms: server.election_timeout_ms,
+            log_entries_kept: server.log_entries_kept,
+            log_segment_bytes: server.log_segment_bytes,
+            requests_max: server.requests_max,
+        }
+    }
+}
+
+impl Config {
+    /// Fills in what follows from other values. `is_given` says whether a path was written by the user.
+    pub(super) fn settle(&mut self, is_given: impl Fn(&str) -> bool) {
+        if self.node.name.is_empty() {
+            self.node.name = format!("node-{}", self.node.id);
+        }
+        if !is_given("registry.initial_cluster") {
+            let alone = (self.node.id, self.listen.peer.to_string());
+            self.registry.initial_cluster = BTreeMap::from([alone]);
+        }
+        if self.registry.endpoints.is_empty() && self.runs(Role::Registry) {
+            self.registry.endpoints = vec![format!("http://{}", reachable(self.listen.client))];
+        }
+    }
+
+    /// Whether `role` runs in this process.
+    pub(crate) fn runs(&self, role: Role) -> bool {
+        self.node.roles.contains(&role)
+    }
+
+    /// Base URL of this node's HTTP listener, as others reach it, without a slash at its end.
+    pub(crate) fn url(&self) -> String {
+        match &self.external_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen.http),
+        }
+    }
+
+    /// The registry's part, for a node that runs it.
+    pub(crate) fn registry_config(&self) -> RegistryConfig {
+        RegistryConfig {
+            node_id: self.node.id,
+            name: self.node.name.clone(),
+            data_dir: self.node.data_dir.join("registry"),
+            client_listen: self.listen.client,
+            peer_listen: self.listen.peer,
+            client_url: self.registry.client_url.clone(),
+            initial_cluster: self.registry.initial_cluster.clone(),
+            heartbeat_interval_ms: self.registry.heartbeat_interval_ms,
+            election_timeout_ms: self.registry.election_timeout_ms,
+            log_entries_kept: self.registry.log_entries_kept,
+            log_segment_bytes: self.registry.log_segment_bytes,
+            requests_max: self.registry.requests_max,
+        }
+    }
+}
+
+/// An address that a client on this machine can connect to: the unspecified one becomes loopback.
+pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port())
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), listen.port())
+        }
+        _ => listen,
+    }
+}

@@ -1,0 +1,88 @@
+//! Flags of `watchkeep serve` that beat the file.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+use super::file::{Config, Role};
+
+/// What can be said on the command line instead of in the file.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Flags {
+    /// Where this node keeps its data [default: ./watchkeep-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// What runs here [default: registry,collector,alerting]
+    #[arg(long, value_name = "ROLE,…", value_delimiter = ',')]
+    pub(crate) roles: Option<Vec<Role>>,
+    /// The etcd v3 API, gRPC and JSON [default: 127.0.0.1:2379]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) client_listen: Option<SocketAddr>,
+    /// The other members of the registry [default: 127.0.0.1:2380]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) peer_listen: Option<SocketAddr>,
+    /// Console and HTTP APIs [default: 127.0.0.1:8480]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) http_listen: Option<SocketAddr>,
+    /// This node's number in the cluster [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) node_id: Option<u64>,
+    /// Every member's number and peer address: 1=10.0.0.1:2380,2=10.0.0.2:2380,3=10.0.0.3:2380
+    #[arg(long, value_name = "ID=HOST:PORT,…", value_delimiter = ',', value_parser = member)]
+    pub(crate) initial_cluster: Option<Vec<(u64, String)>>,
+}
+
+/// `id=host:port`.
+fn member(text: &str) -> Result<(u64, String), String> {
+    let (id, address) = text.split_once('=').ok_or("write it as id=host:port")?;
+    let id =
+        id.trim().parse().map_err(|_| format!("{id:?} is not a number; write id=host:port"))?;
+    Ok((id, address.trim().to_owned()))
+}
+
+impl Flags {
+    /// Lays the flags over `config` and notes in `given` which path each one set.
+    pub(super) fn apply(&self, config: &mut Config, given: &mut BTreeMap<String, &'static str>) {
+        let mut note = |path: &str, flag| {
+            given.insert(path.to_owned(), flag);
+        };
+        if let Some(dir) = &self.data_dir {
+            config.node.data_dir.clone_from(dir);
+            note("node.data_dir", "--data-dir");
+        }
+        if let Some(roles) = &self.roles {
+            config.node.roles.clone_from(roles);
+            note("node.roles", "--roles");
+        }
+        if let Some(id) = self.node_id {
+            config.node.id = id;
+            note("node.id", "--node-id");
+        }
+        for (flag, path, from, to) in [
+            ("--client-listen", "listen.client", self.client_listen, &mut config.listen.client),
+            ("--peer-listen", "listen.peer", self.peer_listen, &mut config.listen.peer),
+            ("--http-listen", "listen.http", self.http_listen, &mut config.listen.http),
+        ] {
+            if let Some(address) = from {
+                *to = address;
+                note(path, flag);
+            }
+        }
+        if let Some(members) = &self.initial_cluster {
+            config.registry.initial_cluster = members.iter().cloned().collect();
+            note("registry.initial_cluster", "--initial-cluster");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members() {
+        assert_eq!(member("2=10.0.0.1:2380"), Ok((2, "10.0.0.1:2380".to_owned())));
+        assert!(member("10.0.0.1:2380").is_err());
+        assert!(member("x=10.0.0.1:2380").is_err());
+    }
+}

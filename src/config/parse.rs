@@ -1,0 +1,173 @@
+//! From YAML text to a value, with every misfit named by file, line and path.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_saphyr::{Error, UserMessageFormatter};
+
+use super::{
+    index::{Entry, Index},
+    problem::{Place, Problem},
+};
+
+/// Misfits reported at once.
+const PROBLEMS_MAX: usize = 20;
+
+/// Reads `text` as a `T`; `file` is its name in messages.
+///
+/// # Errors
+/// Text that is not YAML gives one problem. A document that does not fit gives one for each misfit: after
+/// each the value is taken out and the rest read again.
+pub(crate) fn parse<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+) -> Result<(T, Index), Vec<Problem>> {
+    let refuse = |error: &Error| {
+        let mut problem = problem(file, error, None, error_line(error));
+        problem.message.insert_str(0, "this is not YAML: ");
+        vec![problem]
+    };
+    let original = Index::new(text).map_err(|e| refuse(&e))?;
+    let first = match read::<T>(text) {
+        Ok(value) => return Ok((value, original)),
+        Err(error) => error,
+    };
+    let mut rest: Value = read(text).map_err(|e| refuse(&e))?;
+    let mut problems = Vec::new();
+    let mut failure = Some((first, Index::new(text).map_err(|e| refuse(&e))?));
+    while let Some((error, index)) = failure.take() {
+        let entry = error.location().and_then(|l| index.at(l.line(), l.column()));
+        let line = entry.and_then(|e| original.line(&e.path)).or_else(|| error_line(&error));
+        problems.push(problem(file, &error, entry, line));
+        let Some(entry) = entry.filter(|_| problems.len() < PROBLEMS_MAX) else { break };
+        if !take_out(&mut rest, &entry.path) {
+            break;
+        }
+        let Ok(text) = serde_saphyr::to_string(&rest) else { break };
+        if let (Err(error), Ok(index)) = (read::<T>(&text), Index::new(&text)) {
+            failure = Some((error, index));
+        }
+    }
+    Err(problems)
+}
+
+/// YAML 1.2: `yes` and `on` are words, not booleans.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
+}
+
+/// Removes a field. List elements stay, since the others would get new numbers: false.
+fn take_out(value: &mut Value, path: &str) -> bool {
+    if path.contains('[') {
+        return false;
+    }
+    let (parent, field) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut at = value;
+    for step in parent.split('.').filter(|s| !s.is_empty()) {
+        match at.get_mut(step) {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    at.as_object_mut().is_some_and(|o| o.remove(field).is_some())
+}
+
+fn error_line(error: &Error) -> Option<u64> {
+    error.location().map(|l| l.line())
+}
+
+fn problem(file: &str, error: &Error, entry: Option<&Entry>, line: Option<u64>) -> Problem {
+    let full = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+    let text = full.rsplit_once(" at line ").map_or(full.as_str(), |(text, _)| text);
+    let place = match line {
+        Some(line) => Place::Line(file.to_owned(), line),
+        None => Place::File(file.to_owned()),
+    };
+    let unknown = text.strip_prefix("unknown field `").is_some();
+    let path = entry.map_or("", |e| e.path.as_str());
+    // An unknown field is named by the message; its parent is the place.
+    let path = if unknown { path.rsplit_once('.').map_or("", |(p, _)| p) } else { path };
+    Problem { place, path: path.to_owned(), message: explain(text, entry) }
+}
+
+/// The parser's words, in the user's terms.
+fn explain(text: &str, entry: Option<&Entry>) -> String {
+    let given = entry.and_then(|e| e.text.as_deref());
+    let number = |what: &str| match given {
+        Some(given) => format!("{given:?} is not {what}"),
+        None => format!("give {what}"),
+    };
+    match text {
+        "invalid u64" | "invalid u32" | "invalid usize" => number("a whole number of 0 or more"),
+        "invalid i64" | "invalid i32" => number("a whole number"),
+        "invalid u16" => number("a whole number of 0 to 65535"),
+        "invalid u8" => number("a whole number of 0 to 255"),
+        "invalid f64" => number("a number"),
+        "invalid bool" => number("true or false"),
+        "invalid socket address syntax" => {
+            number("an address; write it as ip:port, like 127.0.0.1:2379")
+        }
+        "expected mapping start" => match given {
+            Some("") => "is empty: give its fields, or remove the line".to_owned(),
+            _ => "fields are expected here: write `name: value` lines".to_owned(),
+        },
+        "expected sequence start" => "a list is expected here: write [a, b]".to_owned(),
+        _ => match text.split_once("`, expected one of ") {
+            Some((what, known)) => format!("{what}`; known: {known}"),
+            None => text.to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Document {
+        node: Node,
+        nodes: Vec<Node>,
+        peers: BTreeMap<u64, String>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Node {
+        id: u64,
+        listen: Option<std::net::SocketAddr>,
+    }
+
+    #[test]
+    fn every_misfit_is_named() {
+        for (text, expected) in [
+            ("node: {id: one}", vec!["f:1: node.id: \"one\" is not a whole number of 0 or more"]),
+            ("node:\n  idd: 1\n", vec!["f:2: node: unknown field `idd`; known: id, listen"]),
+            ("nod: 1\n", vec!["f:1: unknown field `nod`; known: node, nodes, peers"]),
+            (
+                "node:\n  id: x\n  listen: y\npeers: 3\n",
+                vec![
+                    "f:2: node.id: \"x\" is not a whole number of 0 or more",
+                    "f:3: node.listen: \"y\" is not an address; write it as ip:port, like 127.0.0.1:2379",
+                    "f:4: peers: fields are expected here: write `name: value` lines",
+                ],
+            ),
+            ("node:\n", vec!["f:1: node: is empty: give its fields, or remove the line"]),
+            (
+                "nodes:\n  - id: 1\n  - id: y\n",
+                vec!["f:3: nodes[1].id: \"y\" is not a whole number of 0 or more"],
+            ),
+            (
+                "node: [1\nnodes: 3",
+                vec!["f:2: this is not YAML: illegal placement of ':' indicator"],
+            ),
+        ] {
+            let problems = parse::<Document>("f", text).expect_err(text);
+            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            assert_eq!(lines, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The HTTP listener of a node: its own resources, the rooms' routers, and what goes around all of them.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::Response,
+};
+use watchkeep_catalog::Client;
+
+mod assets;
+mod cluster;
+mod console;
+pub(crate) mod health;
+mod html;
+mod instances;
+mod metrics;
+mod problem;
+mod process;
+mod runbooks;
+mod services;
+
+pub(crate) use cluster::{ClusterMember, ClusterState, ClusterView};
+pub(crate) use metrics::HttpMetrics;
+use problem::Problem;
+
+/// Largest body that is read: etcd's limit of a request.
+pub(crate) const BODY_BYTES_MAX: usize = 1_572_864;
+
+/// What the pages need.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// The registry.
+    pub(crate) client: Client,
+    /// The registry as this node sees it; none where role registry does not run.
+    pub(crate) cluster: Option<ClusterView>,
+    /// Alerting's own API; none where role alerting does not run.
+    pub(crate) alerting: Option<Router>,
+    /// Remote write; none where no series are kept.
+    pub(crate) write: Option<Router>,
+    /// What `/metrics` shows.
+    pub(crate) metrics: prometheus::Registry,
+    /// The metrics of a series store beside which no collector runs.
+    pub(crate) series_metrics: Option<prometheus::Registry>,
+    /// This node's name.
+    pub(crate) name: String,
+}
+
+/// Everything on the HTTP listener.
+pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
+    let mut router = Router::new()
+        .merge(services::router(site.client.clone()))
+        .merge(instances::router(site.client.clone()))
+        .merge(cluster::router(site.cluster.clone()))
+        .merge(process::router(
+            site.metrics.clone(),
+            site.series_metrics.clone(),
+            site.client.clone(),
+        ))
+        .merge(assets::router())
+        .merge(runbooks::router());
+    if let Some(write) = site.write.clone() {
+        router = router.merge(write);
+    }
+    if let Some(alerting) = site.alerting.clone() {
+        router = router.merge(alerting);
+    }
+    router
+        .merge(console::router(site))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(same_site))
+        .layer(middleware::from_fn_with_state(metrics, metrics::observe))
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    let path = request.uri().path();
+    Problem::not_found(format!("{path}: there is nothing here; / lists what there is"))
+}
+
+/// Keeps pages of other sites from changing anything through a visitor's browser. Browsers say where a
+/// request comes from in `Sec-Fetch-Site`; other clients do not send it.
+async fn same_site(request: Request, next: Next) -> Result<Response, Problem> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let from = request.headers().get("sec-fetch-site").and_then(|v| v.to_str().ok());
+    if reads || matches!(from, None | Some("same-origin" | "none")) {
+        return Ok(next.run(request).await);
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "a page of another site may not change anything here"))
+}

@@ -1,0 +1,271 @@
+//! `/`: the console. Plain pages that work without a script: the cluster, the services, the incidents.
+
+use axum::{
+    Form, Router,
+    body::Body,
+    extract::{Path, State},
+    http::{Method, Request, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing,
+};
+use http_body_util::BodyExt;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use watchkeep_catalog::{
+    Client, ClientError, Failover, Incident, IncidentStatus, Service, Time, keys,
+};
+
+use super::{
+    BODY_BYTES_MAX, Site,
+    health::{self, Seen},
+    html::{self, Text, table},
+    problem::Problem,
+    services::summaries,
+};
+
+/// Rows of what is over: resolved incidents and failovers.
+const PAST_MAX: usize = 10;
+/// Answers of the alerting API that the console reads.
+const ANSWER_BYTES_MAX: usize = BODY_BYTES_MAX;
+
+pub(super) fn router(site: Site) -> Router {
+    Router::new()
+        .route("/", routing::get(home))
+        .route("/incidents/{id}/acknowledge", routing::post(acknowledge))
+        .with_state(site)
+}
+
+/// What the registry knows, read for one page.
+struct Known {
+    instances: Vec<Seen>,
+    services: Vec<Service>,
+    incidents: Vec<Incident>,
+    failovers: Vec<Failover>,
+}
+
+async fn known(client: &Client) -> Result<Known, ClientError> {
+    let (instances, services, mut incidents, mut failovers) = tokio::try_join!(
+        health::all(client),
+        records::<Service>(client, keys::SERVICES),
+        records::<Incident>(client, keys::INCIDENTS),
+        records::<Failover>(client, keys::FAILOVERS),
+    )?;
+    incidents.sort_by_key(|i| std::cmp::Reverse(i.opened_at));
+    failovers.sort_by_key(|f| std::cmp::Reverse(f.decided_at));
+    Ok(Known { instances, services, incidents, failovers })
+}
+
+async fn records<T: DeserializeOwned>(
+    client: &Client,
+    prefix: &str,
+) -> Result<Vec<T>, ClientError> {
+    let (kvs, _) = client.list(prefix).await?;
+    Ok(kvs.iter().filter_map(|kv| kv.json().ok()).collect())
+}
+
+async fn home(State(site): State<Site>) -> Html<String> {
+    let mut body = format!("<h1>Watchkeep on {}</h1>", Text(&site.name));
+    body.push_str(&cluster(&site));
+    match known(&site.client).await {
+        Ok(known) => {
+            body.push_str(&incidents(&known));
+            body.push_str(&on_call(&site).await);
+            body.push_str(&services(&known));
+            body.push_str(&failovers(&known));
+        }
+        Err(error) => {
+            let said = Text(error);
+            body.push_str(&format!(
+                "<p class=\"critical\">The registry does not answer: {said}</p>"
+            ));
+        }
+    }
+    html::page(&format!("Watchkeep: {}", site.name), true, &body)
+}
+
+fn cluster(site: &Site) -> String {
+    let Some(state) = site.cluster.as_ref().map(super::ClusterView::look) else {
+        return "<h2>Registry</h2><p class=\"dim\">It runs on other nodes.</p>".to_owned();
+    };
+    let row = |member: super::ClusterMember| {
+        let role = match state.leader {
+            Some(leader) if leader == member.id => "leader",
+            Some(_) => "follower",
+            None => "",
+        };
+        vec![
+            member.id.to_string(),
+            role.to_owned(),
+            Text(&member.peer).to_string(),
+            if member.id == state.node_id { "this node" } else { "" }.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = state.members.iter().cloned().map(row).collect();
+    let leader = match state.leader {
+        Some(_) => String::new(),
+        None => " <span class=\"critical\">no leader</span>".to_owned(),
+    };
+    let members = table(&["Id", "Role", "Peer address", ""], &rows, "No members yet.");
+    format!("<h2>Registry</h2><p>Term {}{leader}</p>{members}", state.term)
+}
+
+fn incidents(known: &Known) -> String {
+    let row = |incident: &Incident| {
+        let status = word(&incident.status);
+        let id = Text(&incident.id);
+        let action = match incident.status {
+            IncidentStatus::Triggered => format!(
+                "<form method=\"post\" action=\"/incidents/{id}/acknowledge\">\
+                 <input name=\"by\" placeholder=\"your name\" required maxlength=\"128\" aria-label=\"your name\"> \
+                 <button>Acknowledge</button></form>"
+            ),
+            IncidentStatus::Acknowledged | IncidentStatus::Resolved => {
+                Text(incident.acknowledged_by.as_deref().unwrap_or_default()).to_string()
+            }
+        };
+        let alert = Text(&incident.alert);
+        vec![
+            format!("<span class=\"{status}\">{status}</span>"),
+            format!("<a href=\"/v1/incidents/{id}\">{}</a>", Text(&incident.title)),
+            format!("<a href=\"/runbooks/{alert}\">{alert}</a>"),
+            time(incident.started_at),
+            action,
+        ]
+    };
+    let (past, open): (Vec<_>, Vec<_>) =
+        known.incidents.iter().partition(|i| i.status == IncidentStatus::Resolved);
+    let rows: Vec<_> = open.into_iter().chain(past.into_iter().take(PAST_MAX)).map(row).collect();
+    let table = table(&["Status", "Incident", "Runbook", "Since", "Taken by"], &rows, "None.");
+    format!("<h2>Incidents</h2>{table}")
+}
+
+async fn on_call(site: &Site) -> String {
+    let Some(alerting) = site.alerting.clone() else { return String::new() };
+    let said = match ask(alerting, Method::GET, "/v1/oncall", None).await {
+        Ok((status, answer)) if status.is_success() => shift(&answer),
+        Ok((_, answer)) => answer["error"].as_str().unwrap_or_default().to_owned(),
+        Err(problem) => format!("{problem:?}"),
+    };
+    format!("<h2>On call</h2><p>{}</p>", Text(said))
+}
+
+/// Who, until when, and who is next.
+fn shift(answer: &Value) -> String {
+    let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
+    let until = match answer["until"].as_str() {
+        Some(until) => format!(" until {until}, then {}", text("next_person")),
+        None => String::new(),
+    };
+    format!("{} ({}){until}", text("person"), text("schedule"))
+}
+
+fn services(known: &Known) -> String {
+    let summary = |s: super::services::Summary| {
+        let name = Text(&s.service.name).to_string();
+        let class = if s.critical > 0 { "critical" } else { "passing" };
+        vec![
+            format!("<a href=\"/v1/services/{name}/instances\">{name}</a>"),
+            format!("<span class=\"{class}\">{} of {} passing</span>", s.passing, s.instances),
+            format!("<a href=\"/v1/slo/{name}?format=html\">SLO</a>"),
+            Text(&s.service.description).to_string(),
+        ]
+    };
+    let rows: Vec<_> =
+        summaries(known.services.clone(), &known.instances).into_iter().map(summary).collect();
+    let all =
+        table(&["Service", "Instances", "Promise", "Description"], &rows, "None is registered.");
+    let instance = |seen: &Seen| {
+        let i = &seen.instance;
+        let status = seen.status.as_str();
+        vec![
+            Text(format_args!("{}/{}", i.service, i.id)).to_string(),
+            Text(format_args!("{}:{}", i.address, i.port)).to_string(),
+            Text(&i.role).to_string(),
+            format!("<span class=\"{status}\">{status}</span>"),
+            seen.since.map(time).unwrap_or_default(),
+            Text(seen.reason.as_deref().unwrap_or_default()).to_string(),
+        ]
+    };
+    let rows: Vec<_> = known.instances.iter().map(instance).collect();
+    let head = ["Instance", "Address", "Role", "Status", "Since", "Reason"];
+    format!("<h2>Services</h2>{all}<h2>Instances</h2>{}", table(&head, &rows, "None."))
+}
+
+fn failovers(known: &Known) -> String {
+    let row = |failover: &Failover| {
+        let state = word(&failover.state);
+        vec![
+            time(failover.decided_at),
+            Text(&failover.policy).to_string(),
+            Text(format_args!("{}/{}", failover.service, failover.instance)).to_string(),
+            format!("<span class=\"{state}\">{state}</span>"),
+            failover.attempts.len().to_string(),
+            Text(&failover.reason).to_string(),
+        ]
+    };
+    let rows: Vec<_> = known.failovers.iter().take(PAST_MAX).map(row).collect();
+    let head = ["Decided", "Policy", "Instance", "Outcome", "Attempts", "Reason"];
+    format!("<h2>Recent failovers</h2>{}", table(&head, &rows, "None."))
+}
+
+/// A record's own word for a state; it is one of a few, so it may be a CSS class.
+fn word(state: &impl serde::Serialize) -> String {
+    match serde_json::to_value(state) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn time(at: Time) -> String {
+    format!("<time datetime=\"{}\">{}</time>", at.to_rfc3339(), at.format("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+#[derive(Debug, Deserialize)]
+struct By {
+    by: String,
+}
+
+/// The button: passes the acknowledgement on to the API and goes back.
+async fn acknowledge(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+    Form(By { by }): Form<By>,
+) -> Result<Response, Problem> {
+    watchkeep_catalog::check_name("incident", &id)?;
+    let Some(alerting) = site.alerting else {
+        return Err(Problem::not_found(
+            "role alerting does not run on this node: ask one where it does",
+        ));
+    };
+    let body = json!({"action": "acknowledge", "by": by});
+    let (status, answer) =
+        ask(alerting, Method::POST, &format!("/v1/incidents/{id}"), Some(body)).await?;
+    if status.is_success() {
+        return Ok(Redirect::to("/").into_response());
+    }
+    Err(Problem::new(status, answer["error"].as_str().unwrap_or("refused")))
+}
+
+/// One call of the alerting API, within this process.
+async fn ask(
+    api: Router,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Result<(StatusCode, Value), Problem> {
+    let internal = |message: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message);
+    let body = body.map_or_else(Body::empty, |b| Body::from(b.to_string()));
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json")
+        .body(body)
+        .map_err(|e| internal(e.to_string()))?;
+    let response = api.oneshot(request).await.map_err(|e| internal(e.to_string()))?;
+    let status = response.status();
+    let limited = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let bytes = limited.collect().await.map_err(|e| internal(e.to_string()))?.to_bytes();
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+}

@@ -1,0 +1,149 @@
+//! How instances are, as far as the registry knows: the verdict, or before there is one the opinions.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+use watchkeep_catalog::{
+    Client, ClientError, Instance, KeyValue, Opinion, Status, Time, Verdict, keys,
+};
+
+/// An instance and its state.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Seen {
+    #[serde(flatten)]
+    pub(crate) instance: Instance,
+    /// Its state.
+    pub(crate) status: Health,
+    /// Since when; with a verdict only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Time>,
+    /// The verdict's reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// A verdict's status, or the lack of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Health {
+    /// Verdict passing, or there is nothing to probe.
+    Passing,
+    /// Verdict critical, or no verdict yet and a critical opinion.
+    Critical,
+    /// Not judged yet.
+    Unknown,
+}
+
+impl Health {
+    /// The word in JSON and HTML.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Critical => "critical",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Every instance.
+///
+/// # Errors
+/// When the registry does not answer.
+pub(crate) async fn all(client: &Client) -> Result<Vec<Seen>, ClientError> {
+    under(client, "").await
+}
+
+/// The instances of one service.
+///
+/// # Errors
+/// When the registry does not answer.
+pub(crate) async fn of_service(client: &Client, service: &str) -> Result<Vec<Seen>, ClientError> {
+    under(client, &format!("{service}/")).await
+}
+
+async fn under(client: &Client, rest: &str) -> Result<Vec<Seen>, ClientError> {
+    let prefixes = [keys::INSTANCES, keys::VERDICTS, keys::OPINIONS].map(|p| format!("{p}{rest}"));
+    let [instances, verdicts, opinions] = &prefixes;
+    let (instances, verdicts, opinions) =
+        tokio::try_join!(client.list(instances), client.list(verdicts), client.list(opinions))?;
+    Ok(judge(&instances.0, &verdicts.0, &opinions.0))
+}
+
+/// Puts together what the three lists say. A record that cannot be read is left out.
+fn judge(instances: &[KeyValue], verdicts: &[KeyValue], opinions: &[KeyValue]) -> Vec<Seen> {
+    let verdicts: HashMap<String, Verdict> = verdicts
+        .iter()
+        .filter_map(|kv| Some((pair(&kv.key, keys::VERDICTS)?, kv.json().ok()?)))
+        .collect();
+    let critical: HashSet<String> = opinions
+        .iter()
+        .filter(|kv| kv.json::<Opinion>().is_ok_and(|o| o.status == Status::Critical))
+        .filter_map(|kv| pair(&kv.key, keys::OPINIONS))
+        .collect();
+    let see = |kv: &KeyValue| {
+        let pair = pair(&kv.key, keys::INSTANCES)?;
+        let mut instance: Instance = kv.json().ok()?;
+        // The key decides: a plain put may leave the service out of the value.
+        pair.split('/').next()?.clone_into(&mut instance.service);
+        let verdict = verdicts.get(&pair);
+        let status = match verdict.map(|v| v.status) {
+            Some(Status::Passing) => Health::Passing,
+            Some(Status::Critical) => Health::Critical,
+            None if critical.contains(&pair) => Health::Critical,
+            None if instance.checks.is_empty() => Health::Passing,
+            None => Health::Unknown,
+        };
+        let (since, reason) = (verdict.map(|v| v.since), verdict.map(|v| v.reason.clone()));
+        Some(Seen { instance, status, since, reason })
+    };
+    instances.iter().filter_map(see).collect()
+}
+
+/// `service/instance` of a key.
+fn pair(key: &str, prefix: &str) -> Option<String> {
+    match keys::segments(key, prefix)?.as_slice() {
+        [service, instance, ..] => Some(format!("{service}/{instance}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn kv(key: &str, value: &str) -> KeyValue {
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        let key = key.to_owned();
+        KeyValue { key, value, create_revision: 1, mod_revision: 1, version: 1, lease: 0 }
+    }
+
+    #[test]
+    fn verdict_beats_opinion_beats_nothing() {
+        let instance = r#"{"id":"a","address":"h","port":1,"checks":[{"name":"c","tcp":{}}]}"#;
+        let bare = r#"{"id":"a","address":"h","port":1}"#;
+        let opinion = r#"{"status":"critical","since":"2026-01-01T00:00:00Z","first_seen":"2026-01-01T00:00:00Z","reason":"r"}"#;
+        let verdict = |status: &str| {
+            format!(
+                r#"{{"service":"s","instance":"a","status":"{status}","since":"2026-01-01T00:00:00Z",
+                "first_seen":"2026-01-01T00:00:00Z","reason":"r","agree":1,"opinions":1}}"#
+            )
+        };
+        for (instance, verdict, opinion, expected) in [
+            (instance, None, None, Health::Unknown),
+            (bare, None, None, Health::Passing),
+            (instance, None, Some(opinion), Health::Critical),
+            (instance, Some(verdict("passing")), Some(opinion), Health::Passing),
+            (instance, Some(verdict("critical")), None, Health::Critical),
+        ] {
+            let verdicts: Vec<_> =
+                verdict.iter().map(|v| kv(&keys::verdict("s", "a"), v)).collect();
+            let opinions: Vec<_> =
+                opinion.iter().map(|o| kv(&keys::opinion("s", "a", "c", "n"), o)).collect();
+            let seen = judge(&[kv(&keys::instance("s", "a"), instance)], &verdicts, &opinions);
+            assert_eq!(seen[0].status, expected);
+            assert_eq!(seen[0].instance.service, "s");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What keeps an eye on the process itself: `/metrics`, `/healthz`, `/readyz`.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing,
+};
+use prometheus::{Encoder, Registry, TextEncoder};
+use watchkeep_catalog::{Client, keys};
+
+use super::problem::Problem;
+
+/// Longest wait for the registry's answer in `/readyz`.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What of the series store's metrics is shown where no collector runs.
+const SERIES: &str = "watchkeep_series_";
+
+pub(super) fn router(metrics: Registry, series: Option<Registry>, client: Client) -> Router {
+    Router::new()
+        .route("/healthz", routing::get(async || "ok\n"))
+        .route("/metrics", routing::get(exposition).with_state((metrics, series)))
+        .route("/readyz", routing::get(ready).with_state(client))
+}
+
+async fn exposition(
+    State((metrics, series)): State<(Registry, Option<Registry>)>,
+) -> Result<impl IntoResponse, Problem> {
+    let mut families = metrics.gather();
+    let series = series.map(|series| series.gather()).unwrap_or_default();
+    families.extend(series.into_iter().filter(|family| family.name().starts_with(SERIES)));
+    let mut text = Vec::new();
+    TextEncoder::new()
+        .encode(&families, &mut text)
+        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
+}
+
+/// Ready when a linearizable read of the registry succeeds: it has a quorum and is within reach.
+async fn ready(State(client): State<Client>) -> Result<&'static str, Problem> {
+    let unready = |message| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message);
+    match tokio::time::timeout(READY_TIMEOUT, client.get(keys::ALERTING_LEADER)).await {
+        Ok(Ok(_)) => Ok("ok\n"),
+        Ok(Err(error)) => Err(unready(format!("the registry does not answer: {error}"))),
+        Err(_) => Err(unready(format!("the registry has not answered for {READY_TIMEOUT:?}"))),
+    }
+}

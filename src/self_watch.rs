@@ -1,0 +1,94 @@
+//! A node watches itself: it is an instance of service `watchkeep`, probed like any other.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use url::Url;
+use watchkeep_catalog::{Check, Client, ClientError, HttpCheck, Instance, Scheme, keys};
+
+use crate::config::Config;
+
+/// The service's name.
+pub(crate) const SERVICE: &str = "watchkeep";
+/// Seconds until a node that died without a word is no longer registered.
+const TTL_SECONDS: i64 = 10;
+/// Between probes.
+const INTERVAL_MS: u64 = 1000;
+/// Pause after a registration that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// This node as an instance.
+fn instance(config: &Config) -> anyhow::Result<Instance> {
+    let url = Url::parse(&config.url())?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_or_known_default().unwrap_or_default();
+    let https = url.scheme() == "https";
+    let http = HttpCheck {
+        scheme: if https { Scheme::Https } else { Scheme::Http },
+        path: format!("{}/healthz", url.path().trim_end_matches('/')),
+        ..HttpCheck::default()
+    };
+    let check = Check {
+        name: "healthz".to_owned(),
+        interval_ms: INTERVAL_MS,
+        timeout_ms: INTERVAL_MS,
+        rise: 1,
+        fall: 2,
+        http: Some(http),
+        tcp: None,
+    };
+    let instance = Instance {
+        service: SERVICE.to_owned(),
+        id: config.node.name.clone(),
+        address: host.to_owned(),
+        port,
+        zone: config.node.zone.clone(),
+        role: String::new(),
+        weight: 1,
+        tags: config.node.roles.iter().map(ToString::to_string).collect(),
+        metadata: [("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
+        checks: vec![check],
+    };
+    instance.validate()?;
+    Ok(instance)
+}
+
+/// Keeps this node registered until `stop`, then removes it.
+///
+/// # Errors
+/// When the configuration does not make an instance.
+pub(crate) async fn run(
+    config: &Config,
+    client: Client,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let instance = instance(config)?;
+    let mut complained = false;
+    while !stop.is_cancelled() {
+        match stop.run_until_cancelled(hold(&client, &instance)).await {
+            None | Some(Ok(())) => complained = false,
+            Some(Err(error)) if complained => debug!(%error, "not registered yet"),
+            Some(Err(error)) => {
+                complained = true;
+                warn!(%error, "this node is not registered as an instance of {SERVICE} yet; trying on");
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
+    }
+    let key = keys::instance(SERVICE, &instance.id);
+    if let Ok(Err(error)) = tokio::time::timeout(RETRY_PAUSE, client.delete(&key)).await {
+        debug!(%error, "still registered; the lease will see to it");
+    }
+    Ok(())
+}
+
+/// Registers under a lease, and returns when the lease is gone.
+async fn hold(client: &Client, instance: &Instance) -> Result<(), ClientError> {
+    let lease = client.hold_lease(TTL_SECONDS).await?;
+    client.put_json(&keys::instance(SERVICE, &instance.id), instance, lease.id()).await?;
+    info!(service = SERVICE, instance = instance.id, "registered");
+    lease.lost().await;
+    warn!("registration lost; registering again");
+    Ok(())
+}

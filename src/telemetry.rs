@@ -1,0 +1,90 @@
+//! Logs to stderr, traces by OTLP. The only place that knows either.
+
+use std::{io::IsTerminal, time::Duration};
+
+use anyhow::Context;
+use opentelemetry::{KeyValue, trace::TracerProvider};
+use opentelemetry_otlp::{RetryPolicy, WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use crate::config::LogFormat;
+
+/// What is logged unless RUST_LOG says otherwise: our own words, and of the libraries only what went wrong.
+const LOGGED: &str = "warn,watchkeep=info";
+/// Longest wait for one export. An absent collector costs its spans, never more.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the last spans at exit.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keeps traces flowing; [`Telemetry::flush`] sends the last of them.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// Starts logging, and tracing when there is an endpoint. Called once, inside the runtime.
+///
+/// # Errors
+/// When the endpoint is not a URL or RUST_LOG is not a filter.
+pub(crate) fn start(
+    format: LogFormat,
+    otlp_endpoint: Option<&str>,
+    name: &str,
+) -> anyhow::Result<Telemetry> {
+    let traces = otlp_endpoint.map(|endpoint| exporter(endpoint, name)).transpose()?;
+    let spans = traces.as_ref().map(|provider| {
+        // What is traced does not depend on what is logged: our own spans, whatever RUST_LOG says.
+        let own = Targets::new().with_target("watchkeep", LevelFilter::DEBUG);
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("watchkeep")).with_filter(own)
+    });
+    tracing_subscriber::registry().with(logs(format)?).with(spans).init();
+    Ok(Telemetry { traces })
+}
+
+fn logs(format: LogFormat) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(filter) => EnvFilter::builder().parse(filter),
+        Err(_) => EnvFilter::builder().parse(LOGGED),
+    };
+    let filter =
+        filter.context("RUST_LOG is not a filter; write it like info,watchkeep_registry=debug")?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    Ok(match format {
+        LogFormat::Text => {
+            layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+        }
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+fn exporter(endpoint: &str, name: &str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_TIMEOUT)
+        .with_retry_policy(RetryPolicy::disabled())
+        .build()
+        .with_context(|| format!("telemetry.otlp_endpoint {endpoint}"))?;
+    let resource = Resource::builder()
+        .with_service_name("watchkeep")
+        .with_attributes([
+            KeyValue::new("service.instance.id", name.to_owned()),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        ])
+        .build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+impl Telemetry {
+    /// Sends what is left, for at most [`FLUSH_TIMEOUT`].
+    pub(crate) async fn flush(self) {
+        let Some(traces) = self.traces else { return };
+        // An error means that the collector is not there: nothing is left to do for these spans.
+        let flush = move || drop(traces.shutdown_with_timeout(FLUSH_TIMEOUT));
+        let _ = tokio::task::spawn_blocking(flush).await;
+    }
+}
