@@ -28,3 +28,6 @@ pub(crate) use range::{at_revision, range};
 pub(crate) use refusal::Refusal;
 pub(crate) use txn::{is_read_only, read_only};
 pub(crate) use view::{APPLIED, Item, MEMBER, Table, View, ViewError, decode};
+
+#[cfg(test)]
+mod tests;

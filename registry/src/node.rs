@@ -49,6 +49,8 @@ pub struct Status {
     pub applied: u64,
     /// Last log index.
     pub last_log: u64,
+    /// Log index up to which the log is purged.
+    pub purged: u64,
     /// Whether it has no vote.
     pub is_learner: bool,
     /// `leader`, `follower`, `candidate` or `learner`.
@@ -73,6 +75,7 @@ pub(crate) fn raft_numbers(raft: &Raft) -> Status {
         committed: metrics.local_committed.map_or(0, |id| id.index),
         applied: metrics.last_applied.map_or(0, |id| id.index),
         last_log: metrics.last_log_index.unwrap_or_default(),
+        purged: metrics.purged.map_or(0, |id| id.index),
         is_learner: metrics.state == ServerState::Learner,
         role,
     }

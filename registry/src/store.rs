@@ -25,6 +25,8 @@ mod engine;
 mod live;
 mod overlay;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod view;
 mod writer;
 

@@ -172,3 +172,49 @@ async fn three_members_agree_and_survive_the_loss_of_their_leader() {
     let found = KvClient::new(channel(&back)).range(get("after")).await.unwrap().into_inner();
     assert_eq!(found.count, 1, "the returned member has caught up");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_too_far_behind_catches_up_by_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs: Vec<_> = configs(3, dir.path())
+        .into_iter()
+        .map(|config| RegistryConfig { log_entries_kept: 1_000, ..config })
+        .collect();
+    let mut nodes = Vec::new();
+    for config in &configs {
+        nodes.push(start(config).await);
+    }
+    let mut kv = KvClient::new(channel(&nodes[0]));
+    kv.put(put("before", "x")).await.unwrap();
+    nodes.pop().unwrap().shutdown().await;
+    let writing = (0..32).map(|client| {
+        let mut kv = kv.clone();
+        async move {
+            for n in 0..200 {
+                let key = format!("{client}/{n}");
+                while let Err(status) = kv.put(put(&key, "y")).await {
+                    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+                }
+            }
+        }
+    });
+    futures::future::join_all(writing).await;
+    // The leader has taken a snapshot and purged what the missing member would need.
+    let begin = Instant::now();
+    while nodes.iter().all(|node| node.status().purged < 1_000) {
+        assert!(begin.elapsed() < DEADLINE, "{:?}", nodes[0].status());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let back = start(&configs[2]).await;
+    let range = RangeRequest {
+        range_end: "\0".into(),
+        key: "\0".into(),
+        count_only: true,
+        ..RangeRequest::default()
+    };
+    let found = KvClient::new(channel(&back)).range(range).await.unwrap().into_inner();
+    assert_eq!(found.count, 32 * 200 + 1);
+    kv.put(put("later", "z")).await.unwrap();
+    let found = KvClient::new(channel(&back)).range(get("later")).await.unwrap().into_inner();
+    assert_eq!(found.count, 1);
+}
