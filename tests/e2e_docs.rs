@@ -1,0 +1,109 @@
+//! The documents tell the truth: what README says to type works, every YAML in them is valid, every link leads
+//! somewhere.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+mod common;
+use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
+
+const SOON: Duration = Duration::from_secs(20);
+const DOCUMENTS: [&str; 8] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "benches/README.md",
+    "docs/quickstart.md",
+    "docs/configuration.md",
+    "docs/api.md",
+    "docs/decisions/README.md",
+];
+
+fn read(document: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The code blocks of one language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for document in DOCUMENTS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+        let folder = folder.parent().expect("a folder");
+        for link in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") {
+                assert!(folder.join(target).exists(), "{document}: {link}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_configuration_is_valid() {
+    let dir = tempfile::TempDir::new().expect("temporary folder");
+    let text = read("docs/quickstart.md");
+    let found = blocks(&text, "yaml");
+    assert!(found.len() >= 2, "{found:?}");
+    for block in found {
+        let file = dir.path().join("watchkeep.yaml");
+        fs::write(&file, block).expect("write");
+        let check = Command::new(WATCHKEEP).arg("check").arg("--config").arg(&file).output();
+        let check = check.expect("watchkeep");
+        assert!(check.status.success(), "{block}\n{}", String::from_utf8_lossy(&check.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_five_minutes_work_as_written() {
+    let cluster = Cluster::start(1, &[]).await;
+    let node = &cluster.nodes[0];
+    eventually("it watches itself", SOON, async || {
+        let report = http::get(&node.url("/v1/slo/watchkeep")).await?;
+        ensure(report["state"] == "up", || report.to_string())
+    })
+    .await;
+    let readme = read("README.md");
+    let mut ran = 0;
+    for command in blocks(&readme, "sh").iter().flat_map(|block| commands(block)) {
+        if !command.starts_with("curl") && !command.contains("etcdctl") {
+            continue;
+        }
+        let here = command
+            .replace("127.0.0.1:8480", &node.http)
+            .replace("127.0.0.1:2379", &node.client)
+            .replace("etcdctl ", &format!("etcdctl --endpoints {} ", node.client))
+            .replace("curl ", "curl --fail-with-body --silent --show-error ");
+        eventually(&command, SOON, async || {
+            let output = Command::new("bash").args(["-c", &here]).output().expect("bash");
+            let said = [output.stdout, output.stderr].concat();
+            ensure(output.status.success(), || String::from_utf8_lossy(&said).into_owned())
+        })
+        .await;
+        ran += 1;
+    }
+    assert!(ran >= 6, "only {ran} commands were found in README.md");
+    for page in ["/", "/metrics", "/v1/slo/web?format=html"] {
+        let answer = http::text(http::client().get(node.url(page))).await;
+        assert!(answer.is_ok(), "{page}: {answer:?}");
+    }
+}
+
+/// The commands of a block: a line each, and further lines while a quotation is open.
+fn commands(block: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in block.lines() {
+        match found.last_mut() {
+            Some(last) if last.matches('\'').count() % 2 == 1 => {
+                last.push('\n');
+                last.push_str(line);
+            }
+            _ => found.push(line.to_owned()),
+        }
+    }
+    found
+}
