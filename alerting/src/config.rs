@@ -1,4 +1,17 @@
-//! Alerting's settings.
+//! Alerting's settings: plain serde shapes. What is wrong with them is said in [`AlertingConfig::validate`],
+//! before anything starts. No secret is in here, only the names of files that hold one.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use watchkeep_catalog::Status;
+
+mod secret;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub(crate) use secret::Secret;
+pub(crate) use validate::undefined;
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,4 +20,209 @@ pub struct Invalid {
     pub path: String,
     /// What is wrong and what to do.
     pub message: String,
+}
+
+/// Settings of the alerting room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertingConfig {
+    /// How long a leader that fell silent still holds its office. 2 to 60.
+    pub lease_ttl_seconds: i64,
+    /// The mail server; needed when anybody is to be told by e-mail.
+    pub smtp: Option<SmtpConfig>,
+    /// Who can be on call.
+    pub people: Vec<Person>,
+    /// Who else can be told.
+    pub receivers: Vec<Receiver>,
+    /// Who is on call when.
+    pub schedules: Vec<Schedule>,
+    /// Who is told of incidents.
+    pub pages: Pages,
+    /// What is called when an instance is critical: the first policy that matches.
+    pub failover: Vec<FailoverPolicy>,
+}
+
+impl Default for AlertingConfig {
+    fn default() -> Self {
+        Self {
+            lease_ttl_seconds: 3,
+            smtp: None,
+            people: Vec::new(),
+            receivers: Vec::new(),
+            schedules: Vec::new(),
+            pages: Pages::default(),
+            failover: Vec::new(),
+        }
+    }
+}
+
+/// How the mail server is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// In the clear.
+    #[default]
+    None,
+    /// In the clear at first, then TLS; refused when the server does not offer it.
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+}
+
+/// The mail server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpConfig {
+    /// Host name or address; with TLS, the name in its certificate.
+    pub host: String,
+    /// Port; usually 25 (`none`), 587 (`starttls`) or 465 (`tls`).
+    #[serde(default = "smtp_port")]
+    pub port: u16,
+    /// With or without TLS.
+    #[serde(default)]
+    pub tls: SmtpTls,
+    /// PEM file of the authority behind its certificate; without it the public roots hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// User, when it wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// File with the user's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// The sender: `watchkeep@example.org` or `Watchkeep <watchkeep@example.org>`.
+    pub from: String,
+}
+
+fn smtp_port() -> u16 {
+    25
+}
+
+/// Somebody who can be on call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// Unique among people and receivers.
+    pub name: String,
+    /// Where mail reaches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Where a webhook reaches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+    /// File with the secret that signs the webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<String>,
+}
+
+/// A place that is told of incidents whoever is on call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receiver {
+    /// Unique among people and receivers.
+    pub name: String,
+    /// A mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// A URL that takes Alertmanager's version 4 JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+    /// File with the secret that signs the webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<String>,
+}
+
+/// Who is on call when: one after the other, changing at each hand-off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Unique.
+    pub name: String,
+    /// IANA name; the hand-off is read on this zone's wall clock.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    /// Cron line: `second minute hour day month weekday [year]`, or a crontab line of five fields.
+    pub handoff: String,
+    /// The first in the rotation is on call from midnight of this day to the first hand-off.
+    pub start: NaiveDate,
+    /// People, in turn.
+    pub rotation: Vec<String>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// Who is told of incidents.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pages {
+    /// The person on call by this schedule.
+    pub schedule: Option<String>,
+    /// These, always.
+    pub receivers: Vec<String>,
+}
+
+/// When to fail over, and whom to call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailoverPolicy {
+    /// Unique.
+    pub name: String,
+    /// What must be so.
+    pub when: When,
+    /// Who does it.
+    pub callback: Callback,
+}
+
+/// What must be so of an instance; what is left out may be anything, but not everything may be left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The verdict; only `critical` fails over.
+    #[serde(default = "critical")]
+    pub status: Status,
+}
+
+fn critical() -> Status {
+    Status::Critical
+}
+
+/// A URL that is called, again and again until it answers 2xx.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Callback {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// File with the secret that signs the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<String>,
+    /// Longest wait for one answer. 10 to 60,000.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+    /// Attempts until it is given up and a page goes out. 1 to 100.
+    #[serde(default = "attempts_max")]
+    pub attempts_max: u32,
+    /// Pause after the first failed attempt; it doubles up to 30 s. 10 to 30,000.
+    #[serde(default = "backoff_ms")]
+    pub backoff_ms: u64,
+}
+
+fn timeout_ms() -> u64 {
+    2_000
+}
+fn attempts_max() -> u32 {
+    10
+}
+fn backoff_ms() -> u64 {
+    200
 }

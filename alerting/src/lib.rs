@@ -2,9 +2,141 @@
 //!
 //! A client of the registry like any other. Whatever has an effect outside is a transaction in the registry
 //! first, so that the next leader can finish what this one began.
+//!
+//! ```text
+//! registry ─watch─▶ mirror ─▶ decide ─▶ one transaction: verdict + failover + incident with pages
+//!                     ▲                                      │
+//!                     └── outcomes ◀── failover, notify ◀────┘ what is pending
+//! ```
 
+use std::sync::Arc;
+
+use axum::Router;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use watchkeep_catalog::Client;
+
+mod api;
+mod backoff;
+mod clock;
 pub mod config;
+mod context;
+mod decide;
+mod failover;
+#[cfg(test)]
+mod fixtures;
+mod incident;
+mod leader;
+mod metrics;
+mod mirror;
+mod notify;
+mod oncall;
+mod post;
+mod room;
+mod rules;
+mod signature;
 pub mod slo;
 pub mod source;
+mod store;
+mod text;
+mod verdict;
 
 pub use config::{AlertingConfig, Invalid};
+pub use slo::{Slo, SloConfig};
+pub use source::{SeriesData, Source, SourceError};
+
+use context::Context;
+use leader::Election;
+
+/// Why alerting cannot start.
+#[derive(Debug, Error)]
+pub enum AlertingError {
+    /// The settings are wrong.
+    #[error("alerting is not set up right: {}", .0.iter().map(|i| format!("{}: {}", i.path, i.message)).collect::<Vec<_>>().join("; "))]
+    Config(Vec<Invalid>),
+    /// A secret cannot be read.
+    #[error("{0}")]
+    Secret(String),
+    /// The way to the mail server cannot be prepared.
+    #[error("mail server {host}: {message}")]
+    Smtp {
+        /// The host.
+        host: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// HTTP requests cannot be prepared.
+    #[error("HTTP client: {0}; is a rustls crypto provider installed?")]
+    Http(#[from] reqwest::Error),
+    /// A metric's name is taken.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The alerting room of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Alerting {
+    context: Arc<Context>,
+    slo: Slo,
+    ttl_seconds: i64,
+    term: watch::Sender<Option<i64>>,
+}
+
+impl Alerting {
+    /// Prepares the room; nothing happens before [`Self::run`].
+    ///
+    /// `id` is the node's name and `self_url` the base URL of its HTTP API: other nodes send samples there, and
+    /// pages link to it. A rustls crypto provider must be installed.
+    ///
+    /// # Errors
+    /// When the settings are wrong, a secret cannot be read, or a metric's name is taken on `registry`.
+    pub fn new(
+        config: &AlertingConfig,
+        slo: SloConfig,
+        id: &str,
+        self_url: &str,
+        client: Client,
+        source: Arc<dyn Source>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, AlertingError> {
+        let slo = Slo::new(slo, client.clone(), source, registry)?;
+        let context = Context::new(config, id.to_owned(), self_url.to_owned(), client, registry)?;
+        Ok(Self {
+            context: Arc::new(context),
+            slo,
+            ttl_seconds: config.lease_ttl_seconds,
+            term: watch::Sender::new(None),
+        })
+    }
+
+    /// The create revision of the leader key while this node leads, none while it does not.
+    #[must_use]
+    pub fn term(&self) -> watch::Receiver<Option<i64>> {
+        self.term.subscribe()
+    }
+
+    /// Takes part in the election and, as leader, decides and acts, until `token` is cancelled. Dropped before
+    /// that, everything it began stops at once, and its lease runs out by itself.
+    pub async fn run(&self, token: CancellationToken) {
+        let election = Election {
+            client: self.context.client.clone(),
+            id: self.context.id.clone(),
+            url: self.context.url.clone(),
+            ttl_seconds: self.ttl_seconds,
+            term: self.term.clone(),
+            metrics: self.context.metrics.clone(),
+        };
+        tokio::join!(
+            election.run(&token),
+            room::run(Arc::clone(&self.context), self.term.subscribe(), &token),
+            self.slo.clone().run(token.clone(), self.term.subscribe()),
+        );
+    }
+
+    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/slo[/{service}]`.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        api::router(Arc::clone(&self.context)).merge(self.slo.router())
+    }
+}

@@ -1,0 +1,78 @@
+//! The room's HTTP API. Every node answers: what it reads and changes is in the registry.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use watchkeep_catalog::{ClientError, check_name};
+
+use crate::{context::Context, store::StoreError};
+
+mod failovers;
+mod incidents;
+mod oncall;
+
+pub(crate) fn router(context: Arc<Context>) -> Router {
+    Router::new()
+        .route("/v1/oncall", get(oncall::who))
+        .route("/v1/incidents", get(incidents::list))
+        .route("/v1/incidents/{id}", get(incidents::show).post(incidents::act))
+        .route("/v1/failovers", get(failovers::list))
+        .route("/v1/failovers/{id}", get(failovers::show))
+        .with_state(context)
+}
+
+/// An error as an answer: a status and `{"error": "…"}`.
+#[derive(Debug)]
+struct Problem(StatusCode, String);
+
+impl Problem {
+    fn bad_request(message: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, message.into())
+    }
+
+    fn not_found(message: impl Into<String>) -> Self {
+        Self(StatusCode::NOT_FOUND, message.into())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response()
+    }
+}
+
+impl From<ClientError> for Problem {
+    fn from(error: ClientError) -> Self {
+        let status = match &error {
+            ClientError::Decode { .. } | ClientError::Encode { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            ClientError::Status { .. } | ClientError::Endpoint { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = match error {
+            StoreError::Client(error) => return error.into(),
+            StoreError::Missing(_) => StatusCode::NOT_FOUND,
+            StoreError::Refused(_) => StatusCode::CONFLICT,
+            StoreError::Contended(_) | StoreError::Fenced => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+/// An id from a path: one segment of a key, so that nobody reads elsewhere.
+fn check_id(what: &'static str, id: &str) -> Result<(), Problem> {
+    check_name(what, id).map_err(|error| Problem::bad_request(error.to_string()))
+}

@@ -1,0 +1,148 @@
+//! The example of the documentation, and a table of what is refused.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn example() -> Value {
+    json!({
+        "lease_ttl_seconds": 3,
+        "smtp": {"host": "127.0.0.1", "port": 25, "tls": "none", "from": "Watchkeep <watchkeep@example.org>"},
+        "people": [
+            {"name": "alice", "email": "alice@example.org", "webhook": "http://127.0.0.1:9/alice"},
+            {"name": "bob", "email": "bob@example.org"},
+        ],
+        "receivers": [
+            {"name": "ops-hook", "webhook": "https://hooks.example.org/x"},
+            {"name": "dba-mail", "email": "dba@example.org"},
+        ],
+        "schedules": [{"name": "primary", "time_zone": "Europe/Berlin", "handoff": "0 0 9 * * Mon *",
+                       "start": "2026-01-05", "rotation": ["alice", "bob"]}],
+        "pages": {"schedule": "primary", "receivers": ["ops-hook"]},
+        "failover": [{"name": "db", "when": {"service": "db", "role": "primary", "status": "critical"},
+                      "callback": {"url": "http://127.0.0.1:9/failover", "timeout_ms": 2000,
+                                   "attempts_max": 10, "backoff_ms": 200}}],
+    })
+}
+
+#[test]
+fn the_example_is_valid_and_nothing_at_all_too() {
+    let config: AlertingConfig = serde_json::from_value(example()).unwrap();
+    assert_eq!(config.validate(), Ok(()));
+    let config: AlertingConfig = serde_json::from_value(json!({})).unwrap();
+    assert_eq!(config, AlertingConfig::default());
+    assert_eq!(config.validate(), Ok(()));
+}
+
+#[test]
+fn says_where_and_what_is_wrong() {
+    for (at, value, path, part) in [
+        ("/lease_ttl_seconds", json!(1), "lease_ttl_seconds", "give 2 to 60"),
+        (
+            "/pages/receivers/0",
+            json!("dba"),
+            "pages.receivers[0]",
+            "receiver \"dba\" is not defined; defined: ops-hook, dba-mail",
+        ),
+        ("/pages/receivers", json!(["ops-hook", "ops-hook"]), "pages.receivers[1]", "named twice"),
+        (
+            "/pages/schedule",
+            json!("nights"),
+            "pages.schedule",
+            "schedule \"nights\" is not defined; defined: primary",
+        ),
+        (
+            "/schedules/0/rotation/1",
+            json!("carol"),
+            "schedules[0].rotation[1]",
+            "person \"carol\" is not defined; defined: alice, bob",
+        ),
+        ("/schedules/0/rotation", json!([]), "schedules[0].rotation", "0 people"),
+        (
+            "/schedules/0/handoff",
+            json!("0 61 9 * * Mon"),
+            "schedules[0].handoff",
+            "such as \"0 0 9 * * Mon\"",
+        ),
+        ("/schedules/0/time_zone", json!("Berlin"), "schedules[0].time_zone", "IANA"),
+        ("/people/1/name", json!("alice"), "people[1].name", "defined twice"),
+        ("/receivers/1/name", json!("alice"), "receivers[1].name", "defined twice"),
+        ("/people/1/name", json!("b/b"), "people[1].name", "not allowed"),
+        ("/people/1/email", json!("bob"), "people[1].email", "name@example.org"),
+        ("/people/1/email", Value::Null, "people[1]", "cannot be reached"),
+        (
+            "/receivers/0/webhook",
+            json!("hooks.example.org"),
+            "receivers[0].webhook",
+            "http://host:port/path",
+        ),
+        (
+            "/receivers/0/webhook",
+            json!("ftp://hooks.example.org"),
+            "receivers[0].webhook",
+            "http or https",
+        ),
+        ("/receivers/0/webhook", json!("http://me:pw@h"), "receivers[0].webhook", "secret_file"),
+        (
+            "/receivers/0/secret_file",
+            json!("/nonexistent/s"),
+            "receivers[0].secret_file",
+            "cannot read /nonexistent/s",
+        ),
+        ("/smtp/from", json!("watchkeep"), "smtp.from", "name@example.org"),
+        ("/smtp/host", json!(""), "smtp.host", "give a name"),
+        ("/smtp/username", json!("u"), "smtp.username", "set both or neither"),
+        ("/smtp/ca_file", json!("/nonexistent/ca"), "smtp.ca_file", "of no use with tls: none"),
+        ("/failover/0/when", json!({}), "failover[0].when", "match every instance"),
+        ("/failover/0/when/status", json!("passing"), "failover[0].when.status", "write critical"),
+        ("/failover/0/callback/url", json!("http://"), "failover[0].callback.url", "is not a URL"),
+        (
+            "/failover/0/callback/secret_file",
+            json!("/"),
+            "failover[0].callback.secret_file",
+            "cannot read /",
+        ),
+        (
+            "/failover/0/callback/timeout_ms",
+            json!(1),
+            "failover[0].callback.timeout_ms",
+            "10 to 60000",
+        ),
+        (
+            "/failover/0/callback/attempts_max",
+            json!(0),
+            "failover[0].callback.attempts_max",
+            "1 to 100",
+        ),
+        (
+            "/failover/0/callback/backoff_ms",
+            json!(60_000),
+            "failover[0].callback.backoff_ms",
+            "10 to 30000",
+        ),
+    ] {
+        let mut settings = example();
+        let (parent, field) = at.rsplit_once('/').unwrap();
+        let parent = settings.pointer_mut(parent).unwrap();
+        match field.parse::<usize>() {
+            Ok(number) => parent[number] = value,
+            Err(_) => parent[field] = value,
+        }
+        let config: AlertingConfig = serde_json::from_value(settings).unwrap();
+        let found = config.validate().unwrap_err();
+        let first = &found[0];
+        assert_eq!(first.path, path, "{found:?}");
+        assert!(first.message.contains(part), "{found:?}");
+    }
+}
+
+#[test]
+fn mail_needs_a_server() {
+    let mut settings = example();
+    settings.as_object_mut().unwrap().remove("smtp");
+    let config: AlertingConfig = serde_json::from_value(settings).unwrap();
+    let found = config.validate().unwrap_err();
+    let paths: Vec<_> = found.iter().map(|invalid| invalid.path.as_str()).collect();
+    assert_eq!(paths, ["people[0].email", "people[1].email", "receivers[1].email"]);
+    assert!(found[0].message.contains("set smtp"));
+}

@@ -1,0 +1,237 @@
+//! Everything that can be wrong with the settings, said before anything starts.
+
+use std::collections::BTreeSet;
+
+use lettre::message::Mailbox;
+use url::Url;
+use watchkeep_catalog::{Status, check_name};
+
+use super::{AlertingConfig, FailoverPolicy, Invalid, Secret, SmtpConfig, SmtpTls};
+use crate::oncall::Rotation;
+
+const LEASE_TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=60;
+const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+const ATTEMPTS_MAX: std::ops::RangeInclusive<u32> = 1..=100;
+const BACKOFF_MS: std::ops::RangeInclusive<u64> = 10..=30_000;
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Findings(Vec<Invalid>);
+
+impl Findings {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Invalid { path: path.into(), message: message.into() });
+    }
+
+    fn check(&mut self, path: impl Into<String>, result: Result<(), String>) {
+        if let Err(message) = result {
+            self.add(path, message);
+        }
+    }
+
+    /// Names that can be a label and a key segment, each once.
+    fn names<'a>(&mut self, what: &'static str, names: impl Iterator<Item = (String, &'a str)>) {
+        let mut seen = BTreeSet::new();
+        for (path, name) in names {
+            self.check(path.clone(), check_name(what, name).map_err(|e| e.to_string()));
+            if !seen.insert(name) {
+                self.add(path, format!("{what} {name:?} is defined twice: give each its own name"));
+            }
+        }
+    }
+
+    /// A name that must be defined elsewhere.
+    fn refers(&mut self, path: String, what: &str, name: &str, defined: &[&str]) {
+        if !defined.contains(&name) {
+            self.add(path, undefined(what, name, defined));
+        }
+    }
+
+    fn range<T: PartialOrd + std::fmt::Display>(
+        &mut self,
+        path: String,
+        value: &T,
+        range: &std::ops::RangeInclusive<T>,
+    ) {
+        if !range.contains(value) {
+            self.add(
+                path,
+                format!("{value} is out of range: give {} to {}", range.start(), range.end()),
+            );
+        }
+    }
+}
+
+pub(crate) fn undefined(what: &str, name: &str, defined: &[&str]) -> String {
+    let defined = if defined.is_empty() { "none".to_owned() } else { defined.join(", ") };
+    format!("{what} {name:?} is not defined; defined: {defined}")
+}
+
+/// An absolute http(s) URL with a host and without a password.
+fn check_url(text: &str) -> Result<(), String> {
+    let url = Url::parse(text)
+        .map_err(|e| format!("{text:?} is not a URL: {e}; write it as http://host:port/path"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(format!(
+            "{text:?} is not an http or https URL; write it as http://host:port/path"
+        ));
+    }
+    if url.password().is_some() || !url.username().is_empty() {
+        return Err("the URL has a user or a password in it, which would be shown in logs and \
+                    answers: put a secret into secret_file instead"
+            .to_owned());
+    }
+    Ok(())
+}
+
+fn check_mailbox(text: &str) -> Result<(), String> {
+    text.parse::<Mailbox>()
+        .map(drop)
+        .map_err(|e| format!("{text:?} is not a mail address: {e}; write it as name@example.org"))
+}
+
+impl AlertingConfig {
+    /// Checks everything, including that the files it names can be read.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its path and its remedy.
+    pub fn validate(&self) -> Result<(), Vec<Invalid>> {
+        let mut found = Findings::default();
+        found.range("lease_ttl_seconds".into(), &self.lease_ttl_seconds, &LEASE_TTL_SECONDS);
+        if let Some(smtp) = &self.smtp {
+            check_smtp(&mut found, smtp);
+        }
+        self.check_recipients(&mut found);
+        self.check_schedules(&mut found);
+        self.check_pages(&mut found);
+        found.names(
+            "failover policy",
+            self.failover
+                .iter()
+                .enumerate()
+                .map(|(at, p)| (format!("failover[{at}].name"), &*p.name)),
+        );
+        for (at, policy) in self.failover.iter().enumerate() {
+            check_policy(&mut found, &format!("failover[{at}]"), policy);
+        }
+        if found.0.is_empty() { Ok(()) } else { Err(found.0) }
+    }
+
+    fn check_recipients(&self, found: &mut Findings) {
+        let people = self.people.iter().map(|p| (&p.name, &p.email, &p.webhook, &p.secret_file));
+        let receivers =
+            self.receivers.iter().map(|r| (&r.name, &r.email, &r.webhook, &r.secret_file));
+        let all: Vec<_> = people
+            .enumerate()
+            .map(|(at, p)| (format!("people[{at}]"), p))
+            .chain(receivers.enumerate().map(|(at, r)| (format!("receivers[{at}]"), r)))
+            .collect();
+        // One name space: a page names its receiver, and a person is one.
+        found.names(
+            "receiver or person",
+            all.iter().map(|(path, p)| (format!("{path}.name"), &**p.0)),
+        );
+        for (path, (name, email, webhook, secret_file)) in all {
+            if email.is_none() && webhook.is_none() {
+                found.add(&path, format!("{name:?} cannot be reached: set email, webhook or both"));
+            }
+            if let Some(email) = email {
+                found.check(format!("{path}.email"), check_mailbox(email));
+                if self.smtp.is_none() {
+                    let message = format!(
+                        "{name:?} is told by e-mail, but there is no mail server: set smtp"
+                    );
+                    found.add(format!("{path}.email"), message);
+                }
+            }
+            if let Some(url) = webhook {
+                found.check(format!("{path}.webhook"), check_url(url));
+            }
+            if let Some(file) = secret_file {
+                found.check(format!("{path}.secret_file"), Secret::read(file).map(drop));
+            }
+        }
+    }
+
+    fn check_schedules(&self, found: &mut Findings) {
+        let people: Vec<_> = self.people.iter().map(|p| p.name.as_str()).collect();
+        let names = self.schedules.iter().enumerate();
+        found.names("schedule", names.map(|(at, s)| (format!("schedules[{at}].name"), &*s.name)));
+        for (at, schedule) in self.schedules.iter().enumerate() {
+            let path = format!("schedules[{at}]");
+            if let Err(invalid) = Rotation::new(schedule) {
+                for Invalid { path: field, message } in invalid {
+                    found.add(format!("{path}.{field}"), message);
+                }
+            }
+            for (at, name) in schedule.rotation.iter().enumerate() {
+                found.refers(format!("{path}.rotation[{at}]"), "person", name, &people);
+            }
+        }
+    }
+
+    fn check_pages(&self, found: &mut Findings) {
+        let schedules: Vec<_> = self.schedules.iter().map(|s| s.name.as_str()).collect();
+        let receivers: Vec<_> = self.receivers.iter().map(|r| r.name.as_str()).collect();
+        if let Some(name) = &self.pages.schedule {
+            found.refers("pages.schedule".into(), "schedule", name, &schedules);
+        }
+        for (at, name) in self.pages.receivers.iter().enumerate() {
+            let path = format!("pages.receivers[{at}]");
+            if self.pages.receivers[..at].contains(name) {
+                found.add(
+                    &path,
+                    format!("receiver {name:?} is named twice: it would be told twice"),
+                );
+            }
+            found.refers(path, "receiver", name, &receivers);
+        }
+    }
+}
+
+fn check_smtp(found: &mut Findings, smtp: &SmtpConfig) {
+    if smtp.host.is_empty() || smtp.host.contains(['/', ' ']) {
+        found.add("smtp.host", format!("{:?} is not a host: give a name or an address", smtp.host));
+    }
+    if smtp.port == 0 {
+        found.add("smtp.port", "port 0 is not allowed: give 25, 465, 587 or another");
+    }
+    found.check("smtp.from", check_mailbox(&smtp.from));
+    if let Some(file) = &smtp.password_file {
+        let read = Secret::read(file).and_then(|secret| secret.text().map(drop));
+        found.check("smtp.password_file", read);
+    }
+    if smtp.username.is_some() != smtp.password_file.is_some() {
+        found.add("smtp.username", "username and password_file go together: set both or neither");
+    }
+    if let Some(file) = &smtp.ca_file {
+        if smtp.tls == SmtpTls::None {
+            found.add(
+                "smtp.ca_file",
+                "it is of no use with tls: none; set tls: starttls or tls: tls",
+            );
+        }
+        found.check("smtp.ca_file", crate::notify::email::read_ca(file).map(drop));
+    }
+}
+
+fn check_policy(found: &mut Findings, path: &str, policy: &FailoverPolicy) {
+    let when = &policy.when;
+    let named = [&when.service, &when.role, &when.instance];
+    if named.iter().all(|field| field.as_ref().is_none_or(String::is_empty)) {
+        let message = "it would match every instance: name a service, a role or an instance";
+        found.add(format!("{path}.when"), message);
+    }
+    if when.status != Status::Critical {
+        let message = format!("{:?} fails nothing over: write critical", when.status.as_str());
+        found.add(format!("{path}.when.status"), message);
+    }
+    let callback = &policy.callback;
+    found.check(format!("{path}.callback.url"), check_url(&callback.url));
+    if let Some(file) = &callback.secret_file {
+        found.check(format!("{path}.callback.secret_file"), Secret::read(file).map(drop));
+    }
+    found.range(format!("{path}.callback.timeout_ms"), &callback.timeout_ms, &TIMEOUT_MS);
+    found.range(format!("{path}.callback.attempts_max"), &callback.attempts_max, &ATTEMPTS_MAX);
+    found.range(format!("{path}.callback.backoff_ms"), &callback.backoff_ms, &BACKOFF_MS);
+}

@@ -1,0 +1,88 @@
+//! What the shells share: settings, connections, secrets, metrics.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::Semaphore;
+use watchkeep_catalog::Client;
+
+use crate::{
+    AlertingError,
+    config::{AlertingConfig, Secret},
+    metrics::Metrics,
+    notify::email::Mailer,
+    post,
+    rules::Rules,
+};
+
+/// Callbacks on the wire at once.
+const CALLBACKS_MAX: usize = 256;
+/// Pages on the wire at once.
+const PAGES_MAX: usize = 64;
+/// Pages on the wire at once to one receiver: one that hangs must not keep the others waiting.
+const PAGES_PER_RECEIVER_MAX: usize = 8;
+
+pub(crate) struct Context {
+    pub(crate) id: String,
+    /// Base URL of this node, for links.
+    pub(crate) url: String,
+    pub(crate) client: Client,
+    pub(crate) rules: Rules,
+    pub(crate) http: reqwest::Client,
+    pub(crate) mailer: Option<Mailer>,
+    pub(crate) metrics: Metrics,
+    /// By policy.
+    pub(crate) callback_secrets: BTreeMap<String, Secret>,
+    /// By person or receiver.
+    pub(crate) page_secrets: BTreeMap<String, Secret>,
+    pub(crate) callbacks: Semaphore,
+    pub(crate) pages: Semaphore,
+    /// By person or receiver.
+    pages_of: BTreeMap<String, Arc<Semaphore>>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: &AlertingConfig,
+        id: String,
+        url: String,
+        client: Client,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, AlertingError> {
+        config.validate().map_err(AlertingError::Config)?;
+        let rules = Rules::new(config).map_err(AlertingError::Config)?;
+        let policies: Vec<_> = config.failover.iter().map(|p| p.name.as_str()).collect();
+        let metrics = Metrics::new(registry, &policies)?;
+        let callbacks = config.failover.iter().map(|p| (&p.name, &p.callback.secret_file));
+        let people = config.people.iter().map(|p| (&p.name, &p.secret_file));
+        let receivers = config.receivers.iter().map(|r| (&r.name, &r.secret_file));
+        let limit = || Arc::new(Semaphore::new(PAGES_PER_RECEIVER_MAX));
+        Ok(Self {
+            id,
+            url: url.trim_end_matches('/').to_owned(),
+            client,
+            http: post::http_client()?,
+            mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
+            metrics,
+            callback_secrets: secrets(callbacks)?,
+            page_secrets: secrets(people.chain(receivers))?,
+            callbacks: Semaphore::new(CALLBACKS_MAX),
+            pages: Semaphore::new(PAGES_MAX),
+            pages_of: rules.contacts.keys().map(|name| (name.clone(), limit())).collect(),
+            rules,
+        })
+    }
+
+    /// The limit of one receiver; none for one that is not configured any more.
+    pub(crate) fn pages_of(&self, receiver: &str) -> Option<Arc<Semaphore>> {
+        self.pages_of.get(receiver).cloned()
+    }
+}
+
+fn secrets<'a>(
+    files: impl Iterator<Item = (&'a String, &'a Option<String>)>,
+) -> Result<BTreeMap<String, Secret>, AlertingError> {
+    let named = files.filter_map(|(name, file)| Some((name, file.as_ref()?)));
+    named
+        .map(|(name, file)| Ok((name.clone(), Secret::read(file).map_err(AlertingError::Secret)?)))
+        .collect()
+}

@@ -1,0 +1,231 @@
+//! The decision on one instance: from what is known to what is to be written. Pure.
+//!
+//! Everything that follows from a verdict is in one [`Decision`] and so in one transaction: the verdict, the
+//! failover that answers it, the incident with its pages. Nothing of it can be lost or happen twice, whoever
+//! leads next. What leaves the house (callbacks, pages) is not here: it follows from the records.
+
+use sha2::{Digest, Sha256};
+use watchkeep_catalog::{
+    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Status, Time, Verdict,
+};
+
+use crate::{
+    incident::{self, Recipient, WATCHKEEP},
+    mirror::{Target, Versioned},
+    rules::Rules,
+    text::shorten,
+    verdict::{Heard, Tally, tally},
+};
+
+/// The alert of a critical instance; it has a runbook of this name.
+pub(crate) const INSTANCE_CRITICAL: &str = "InstanceCritical";
+/// Longest reason in a title, in characters.
+const TITLE_REASON_MAX: usize = 160;
+
+/// What is known of an instance.
+#[derive(Debug, Clone)]
+pub(crate) struct View<'a> {
+    pub(crate) target: &'a Target,
+    /// None: it is not registered.
+    pub(crate) instance: Option<&'a Instance>,
+    pub(crate) opinions: Vec<Heard<'a>>,
+    pub(crate) verdict: Option<&'a Versioned<Verdict>>,
+    /// The incident about it that is not resolved.
+    pub(crate) open: Option<&'a Versioned<Incident>>,
+}
+
+/// What is to be written, at once and only if nothing of it has changed meanwhile.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Decision {
+    pub(crate) target: Target,
+    /// The verdict from now on; none: it is deleted.
+    pub(crate) verdict: Option<Verdict>,
+    /// The verdict key's revision the decision is made on; 0: there was none.
+    pub(crate) verdict_revision: i64,
+    /// The incident from now on, if it changes.
+    pub(crate) incident: Option<Incident>,
+    /// Its key's revision the decision is made on; 0: it is new.
+    pub(crate) incident_revision: i64,
+    /// A new failover.
+    pub(crate) failover: Option<Failover>,
+}
+
+/// Decides; none when everything is as it should be.
+pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decision> {
+    let Some(instance) = view.instance else { return end(view, "deregistered", now) };
+    if instance.checks.is_empty() {
+        return end(view, "it has no checks any more", now);
+    }
+    let tally = tally(instance, &view.opinions)?;
+    let before = view.verdict.map(|verdict| verdict.record.status);
+    if before == Some(tally.status) {
+        return None;
+    }
+    let mut decision = Decision {
+        target: view.target.clone(),
+        verdict: Some(verdict(view.target, &tally, now)),
+        verdict_revision: revision(view.verdict),
+        incident: None,
+        incident_revision: revision(view.open),
+        failover: None,
+    };
+    match (tally.status, view.open) {
+        (Status::Critical, Some(open)) => {
+            let mut open = open.record.clone();
+            incident::note(&mut open, now, WATCHKEEP, format!("critical again: {}", tally.reason));
+            decision.incident = Some(open);
+        }
+        (Status::Critical, None) => {
+            let (incident, failover) =
+                open(instance, &tally, decision.verdict_revision, rules, now);
+            (decision.incident, decision.failover) = (Some(incident), failover);
+        }
+        (Status::Passing, Some(open)) => {
+            decision.incident =
+                Some(resolved(&open.record, &format!("passing again: {}", tally.reason), now));
+        }
+        (Status::Passing, None) => {}
+    }
+    Some(decision)
+}
+
+/// There is nothing left to watch: the verdict goes, an open incident ends.
+fn end(view: &View<'_>, why: &str, now: Time) -> Option<Decision> {
+    if view.verdict.is_none() && view.open.is_none() {
+        return None;
+    }
+    Some(Decision {
+        target: view.target.clone(),
+        verdict: None,
+        verdict_revision: revision(view.verdict),
+        incident: view.open.map(|open| resolved(&open.record, why, now)),
+        incident_revision: revision(view.open),
+        failover: None,
+    })
+}
+
+fn revision<T>(record: Option<&Versioned<T>>) -> i64 {
+    record.map_or(0, |record| record.mod_revision)
+}
+
+/// The verdict's record.
+pub(crate) fn verdict(target: &Target, tally: &Tally, now: Time) -> Verdict {
+    Verdict {
+        service: target.service.clone(),
+        instance: target.instance.clone(),
+        status: tally.status,
+        since: now,
+        first_seen: tally.first_seen,
+        reason: tally.reason.clone(),
+        agree: tally.agree,
+        opinions: tally.opinions,
+        trace_parent: tally.trace_parent.clone(),
+    }
+}
+
+/// A new incident, and the failover of the first policy that matches.
+fn open(
+    instance: &Instance,
+    tally: &Tally,
+    verdict_revision: i64,
+    rules: &Rules,
+    now: Time,
+) -> (Incident, Option<Failover>) {
+    let id = incident_id(instance, tally, verdict_revision);
+    let policy = rules.policy_for(instance);
+    let failover = policy.map(|policy| Failover {
+        id: format!("{id}.{}", policy.name),
+        policy: policy.name.clone(),
+        service: instance.service.clone(),
+        instance: instance.id.clone(),
+        reason: tally.reason.clone(),
+        decided_at: now,
+        state: FailoverState::Pending,
+        attempts: Vec::new(),
+        finished_at: None,
+        incident: id.clone(),
+        trace_parent: tally.trace_parent.clone(),
+    });
+    let on_call = rules.on_call(now);
+    let recipients = rules.recipients(on_call.as_deref());
+    let reason = shorten(&tally.reason, TITLE_REASON_MAX);
+    let mut incident = Incident {
+        id,
+        title: format!("{}/{} is critical: {reason}", instance.service, instance.id),
+        alert: INSTANCE_CRITICAL.to_owned(),
+        severity: "critical".to_owned(),
+        labels: labels(instance),
+        status: IncidentStatus::Triggered,
+        started_at: tally.first_seen,
+        opened_at: now,
+        acknowledged_at: None,
+        acknowledged_by: None,
+        resolved_at: None,
+        on_call: on_call.clone(),
+        failover: failover.as_ref().map(|failover| failover.id.clone()),
+        pages: Vec::new(),
+        timeline: Vec::new(),
+    };
+    let mut note = |at, text: String| incident::note(&mut incident, at, WATCHKEEP, text);
+    note(tally.first_seen, "first failed probe".to_owned());
+    let (agree, opinions) = (tally.agree, tally.opinions);
+    note(now, format!("critical by {agree} of {opinions} opinions: {}", tally.reason));
+    if let Some(policy) = policy {
+        note(now, format!("failover {} decided: calling {}", policy.name, policy.callback.url));
+    }
+    note(now, told(on_call.as_deref(), &recipients));
+    incident::page(&mut incident, "firing", PageKind::Firing, &recipients);
+    (incident, failover)
+}
+
+/// Who is paged, in words.
+fn told(on_call: Option<&str>, recipients: &[Recipient]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for Recipient { receiver, .. } in recipients {
+        let mark = if on_call == Some(receiver) { " (on call)" } else { "" };
+        let name = format!("{receiver}{mark}");
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return "nobody is paged: set pages.schedule or pages.receivers".to_owned();
+    }
+    format!("paging {}", names.join(", "))
+}
+
+fn labels(instance: &Instance) -> std::collections::BTreeMap<String, String> {
+    let labels = [
+        ("alertname", INSTANCE_CRITICAL),
+        ("severity", "critical"),
+        ("service", &instance.service),
+        ("instance", &instance.id),
+        ("role", &instance.role),
+        ("zone", &instance.zone),
+    ];
+    let said = labels.into_iter().filter(|(_, value)| !value.is_empty());
+    said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn resolved(open: &Incident, why: &str, now: Time) -> Incident {
+    let mut incident = open.clone();
+    // An open incident is never refused, and only open ones come here.
+    let _ = incident::resolve(&mut incident, WATCHKEEP, why, now);
+    incident
+}
+
+/// The same fault has the same id, whoever decides on it: `20260105-090000-3f2a9c01`.
+fn incident_id(instance: &Instance, tally: &Tally, verdict_revision: i64) -> String {
+    let seen = tally.first_seen;
+    let text = format!(
+        "{INSTANCE_CRITICAL}/{}/{}/{}/{verdict_revision}",
+        instance.service,
+        instance.id,
+        seen.timestamp_micros()
+    );
+    let digest = Sha256::digest(text.as_bytes());
+    format!("{}-{}", seen.format("%Y%m%d-%H%M%S"), hex::encode(&digest[..4]))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! A table of views and what is decided on each, and the life of one instance.
+
+use watchkeep_catalog::{Opinion, PageState};
+
+use super::*;
+use crate::fixtures::{instance, opinion, rules, time};
+
+/// One instance and what the registry holds of it, as decisions change it.
+struct Case {
+    target: Target,
+    instance: Option<Instance>,
+    opinions: Vec<Opinion>,
+    verdict: Option<Versioned<Verdict>>,
+    incident: Option<Versioned<Incident>>,
+    revision: i64,
+}
+
+impl Case {
+    fn new(service: &str) -> Self {
+        Self {
+            target: Target::new(service, "one"),
+            instance: Some(instance(service, "one")),
+            opinions: Vec::new(),
+            verdict: None,
+            incident: None,
+            revision: 10,
+        }
+    }
+
+    /// Decides and enters what was decided.
+    fn step(&mut self, statuses: &[Status], seconds: i64) -> Option<Decision> {
+        self.opinions = statuses.iter().map(|status| opinion(*status, seconds)).collect();
+        let open = self.incident.as_ref();
+        let view = View {
+            target: &self.target,
+            instance: self.instance.as_ref(),
+            opinions: self.opinions.iter().map(|opinion| ("tcp", opinion)).collect(),
+            verdict: self.verdict.as_ref(),
+            open: open.filter(|i| i.record.status != IncidentStatus::Resolved),
+        };
+        let decision = decide(&view, &rules(), time(seconds) + chrono::TimeDelta::milliseconds(3))?;
+        self.revision += 1;
+        let at = self.revision;
+        fn entered<T>(record: T, at: i64) -> Versioned<T> {
+            Versioned { record, create_revision: at, mod_revision: at }
+        }
+        self.verdict = decision.verdict.clone().map(|record| entered(record, at));
+        if let Some(record) = decision.incident.clone() {
+            self.incident = Some(entered(record, at));
+        }
+        Some(decision)
+    }
+
+    fn incident(&self) -> &Incident {
+        &self.incident.as_ref().unwrap().record
+    }
+}
+
+use Status::{Critical, Passing};
+
+#[test]
+fn a_fault_is_one_decision() {
+    let mut case = Case::new("db");
+    assert_eq!(case.step(&[], 0), None);
+    let first = case.step(&[Passing], 1).unwrap();
+    assert!(first.incident.is_none() && first.failover.is_none());
+    assert_eq!(first.verdict_revision, 0);
+    assert_eq!(case.step(&[Passing, Critical], 2), None);
+
+    let fault = case.step(&[Critical, Critical, Passing], 3).unwrap();
+    let verdict = fault.verdict.unwrap();
+    assert_eq!((verdict.status, verdict.agree, verdict.opinions), (Critical, 2, 3));
+    let (incident, failover) = (fault.incident.unwrap(), fault.failover.unwrap());
+    assert_eq!((failover.policy.as_str(), failover.state), ("any-primary", FailoverState::Pending));
+    assert_eq!(incident.failover.as_ref(), Some(&failover.id));
+    assert_eq!((&failover.incident, incident.on_call.as_deref()), (&incident.id, Some("alice")));
+    assert_eq!(incident.started_at, time(3));
+    let pages: Vec<_> = incident.pages.iter().map(|page| page.id.as_str()).collect();
+    assert_eq!(pages, ["firing.alice.email", "firing.alice.webhook", "firing.ops.webhook"]);
+    // The same view decides the same, ids included; the next one decides nothing.
+    assert_eq!(case.step(&[Critical, Critical], 4), None);
+}
+
+#[test]
+fn it_ends_when_the_instance_passes() {
+    let mut case = Case::new("db");
+    case.step(&[Critical], 1);
+    let opened = case.incident().clone();
+    for page in &mut case.incident.as_mut().unwrap().record.pages {
+        let delivered = page.channel == "webhook";
+        page.state = if delivered { PageState::Delivered } else { PageState::Failed };
+    }
+    // No opinion at all is no news.
+    assert_eq!(case.step(&[], 2), None);
+    let end = case.step(&[Passing], 3).unwrap();
+    assert!(end.failover.is_none());
+    assert_eq!(end.incident_revision, 11);
+    let incident = case.incident();
+    assert_eq!((&incident.id, incident.status), (&opened.id, IncidentStatus::Resolved));
+    let told: Vec<_> = incident.pages[3..].iter().map(|page| page.id.as_str()).collect();
+    assert_eq!(told, ["resolved.alice.webhook", "resolved.ops.webhook"]);
+    // The next fault is another incident with another failover.
+    let again = case.step(&[Critical], 4).unwrap();
+    assert_ne!(case.incident().id, opened.id);
+    assert_eq!(again.failover.unwrap().incident, case.incident().id);
+}
+
+#[test]
+fn it_ends_when_there_is_nothing_left_to_watch() {
+    let gone = |case: &mut Case| case.instance = None;
+    let unchecked = |case: &mut Case| case.instance.as_mut().unwrap().checks.clear();
+    let cases: [(fn(&mut Case), &str); 2] = [(gone, "deregistered"), (unchecked, "no checks")];
+    for (change, why) in cases {
+        let mut case = Case::new("db");
+        assert_eq!(case.step(&[], 0), None);
+        case.step(&[Critical], 1);
+        change(&mut case);
+        let end = case.step(&[Critical], 2).unwrap();
+        assert_eq!((end.verdict, end.verdict_revision), (None, 11));
+        assert_eq!(case.incident().status, IncidentStatus::Resolved);
+        assert!(case.incident().timeline.last().unwrap().text.contains(why));
+        assert_eq!(case.step(&[Critical], 3), None);
+    }
+}
+
+#[test]
+fn the_first_policy_that_matches_fails_over() {
+    for (service, role, policy) in [
+        ("db", "primary", Some("any-primary")),
+        ("db", "standby", Some("second")),
+        ("web", "primary", None),
+    ] {
+        let mut case = Case::new(service);
+        case.instance.as_mut().unwrap().role = role.to_owned();
+        let decision = case.step(&[Critical], 1).unwrap();
+        assert_eq!(decision.failover.as_ref().map(|f| f.policy.as_str()), policy);
+        assert_eq!(case.incident().failover.is_some(), policy.is_some());
+    }
+}
+
+#[test]
+fn an_open_incident_is_not_opened_twice() {
+    let mut case = Case::new("db");
+    case.step(&[Critical], 1);
+    let id = case.incident().id.clone();
+    // An operator deleted the verdict.
+    case.verdict = None;
+    let again = case.step(&[Critical], 2).unwrap();
+    assert!(again.failover.is_none());
+    assert_eq!((&case.incident().id, case.incident().pages.len()), (&id, 3));
+    // A person resolved it while the instance is still critical: that is their word.
+    incident::resolve(&mut case.incident.as_mut().unwrap().record, "bob", "resolved", time(3))
+        .unwrap();
+    assert_eq!(case.step(&[Critical], 4), None);
+    assert!(case.step(&[Passing], 5).unwrap().incident.is_none());
+}

@@ -1,0 +1,183 @@
+//! An incident's life: opened, acknowledged, resolved, and what its pages came to. Pure.
+
+use thiserror::Error;
+use watchkeep_catalog::{
+    Incident, IncidentStatus, Note, Page, PageKind, PageState, Time, check_name,
+};
+
+/// Who is written as the author of what Watchkeep does by itself.
+pub(crate) const WATCHKEEP: &str = "watchkeep";
+/// Lines of a timeline; beyond it the oldest but the first makes room.
+const TIMELINE_MAX: usize = 500;
+
+/// Where a page goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recipient {
+    pub(crate) receiver: String,
+    /// `email` or `webhook`.
+    pub(crate) channel: String,
+    pub(crate) to: String,
+}
+
+/// Why a transition is refused.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    #[error("incident {id} was resolved at {at}: nothing is left to {what}")]
+    Resolved { id: String, at: String, what: &'static str },
+}
+
+/// What one attempt to deliver a page came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PageOutcome {
+    Delivered,
+    /// It will be tried again.
+    Retry(String),
+    GivenUp(String),
+}
+
+/// Adds a line to the timeline.
+pub(crate) fn note(incident: &mut Incident, at: Time, by: &str, text: impl Into<String>) {
+    if incident.timeline.len() >= TIMELINE_MAX {
+        incident.timeline.remove(1);
+    }
+    incident.timeline.push(Note { at, by: by.to_owned(), text: text.into() });
+}
+
+/// Adds a page for each recipient; `reason` makes its id: `firing`, `resolved`, `failover-failed`.
+pub(crate) fn page(incident: &mut Incident, reason: &str, kind: PageKind, to: &[Recipient]) {
+    for Recipient { receiver, channel, to } in to {
+        let id = format!("{reason}.{receiver}.{channel}");
+        if incident.pages.iter().any(|page| page.id == id) {
+            continue;
+        }
+        incident.pages.push(Page {
+            id,
+            kind,
+            receiver: receiver.clone(),
+            channel: channel.clone(),
+            to: to.clone(),
+            state: PageState::Pending,
+            attempts: 0,
+            finished_at: None,
+            error: None,
+        });
+    }
+}
+
+/// Checks the name of somebody who acts on an incident.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_by(by: &str) -> Result<(), String> {
+    check_name("person", by).map_err(|e| format!("by: {e}"))
+}
+
+/// Somebody takes it. Taking it twice changes nothing; true when something changed.
+///
+/// # Errors
+/// When it is resolved.
+pub(crate) fn acknowledge(incident: &mut Incident, by: &str, now: Time) -> Result<bool, Refusal> {
+    refuse_resolved(incident, "acknowledge")?;
+    if incident.acknowledged_by.as_deref() == Some(by) {
+        return Ok(false);
+    }
+    let text = match &incident.acknowledged_by {
+        Some(before) => format!("acknowledged, taken over from {before}"),
+        None => "acknowledged".to_owned(),
+    };
+    incident.status = IncidentStatus::Acknowledged;
+    incident.acknowledged_at = Some(now);
+    incident.acknowledged_by = Some(by.to_owned());
+    note(incident, now, by, text);
+    Ok(true)
+}
+
+/// It is over. Everybody who was, or is still to be, told that it began is told that it is over.
+///
+/// # Errors
+/// When it is resolved already.
+pub(crate) fn resolve(
+    incident: &mut Incident,
+    by: &str,
+    why: &str,
+    now: Time,
+) -> Result<(), Refusal> {
+    refuse_resolved(incident, "resolve")?;
+    incident.status = IncidentStatus::Resolved;
+    incident.resolved_at = Some(now);
+    note(incident, now, by, why);
+    let mut told: Vec<Recipient> = Vec::new();
+    for page in &incident.pages {
+        let recipient = Recipient {
+            receiver: page.receiver.clone(),
+            channel: page.channel.clone(),
+            to: page.to.clone(),
+        };
+        let tell = page.kind == PageKind::Firing && page.state != PageState::Failed;
+        if tell && !told.contains(&recipient) {
+            told.push(recipient);
+        }
+    }
+    page(incident, "resolved", PageKind::Resolved, &told);
+    Ok(())
+}
+
+fn refuse_resolved(incident: &Incident, what: &'static str) -> Result<(), Refusal> {
+    if incident.status != IncidentStatus::Resolved {
+        return Ok(());
+    }
+    let at = incident.resolved_at.map_or_else(String::new, |at| crate::text::instant(at));
+    Err(Refusal::Resolved { id: incident.id.clone(), at, what })
+}
+
+/// Enters what attempt number `attempts` came to; a page that is finished stays as it is.
+pub(crate) fn page_attempted(
+    incident: &mut Incident,
+    page_id: &str,
+    attempts: u32,
+    outcome: &PageOutcome,
+    now: Time,
+) {
+    let Some(page) = incident.pages.iter_mut().find(|page| page.id == page_id) else { return };
+    if page.state != PageState::Pending {
+        return;
+    }
+    page.attempts = attempts;
+    let (state, error) = match outcome {
+        PageOutcome::Delivered => (PageState::Delivered, None),
+        PageOutcome::Retry(error) => (PageState::Pending, Some(error.clone())),
+        PageOutcome::GivenUp(error) => (PageState::Failed, Some(error.clone())),
+    };
+    page.state = state;
+    page.error = error;
+    if state == PageState::Pending {
+        return;
+    }
+    page.finished_at = Some(now);
+    let (what, whom) = (page.id.split('.').next().unwrap_or("page"), page.receiver.clone());
+    let head = format!("page ({what}) to {whom} by {}", page.channel);
+    let text = match outcome {
+        PageOutcome::GivenUp(error) => {
+            format!("{head} given up after {attempts} attempts: {error}")
+        }
+        _ if attempts > 1 => format!("{head} delivered at attempt {attempts}"),
+        _ => format!("{head} delivered"),
+    };
+    note(incident, now, WATCHKEEP, text);
+}
+
+/// The pages that can be sent now: of each receiver and channel the first that is pending, so that nobody
+/// hears of the end before the beginning.
+pub(crate) fn next_pages(incident: &Incident) -> Vec<&Page> {
+    let mut next: Vec<&Page> = Vec::new();
+    for page in incident.pages.iter().filter(|page| page.state == PageState::Pending) {
+        let same = |other: &&Page| other.receiver == page.receiver && other.channel == page.channel;
+        if !next.iter().any(same) {
+            next.push(page);
+        }
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+//! What the registry holds of interest here, kept in memory by one watch on everything of Watchkeep's. Pure.
+//!
+//! One watch, not one per prefix: it delivers in the order of revisions, so whoever has seen its own election
+//! has seen everything that was decided before it. What this node writes itself is entered at once and not
+//! overwritten by the older events that are still on their way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::de::DeserializeOwned;
+use tracing::warn;
+use watchkeep_catalog::{
+    Failover, FailoverState, Incident, IncidentStatus, Instance, KeyValue, Opinion, PageState,
+    Verdict, client::Change, keys,
+};
+
+use crate::verdict::Heard;
+
+/// One instance of one service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Target {
+    pub(crate) service: String,
+    pub(crate) instance: String,
+}
+
+impl Target {
+    pub(crate) fn new(service: &str, instance: &str) -> Self {
+        Self { service: service.to_owned(), instance: instance.to_owned() }
+    }
+}
+
+/// A record and where it stands in the registry's history.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Versioned<T> {
+    pub(crate) record: T,
+    pub(crate) create_revision: i64,
+    pub(crate) mod_revision: i64,
+}
+
+impl<T: DeserializeOwned> Versioned<T> {
+    pub(crate) fn read(kv: &KeyValue) -> Result<Self, watchkeep_catalog::ClientError> {
+        let (create_revision, mod_revision) = (kv.create_revision, kv.mod_revision);
+        Ok(Self { record: kv.json()?, create_revision, mod_revision })
+    }
+}
+
+/// By check and collector.
+type Opinions = HashMap<(String, String), Opinion>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    /// The latest revision seen.
+    pub(crate) revision: i64,
+    pub(crate) instances: HashMap<Target, Versioned<Instance>>,
+    opinions: HashMap<Target, Opinions>,
+    pub(crate) verdicts: HashMap<Target, Versioned<Verdict>>,
+    pub(crate) incidents: BTreeMap<String, Versioned<Incident>>,
+    pub(crate) failovers: BTreeMap<String, Versioned<Failover>>,
+    /// Incidents with a page to deliver.
+    pub(crate) pages_pending: BTreeSet<String>,
+    /// Failovers with a callback to deliver.
+    pub(crate) failovers_pending: BTreeSet<String>,
+    /// Incidents that are not resolved.
+    open: HashMap<Target, BTreeSet<String>>,
+}
+
+/// What a change may have changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    /// Instances to decide on anew.
+    pub(crate) targets: BTreeSet<Target>,
+    /// Verdicts, incidents or failovers are others now.
+    pub(crate) records: bool,
+}
+
+impl Touched {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.targets.extend(other.targets);
+        self.records |= other.records;
+    }
+}
+
+impl Mirror {
+    pub(crate) fn apply(&mut self, change: Change) -> Touched {
+        match change {
+            Change::Reset(kvs, revision) => self.reset(kvs, revision),
+            Change::Put(kv) => self.put(&kv),
+            Change::Delete { key, revision } => self.delete(&key, revision),
+        }
+    }
+
+    fn reset(&mut self, kvs: Vec<KeyValue>, revision: i64) -> Touched {
+        let mut touched = Touched { records: true, ..Touched::default() };
+        touched.targets.extend(self.verdicts.keys().cloned());
+        touched.targets.extend(self.open.keys().cloned());
+        let before = std::mem::replace(self, Self { revision, ..Self::default() });
+        for kv in kvs {
+            touched.merge(self.put(&kv));
+        }
+        self.keep_newer(before, revision);
+        touched.targets.extend(self.open.keys().cloned());
+        touched
+    }
+
+    /// What this node wrote behind `revision` is not in a list read at it.
+    fn keep_newer(&mut self, before: Self, revision: i64) {
+        for (target, verdict) in before.verdicts {
+            if verdict.mod_revision > revision {
+                self.set_verdict(&target, verdict);
+            }
+        }
+        for (id, incident) in before.incidents {
+            if incident.mod_revision > revision {
+                self.set_incident(&id, incident);
+            }
+        }
+        for (id, failover) in before.failovers {
+            if failover.mod_revision > revision {
+                self.set_failover(&id, failover);
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, kv: &KeyValue) -> Touched {
+        self.revision = self.revision.max(kv.mod_revision);
+        self.put_record(kv).unwrap_or_else(|error| {
+            warn!(%error, "a record cannot be read and is ignored");
+            Touched::default()
+        })
+    }
+
+    fn put_record(&mut self, kv: &KeyValue) -> Result<Touched, watchkeep_catalog::ClientError> {
+        let mut touched = Touched::default();
+        if let Some([service, instance]) = segments(&kv.key, keys::INSTANCES) {
+            let target = Target::new(service, instance);
+            self.instances.insert(target.clone(), Versioned::read(kv)?);
+            touched.targets.insert(target);
+        } else if let Some([service, instance, check, collector]) =
+            segments(&kv.key, keys::OPINIONS)
+        {
+            let target = Target::new(service, instance);
+            let opinions = self.opinions.entry(target.clone()).or_default();
+            opinions.insert((check.to_owned(), collector.to_owned()), kv.json()?);
+            touched.targets.insert(target);
+        } else if let Some([service, instance]) = segments(&kv.key, keys::VERDICTS) {
+            self.set_verdict(&Target::new(service, instance), Versioned::read(kv)?);
+            touched.targets.insert(Target::new(service, instance));
+            touched.records = true;
+        } else if let Some([id]) = segments(&kv.key, keys::INCIDENTS) {
+            self.set_incident(id, Versioned::read(kv)?);
+            touched.records = true;
+        } else if let Some([id]) = segments(&kv.key, keys::FAILOVERS) {
+            self.set_failover(id, Versioned::read(kv)?);
+            touched.records = true;
+        }
+        Ok(touched)
+    }
+
+    pub(crate) fn set_verdict(&mut self, target: &Target, verdict: Versioned<Verdict>) {
+        if is_newer(self.verdicts.get(target), &verdict) {
+            self.verdicts.insert(target.clone(), verdict);
+        }
+    }
+
+    pub(crate) fn set_incident(&mut self, id: &str, incident: Versioned<Incident>) {
+        if !is_newer(self.incidents.get(id), &incident) {
+            return;
+        }
+        let record = &incident.record;
+        let pending = record.pages.iter().any(|page| page.state == PageState::Pending);
+        set_member(&mut self.pages_pending, id, pending);
+        if let (Some(service), Some(instance)) =
+            (record.labels.get("service"), record.labels.get("instance"))
+        {
+            let target = Target::new(service, instance);
+            let open = self.open.entry(target.clone()).or_default();
+            set_member(open, id, record.status != IncidentStatus::Resolved);
+            if open.is_empty() {
+                self.open.remove(&target);
+            }
+        }
+        self.incidents.insert(id.to_owned(), incident);
+    }
+
+    pub(crate) fn set_failover(&mut self, id: &str, failover: Versioned<Failover>) {
+        if is_newer(self.failovers.get(id), &failover) {
+            let pending = failover.record.state == FailoverState::Pending;
+            set_member(&mut self.failovers_pending, id, pending);
+            self.failovers.insert(id.to_owned(), failover);
+        }
+    }
+
+    /// A key is gone as of `revision`; a record written later stays.
+    pub(crate) fn delete(&mut self, key: &str, revision: i64) -> Touched {
+        self.revision = self.revision.max(revision);
+        let mut touched = Touched::default();
+        if let Some([service, instance]) = segments(key, keys::INSTANCES) {
+            let target = Target::new(service, instance);
+            self.instances.remove(&target);
+            touched.targets.insert(target);
+        } else if let Some([service, instance, check, collector]) = segments(key, keys::OPINIONS) {
+            let target = Target::new(service, instance);
+            if let Some(opinions) = self.opinions.get_mut(&target) {
+                opinions.remove(&(check.to_owned(), collector.to_owned()));
+                if opinions.is_empty() {
+                    self.opinions.remove(&target);
+                }
+            }
+            touched.targets.insert(target);
+        } else if let Some([service, instance]) = segments(key, keys::VERDICTS) {
+            let target = Target::new(service, instance);
+            if self.verdicts.get(&target).is_some_and(|v| v.mod_revision < revision) {
+                self.verdicts.remove(&target);
+            }
+            touched.targets.insert(target);
+            touched.records = true;
+        } else if let Some([id]) = segments(key, keys::INCIDENTS) {
+            if self.incidents.get(id).is_some_and(|i| i.mod_revision < revision) {
+                self.forget_incident(id);
+            }
+            touched.records = true;
+        } else if let Some([id]) = segments(key, keys::FAILOVERS) {
+            if self.failovers.get(id).is_some_and(|f| f.mod_revision < revision) {
+                self.failovers.remove(id);
+                self.failovers_pending.remove(id);
+            }
+            touched.records = true;
+        }
+        touched
+    }
+
+    fn forget_incident(&mut self, id: &str) {
+        self.incidents.remove(id);
+        self.pages_pending.remove(id);
+        self.open.retain(|_, ids| {
+            ids.remove(id);
+            !ids.is_empty()
+        });
+    }
+
+    /// The opinions on an instance.
+    pub(crate) fn heard(&self, target: &Target) -> Vec<Heard<'_>> {
+        let opinions = self.opinions.get(target).into_iter().flatten();
+        opinions.map(|((check, _), opinion)| (check.as_str(), opinion)).collect()
+    }
+
+    /// The open incident about an instance, if there is one.
+    pub(crate) fn open_incident(&self, target: &Target) -> Option<&Versioned<Incident>> {
+        self.open.get(target)?.first().and_then(|id| self.incidents.get(id))
+    }
+
+    /// Everything there is to decide on.
+    pub(crate) fn targets(&self) -> BTreeSet<Target> {
+        let known = self.instances.keys().chain(self.verdicts.keys()).chain(self.open.keys());
+        known.cloned().collect()
+    }
+}
+
+fn segments<'a, const N: usize>(key: &'a str, prefix: &str) -> Option<[&'a str; N]> {
+    keys::segments(key, prefix)?.try_into().ok()
+}
+
+fn is_newer<T>(known: Option<&Versioned<T>>, new: &Versioned<T>) -> bool {
+    known.is_none_or(|known| known.mod_revision < new.mod_revision)
+}
+
+fn set_member(set: &mut BTreeSet<String>, id: &str, member: bool) {
+    if member {
+        set.insert(id.to_owned());
+    } else {
+        set.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use watchkeep_catalog::Status;
+
+    use super::*;
+    use crate::fixtures::{instance, opinion};
+
+    fn kv<T: serde::Serialize>(key: String, record: &T, mod_revision: i64) -> KeyValue {
+        let value = Bytes::from(serde_json::to_vec(record).unwrap());
+        KeyValue { key, value, create_revision: 1, mod_revision, version: 1, lease: 0 }
+    }
+
+    #[test]
+    fn follows_opinions_and_forgets_on_reset() {
+        let mut mirror = Mirror::default();
+        let web = Target::new("web", "web-1");
+        let record = kv(keys::instance("web", "web-1"), &instance("web", "web-1"), 5);
+        let touched = mirror.apply(Change::Reset(vec![record], 5));
+        assert!(touched.targets.contains(&web));
+        for (collector, revision) in [("a", 6), ("b", 7)] {
+            let key = keys::opinion("web", "web-1", "tcp", collector);
+            mirror.apply(Change::Put(kv(key, &opinion(Status::Critical, 0), revision)));
+        }
+        assert_eq!(mirror.heard(&web).len(), 2);
+        let key = keys::opinion("web", "web-1", "tcp", "a");
+        let touched = mirror.apply(Change::Delete { key, revision: 8 });
+        assert!(touched.targets.contains(&web));
+        assert_eq!((mirror.heard(&web).len(), mirror.revision), (1, 8));
+        mirror.apply(Change::Reset(Vec::new(), 9));
+        assert!(mirror.heard(&web).is_empty() && mirror.instances.is_empty());
+    }
+
+    #[test]
+    fn an_event_on_its_way_does_not_undo_what_was_written_since() {
+        let mut mirror = Mirror::default();
+        let web = Target::new("web", "web-1");
+        let verdict = |status, seconds| {
+            let tally = crate::fixtures::tally(status, seconds);
+            crate::decide::verdict(&web, &tally, crate::fixtures::time(seconds))
+        };
+        let new =
+            Versioned { record: verdict(Status::Critical, 2), create_revision: 1, mod_revision: 9 };
+        mirror.set_verdict(&web, new.clone());
+        mirror.apply(Change::Put(kv(
+            keys::verdict("web", "web-1"),
+            &verdict(Status::Passing, 1),
+            7,
+        )));
+        mirror.apply(Change::Delete { key: keys::verdict("web", "web-1"), revision: 8 });
+        assert_eq!(mirror.verdicts.get(&web), Some(&new));
+        mirror.apply(Change::Reset(Vec::new(), 8));
+        assert_eq!(mirror.verdicts.get(&web), Some(&new));
+        mirror.apply(Change::Reset(Vec::new(), 9));
+        assert!(mirror.verdicts.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_ignored() {
+        let mut mirror = Mirror::default();
+        let touched = mirror.put(&kv(keys::instance("web", "web-1"), &"nonsense", 3));
+        assert_eq!(touched, Touched::default());
+        assert!(mirror.instances.is_empty());
+    }
+}

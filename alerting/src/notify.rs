@@ -1,0 +1,164 @@
+//! Delivering pages: each its own task, tried again until somebody took it or the limit is reached.
+//!
+//! A page is in the registry before it is sent and its outcome behind it, so a new leader sends what is still
+//! pending. Delivery is at least once; the idempotency key (webhook) or `Message-ID` (mail) is the same each time.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{Instrument, info_span, warn};
+use watchkeep_catalog::{
+    Incident, Page, PageState,
+    trace::{set_parent, trace_parent},
+};
+
+use crate::{
+    backoff, clock,
+    context::Context,
+    incident::{self, PageOutcome},
+    metrics::{DELIVERED, FAILED},
+    mirror::Versioned,
+    post::{self, Post},
+    store::{self, StoreError},
+    text,
+};
+
+pub(crate) mod email;
+mod message;
+mod webhook;
+
+/// Longest wait for one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKOFF: Duration = Duration::from_millis(500);
+/// Longest pause between two attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Attempts until a page is given up: about three hours of a receiver that is down.
+const ATTEMPTS_MAX: u32 = 200;
+/// Longest error kept with a page, in characters.
+const ERROR_MAX: usize = 300;
+/// Pause while the registry does not take an outcome.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Delivers one page; answers with the incident as it is then, or nothing when another node leads or the
+/// incident is gone.
+pub(crate) async fn deliver(
+    context: Arc<Context>,
+    fence: i64,
+    mut incident: Versioned<Incident>,
+    page_id: String,
+    parent: Option<String>,
+) -> Option<Versioned<Incident>> {
+    let id = incident.record.id.clone();
+    let mut rng = backoff::rng(&context.id, &format!("{id}/{page_id}"));
+    loop {
+        let page = incident.record.pages.iter().find(|page| page.id == page_id)?;
+        if page.state != PageState::Pending {
+            return Some(incident);
+        }
+        let attempt = page.attempts + 1;
+        let outcome = match send(&context, &incident.record, page, parent.as_deref()).await {
+            Ok(()) => PageOutcome::Delivered,
+            Err(error) if attempt >= ATTEMPTS_MAX => PageOutcome::GivenUp(error),
+            Err(error) => PageOutcome::Retry(error),
+        };
+        let change = |incident: &mut Incident| {
+            let before = incident.clone();
+            incident::page_attempted(incident, &page_id, attempt, &outcome, clock::now());
+            Ok(*incident != before)
+        };
+        incident = loop {
+            match store::update_incident(&context.client, Some(fence), &id, change).await {
+                Ok(incident) => break incident,
+                Err(StoreError::Fenced | StoreError::Missing(_)) => return None,
+                // This task ends with the node's leadership, so it does not try for ever.
+                Err(error) => {
+                    warn!(incident = id, page = page_id, %error, "outcome not written yet")
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        if matches!(outcome, PageOutcome::Retry(_)) {
+            tokio::time::sleep(backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng)).await;
+        }
+    }
+}
+
+/// One attempt.
+async fn send(
+    context: &Context,
+    incident: &Incident,
+    page: &Page,
+    parent: Option<&str>,
+) -> Result<(), String> {
+    let span = info_span!(
+        "page",
+        otel.kind = "client",
+        incident = incident.id,
+        page = page.id,
+        channel = page.channel,
+        attempt = page.attempts + 1,
+        error = tracing::field::Empty,
+    );
+    set_parent(&span, parent);
+    async {
+        // Neither semaphore is ever closed.
+        let limit = context.pages_of(&page.receiver);
+        let _of_receiver = match &limit {
+            Some(limit) => limit.acquire().await.ok(),
+            None => None,
+        };
+        let _of_all = context.pages.acquire().await;
+        let begun = tokio::time::Instant::now();
+        let channel = page.channel.as_str();
+        let sent = match channel {
+            "email" => by_email(context, incident, page).await,
+            "webhook" => by_webhook(context, incident, page, trace_parent(&span)).await,
+            other => Err(format!("channel {other:?} is not known: email and webhook are")),
+        };
+        let sent = sent.map_err(|error| text::shorten(&error, ERROR_MAX));
+        let result = if sent.is_ok() { DELIVERED } else { FAILED };
+        let metrics = &context.metrics;
+        metrics.notifications.with_label_values(&[channel, result]).inc();
+        let seconds = begun.elapsed().as_secs_f64();
+        metrics.notification_seconds.with_label_values(&[channel]).observe(seconds);
+        if let Err(error) = &sent {
+            span.record("error", error);
+            warn!(incident = incident.id, page = page.id, error, "page not delivered");
+        }
+        sent
+    }
+    .instrument(span.clone())
+    .await
+}
+
+async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result<(), String> {
+    let mailer = context.mailer.as_ref();
+    let mailer = mailer.ok_or("there is no mail server any more: set smtp")?;
+    let message = mailer.message(&context.url, incident, page, clock::now())?;
+    match tokio::time::timeout(ATTEMPT_TIMEOUT, mailer.send(message)).await {
+        Ok(sent) => sent,
+        Err(_) => Err(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs())),
+    }
+}
+
+async fn by_webhook(
+    context: &Context,
+    incident: &Incident,
+    page: &Page,
+    trace_parent: Option<String>,
+) -> Result<(), String> {
+    let key = format!("{}.{}", incident.id, page.id);
+    let request = Post {
+        url: &page.to,
+        idempotency_key: &key,
+        secret: context.page_secrets.get(&page.receiver),
+        trace_parent,
+        fencing_token: None,
+        body: webhook::body(&context.url, incident, page),
+        timeout: ATTEMPT_TIMEOUT,
+        timestamp: clock::now().timestamp(),
+    };
+    match post::send(&context.http, request).await.error {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}

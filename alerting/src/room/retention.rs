@@ -1,0 +1,97 @@
+//! Old incidents and failovers are removed, so that the registry does not fill up with history.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tracing::warn;
+use watchkeep_catalog::{
+    Client, FailoverState, IncidentStatus, Time,
+    client::{Compare, Op, Txn},
+    keys,
+};
+
+use crate::{mirror::Mirror, store};
+
+/// How often it is looked for what is old.
+pub(super) const INTERVAL: Duration = Duration::from_secs(3_600);
+/// How long a record is kept after its end.
+pub(super) const DAYS: i64 = 90;
+/// Records removed at one time.
+const REMOVED_MAX: usize = 1_000;
+
+/// The keys of incidents and failovers that ended more than [`DAYS`] ago, with their revisions.
+pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
+    let limit = now - TimeDelta::days(DAYS);
+    let is_old = |end: Option<Time>| end.is_some_and(|end| end < limit);
+    let incidents = mirror
+        .incidents
+        .values()
+        .filter(|i| i.record.status == IncidentStatus::Resolved && is_old(i.record.resolved_at))
+        .filter(|i| !mirror.pages_pending.contains(&i.record.id))
+        .map(|i| (keys::incident(&i.record.id), i.mod_revision));
+    let failovers = mirror
+        .failovers
+        .values()
+        .filter(|f| f.record.state != FailoverState::Pending && is_old(f.record.finished_at))
+        .map(|f| (keys::failover(&f.record.id), f.mod_revision));
+    incidents.chain(failovers).take(REMOVED_MAX).collect()
+}
+
+/// Deletes each, unless it has changed or another node leads; answers how many are gone.
+pub(super) async fn remove(client: &Client, fence: i64, old: Vec<(String, i64)>) -> usize {
+    let mut removed = 0;
+    for (key, revision) in old {
+        let txn = Txn::new()
+            .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
+            .when(Compare::mod_revision(&key, revision))
+            .then(Op::delete(&key))
+            .otherwise(Op::get(keys::ALERTING_LEADER));
+        match client.txn(txn).await {
+            Ok(outcome) if outcome.succeeded => removed += 1,
+            Ok(outcome) if store::leads(fence, outcome.responses.first()) => {}
+            Ok(_) => break,
+            Err(error) => {
+                warn!(%error, key, "an old record is not removed yet");
+                break;
+            }
+        }
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixtures::{opened_failover, opened_incident, time},
+        incident,
+        mirror::Versioned,
+    };
+
+    #[test]
+    fn only_what_ended_long_ago() {
+        let mut mirror = Mirror::default();
+        let at =
+            |record, revision| Versioned { record, create_revision: 1, mod_revision: revision };
+        let mut over = opened_incident();
+        over.pages.clear();
+        mirror.set_incident("open", at(over.clone(), 2));
+        incident::resolve(&mut over, "bob", "resolved", time(0)).unwrap();
+        mirror.set_incident(&over.id.clone(), at(over.clone(), 3));
+        let mut failover = opened_failover();
+        mirror.set_failover(
+            "pending",
+            Versioned { record: failover.clone(), create_revision: 1, mod_revision: 4 },
+        );
+        failover.state = FailoverState::Delivered;
+        failover.finished_at = Some(time(1));
+        mirror.set_failover(
+            &failover.id.clone(),
+            Versioned { record: failover, create_revision: 1, mod_revision: 5 },
+        );
+        let day = |days| time(0) + TimeDelta::days(days);
+        assert_eq!(old(&mirror, day(DAYS)), []);
+        let found: Vec<_> = old(&mirror, day(DAYS + 1)).into_iter().map(|(_, at)| at).collect();
+        assert_eq!(found, [3, 5]);
+    }
+}

@@ -1,0 +1,159 @@
+//! Changing a record that others change too: read, change, write if nobody was faster, else again.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tracing::debug;
+use watchkeep_catalog::{
+    Client, ClientError, Failover, Incident, KeyValue,
+    client::{Compare, Op, OpOutcome, Txn},
+    keys,
+};
+
+use crate::{incident::Refusal, mirror::Versioned};
+
+/// Tries of one change: lost races, and a registry that is electing a leader.
+const TRIES_MAX: u32 = 50;
+/// Pause after a try whose outcome is not known.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a change was not made.
+#[derive(Debug, Error)]
+pub(crate) enum StoreError {
+    /// Somebody else leads now, or has taken the record over.
+    #[error("this node does not lead any more")]
+    Fenced,
+    #[error("{0} does not exist")]
+    Missing(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0} is being changed by others all the time: try again")]
+    Contended(String),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Changes an incident. With a `fence` only while the leader key has this create revision. `change` answers
+/// false when there is nothing to change; it may run several times.
+pub(crate) async fn update_incident(
+    client: &Client,
+    fence: Option<i64>,
+    id: &str,
+    mut change: impl FnMut(&mut Incident) -> Result<bool, Refusal>,
+) -> Result<Versioned<Incident>, StoreError> {
+    let key = keys::incident(id);
+    let mut last = StoreError::Contended(format!("incident {id}"));
+    for _ in 0..TRIES_MAX {
+        let Some(kv) = client.get(&key).await? else {
+            return Err(StoreError::Missing(format!("incident {id}")));
+        };
+        let mut incident = Versioned::<Incident>::read(&kv)?;
+        if !change(&mut incident.record)? {
+            return Ok(incident);
+        }
+        let mut txn = Txn::new()
+            .when(Compare::mod_revision(&key, kv.mod_revision))
+            .then(Op::put_json(&key, &incident.record)?)
+            .otherwise(Op::get(keys::ALERTING_LEADER));
+        if let Some(fence) = fence {
+            txn = txn.when(Compare::create_revision(keys::ALERTING_LEADER, fence));
+        }
+        match client.txn(txn).await {
+            Ok(outcome) if outcome.succeeded => {
+                incident.mod_revision = outcome.revision;
+                return Ok(incident);
+            }
+            Ok(outcome) => {
+                if fence.is_some_and(|fence| !leads(fence, outcome.responses.first())) {
+                    return Err(StoreError::Fenced);
+                }
+            }
+            Err(error) if error.is_refusal() => return Err(error.into()),
+            Err(error) => {
+                debug!(%error, incident = id, "outcome not known, reading again");
+                last = error.into();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    Err(last)
+}
+
+/// What a failover's journal and its incident are now.
+pub(crate) type Written = (Versioned<Failover>, Option<Versioned<Incident>>);
+
+/// Writes a failover's journal and changes its incident with it, while `fence` holds and the journal is as
+/// this node last saw it.
+pub(crate) async fn write_failover(
+    client: &Client,
+    fence: i64,
+    failover: Versioned<Failover>,
+    mut change: impl FnMut(&mut Incident) -> bool,
+) -> Result<Written, StoreError> {
+    let key = keys::failover(&failover.record.id);
+    let incident_key = keys::incident(&failover.record.incident);
+    let mut failover = failover;
+    let mut last = StoreError::Contended(format!("failover {}", failover.record.id));
+    for _ in 0..TRIES_MAX {
+        let kv = client.get(&incident_key).await?;
+        let mut incident = kv.as_ref().map(Versioned::<Incident>::read).transpose()?;
+        let mut txn = Txn::new()
+            .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
+            .when(Compare::create_revision(&key, failover.create_revision))
+            .when(Compare::mod_revision(&key, failover.mod_revision))
+            .then(Op::put_json(&key, &failover.record)?)
+            .otherwise(Op::get(keys::ALERTING_LEADER))
+            .otherwise(Op::get(&key));
+        let changed = incident.as_mut().is_some_and(|incident| change(&mut incident.record));
+        if let Some(incident) = incident.as_ref().filter(|_| changed) {
+            txn = txn
+                .when(Compare::mod_revision(&incident_key, incident.mod_revision))
+                .then(Op::put_json(&incident_key, &incident.record)?);
+        }
+        match client.txn(txn).await {
+            Ok(outcome) if outcome.succeeded => {
+                failover.mod_revision = outcome.revision;
+                if let Some(incident) = incident.as_mut().filter(|_| changed) {
+                    incident.mod_revision = outcome.revision;
+                }
+                return Ok((failover, incident));
+            }
+            Ok(outcome) => {
+                if !leads(fence, outcome.responses.first()) {
+                    return Err(StoreError::Fenced);
+                }
+                let found = found(outcome.responses.get(1)).map(Versioned::<Failover>::read);
+                match found.transpose()? {
+                    // An earlier try was applied although its answer was lost.
+                    Some(now) if now.record == failover.record => {
+                        let incident = client.get(&incident_key).await?;
+                        let incident = incident.as_ref().map(Versioned::read).transpose()?;
+                        return Ok((now, incident));
+                    }
+                    Some(now) if now.mod_revision == failover.mod_revision => {}
+                    _ => return Err(StoreError::Fenced),
+                }
+            }
+            Err(error) if error.is_refusal() => return Err(error.into()),
+            Err(error) => {
+                debug!(%error, failover = failover.record.id, "outcome not known, trying again");
+                last = error.into();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    Err(last)
+}
+
+/// The key a `get` of a transaction found.
+pub(crate) fn found(outcome: Option<&OpOutcome>) -> Option<&KeyValue> {
+    match outcome {
+        Some(OpOutcome::Get(kvs)) => kvs.first(),
+        _ => None,
+    }
+}
+
+/// Whether the leader key read by a transaction is still this leader's.
+pub(crate) fn leads(fence: i64, outcome: Option<&OpOutcome>) -> bool {
+    found(outcome).is_some_and(|kv| kv.create_revision == fence)
+}

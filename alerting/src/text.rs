@@ -1,0 +1,46 @@
+//! How instants and long texts are written for people.
+
+use chrono::SecondsFormat;
+use watchkeep_catalog::Time;
+
+/// RFC 3339 with milliseconds: `2026-01-05T09:00:00.000Z`.
+pub(crate) fn instant(at: Time) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// The first `max` characters, in one line; `…` stands for what is left out.
+pub(crate) fn shorten(text: &str, max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// An error with its causes: `error sending request: connection refused`.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortens() {
+        for (text, max, short) in
+            [("short", 5, "short"), ("a\n b", 9, "a b"), ("größer", 3, "grö…"), ("", 1, "")]
+        {
+            assert_eq!(shorten(text, max), short);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! From opinions to a verdict. Pure.
+//!
+//! A check is critical when a strict majority of its opinions is; an instance when one of its checks is. It is
+//! passing when every check has an opinion and none is critical. Anything else is unknown, and unknown changes
+//! nothing: when the collectors are gone, no service goes down.
+//!
+//! ```text
+//! http: critical critical passing    2 of 3: critical
+//! tcp:  passing  critical            1 of 2: not a strict majority
+//! => critical, agree 2, opinions 3
+//! ```
+
+use watchkeep_catalog::{Instance, Opinion, Status, Time};
+
+/// What the opinions say, all together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) status: Status,
+    pub(crate) first_seen: Time,
+    pub(crate) reason: String,
+    pub(crate) agree: u32,
+    pub(crate) opinions: u32,
+    pub(crate) trace_parent: Option<String>,
+}
+
+/// An opinion and the check it is about.
+pub(crate) type Heard<'a> = (&'a str, &'a Opinion);
+
+/// Counts the opinions on the checks that the instance has now; none when they decide nothing.
+pub(crate) fn tally(instance: &Instance, opinions: &[Heard<'_>]) -> Option<Tally> {
+    if instance.checks.is_empty() {
+        return None;
+    }
+    let mut unknown = false;
+    let mut critical: Option<Tally> = None;
+    for check in &instance.checks {
+        let of_check: Vec<_> = opinions.iter().copied().filter(|(c, _)| *c == check.name).collect();
+        unknown |= of_check.is_empty();
+        let against = agreeing(Status::Critical, &of_check);
+        if against.len() * 2 > of_check.len() {
+            let found = summary(Status::Critical, &against, of_check.len());
+            // Of several critical checks the one that failed first speaks.
+            critical = match (critical, found) {
+                (Some(a), Some(b)) => Some(if b.first_seen < a.first_seen { b } else { a }),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    if critical.is_some() || unknown {
+        return critical;
+    }
+    let known: Vec<_> = opinions
+        .iter()
+        .copied()
+        .filter(|(check, _)| instance.checks.iter().any(|c| c.name == *check))
+        .collect();
+    summary(Status::Passing, &agreeing(Status::Passing, &known), known.len())
+}
+
+fn agreeing<'a>(status: Status, opinions: &[Heard<'a>]) -> Vec<Heard<'a>> {
+    opinions.iter().copied().filter(|(_, opinion)| opinion.status == status).collect()
+}
+
+/// The latest of the agreeing opinions tipped the scale; the earliest saw it first.
+fn summary(status: Status, agree: &[Heard<'_>], opinions: usize) -> Option<Tally> {
+    let (check, tipping) = agree.iter().max_by_key(|(_, opinion)| opinion.since)?;
+    let first_seen = agree.iter().map(|(_, opinion)| opinion.first_seen).min()?;
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Some(Tally {
+        status,
+        first_seen,
+        reason: format!("{check}: {}", tipping.reason),
+        agree: count(agree.len()),
+        opinions: count(opinions),
+        trace_parent: tipping.trace_parent.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use watchkeep_catalog::Check;
+
+    use super::*;
+    use crate::fixtures::{instance, opinion, time};
+
+    fn check_named(name: &str) -> Check {
+        Check { name: name.to_owned(), ..instance("web", "web-1").checks[0].clone() }
+    }
+
+    /// `http=cc-p tcp=p`: the opinions per check, c critical, p passing.
+    fn tally_of(text: &str) -> Option<Tally> {
+        let mut subject = instance("web", "web-1");
+        subject.checks.clear();
+        let mut opinions = Vec::new();
+        for part in text.split_whitespace() {
+            let (name, said) = part.split_once('=').unwrap();
+            if !name.starts_with('!') {
+                subject.checks.push(check_named(name));
+            }
+            for (at, letter) in said.chars().enumerate() {
+                let status = if letter == 'c' { Status::Critical } else { Status::Passing };
+                let second = i64::try_from(at).unwrap();
+                opinions.push((name.trim_start_matches('!'), opinion(status, second)));
+            }
+        }
+        let heard: Vec<_> = opinions.iter().map(|(check, opinion)| (*check, opinion)).collect();
+        tally(&subject, &heard)
+    }
+
+    #[test]
+    fn majorities() {
+        use Status::{Critical, Passing};
+        for (opinions, expected) in [
+            ("", None),
+            ("http=", None),
+            ("http=p", Some((Passing, 1, 1))),
+            ("http=c", Some((Critical, 1, 1))),
+            ("http=cp", Some((Passing, 1, 2))),
+            ("http=ccp", Some((Critical, 2, 3))),
+            ("http=cpp", Some((Passing, 2, 3))),
+            ("http=ppp tcp=cc", Some((Critical, 2, 2))),
+            ("http=ppp tcp=", None),
+            ("http=c tcp=", Some((Critical, 1, 1))),
+            ("http=p tcp=pp", Some((Passing, 3, 3))),
+            // A check that the instance no longer has.
+            ("http=p !old=ccc", Some((Passing, 1, 1))),
+        ] {
+            let found = tally_of(opinions).map(|t| (t.status, t.agree, t.opinions));
+            assert_eq!(found, expected, "{opinions}");
+        }
+    }
+
+    #[test]
+    fn the_first_saw_it_and_the_last_tipped_the_scale() {
+        let tally = tally_of("http=ccc").unwrap();
+        assert_eq!(tally.first_seen, time(0));
+        assert_eq!(tally.reason, "http: reason 2");
+    }
+
+    proptest! {
+        /// The naive count, and: one collector more that agrees never overturns a verdict.
+        #[test]
+        fn agrees_with_counting(checks in prop::collection::vec("[cp]{0,5}", 1..4)) {
+            let text = |checks: &[String]| checks.iter().enumerate()
+                .map(|(at, said)| format!("check{at}={said}")).collect::<Vec<_>>().join(" ");
+            let count = |said: &String, letter| said.chars().filter(|c| *c == letter).count();
+            let critical = checks.iter().any(|said| count(said, 'c') > count(said, 'p'));
+            let known = checks.iter().all(|said| !said.is_empty());
+            let expected = if critical {
+                Some(Status::Critical)
+            } else {
+                known.then_some(Status::Passing)
+            };
+            let status = |checks: &[String]| tally_of(&text(checks)).map(|t| t.status);
+            // Ties of passing and critical have no passing opinion only when there is none at all.
+            prop_assert_eq!(status(&checks), expected);
+            let letter = match expected {
+                Some(Status::Critical) => "c",
+                Some(Status::Passing) => "p",
+                None => return Ok(()),
+            };
+            let more: Vec<_> = checks.iter().map(|said| format!("{said}{letter}")).collect();
+            prop_assert_eq!(status(&more), expected);
+        }
+    }
+}
