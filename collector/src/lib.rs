@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The collector: probes what the catalog lists, forms opinions, and keeps and passes on the samples.
+//!
+//! ```text
+//! catalog ─watch─▶ targets ─▶ a task per check: schedule ─▶ probe ─▶ belief ─▶ opinion ─▶ registry, leased
+//!                                                             └─▶ samples ─▶ series store (own thread)
+//!                                                                        └─▶ remote write, a queue per receiver
+//! ```
+//!
+//! It knows the registry as a client only, and never waits for it: probing goes on while it is away.
+
+mod check;
+mod collector;
+mod config;
+mod keeper;
+mod membership;
+mod metrics;
+mod opinion;
+mod probe;
+mod publish;
+pub mod remote_write;
+mod samples;
+mod schedule;
+mod target;
+mod targets;
+
+pub use collector::{Collector, CollectorError};
+pub use config::{CollectorConfig, Invalid};
+pub use keeper::keep_series;
+pub use metrics::Metrics;
+pub use remote_write::write_router;

@@ -1,0 +1,92 @@
+//! The collector's settings.
+
+use serde::{Deserialize, Serialize};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Where: a field's name, relative to the room.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Settings of the collector room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectorConfig {
+    /// How long samples are kept. 1 to 744.
+    pub retention_hours: i64,
+    /// How long the opinions of a collector that fell silent still count. 2 to 60.
+    pub lease_ttl_seconds: i64,
+    /// Most probes at a time; further ones wait. 1 to 100000.
+    pub probes_max: usize,
+    /// Most series in the store. 1 to 100000000.
+    pub series_max: usize,
+}
+
+impl Default for CollectorConfig {
+    fn default() -> Self {
+        Self { retention_hours: 25, lease_ttl_seconds: 3, probes_max: 1_000, series_max: 1_000_000 }
+    }
+}
+
+impl CollectorConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn validate(&self) -> Result<(), Vec<Invalid>> {
+        let wide = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let wrong: Vec<_> = [
+            ("retention_hours", self.retention_hours, 1, 744),
+            ("lease_ttl_seconds", self.lease_ttl_seconds, 2, 60),
+            ("probes_max", wide(self.probes_max), 1, 100_000),
+            ("series_max", wide(self.series_max), 1, 100_000_000),
+        ]
+        .into_iter()
+        .filter(|(_, value, min, max)| !(min..=max).contains(&value))
+        .map(|(path, value, min, max)| Invalid {
+            path: path.to_owned(),
+            message: format!("is {value}: give {min} to {max}"),
+        })
+        .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// What the series store is opened with.
+    #[must_use]
+    pub fn series_options(&self) -> watchkeep_series::Options {
+        watchkeep_series::Options {
+            retention_ms: self.retention_hours * HOUR_MS,
+            series_max: self.series_max,
+            ..watchkeep_series::Options::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_unknown_fields_are_not() {
+        let config: CollectorConfig = serde_json::from_str("{}").expect("defaults");
+        assert_eq!((config.retention_hours, config.lease_ttl_seconds), (25, 3));
+        assert_eq!(config.validate(), Ok(()));
+        assert!(serde_json::from_str::<CollectorConfig>(r#"{"retention": 1}"#).is_err());
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_named() {
+        let config = CollectorConfig { retention_hours: 0, probes_max: 0, ..Default::default() };
+        let wrong = config.validate().expect_err("two fields");
+        let text: Vec<_> = wrong.iter().map(|w| format!("{}: {}", w.path, w.message)).collect();
+        assert_eq!(
+            text,
+            ["retention_hours: is 0: give 1 to 744", "probes_max: is 0: give 1 to 100000"]
+        );
+    }
+}

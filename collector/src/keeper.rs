@@ -1,0 +1,150 @@
+//! The thread that owns the series store's upkeep: it appends what probes hand over, flushes every second
+//! and expires every minute. fjall may make a write wait for hundreds of milliseconds; only this thread waits.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use watchkeep_series::{Appended, Labels, Sample, SeriesError, SeriesStore};
+
+use crate::metrics::{Metrics, SeriesMetrics};
+
+/// What one probe yields.
+pub(crate) type Samples = [(Labels, Sample); 2];
+
+/// Probes whose samples may wait for the thread.
+const QUEUE_MAX: usize = 50_000;
+/// Probes appended at a time.
+const BATCH_MAX: usize = 5_000;
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// Keeps a store that no collector of this process keeps, until the token is cancelled: flushes it every
+/// second, expires it every minute, and flushes it at the end.
+pub async fn keep_series(store: Arc<SeriesStore>, metrics: Metrics, token: CancellationToken) {
+    let (samples, done) = start(store, metrics);
+    token.cancelled().await;
+    drop(samples);
+    // An error means that the thread panicked: its message is out already.
+    let _ = done.await;
+}
+
+/// Starts the thread. It ends, with a last flush, when the sender is dropped.
+pub(crate) fn start(
+    store: Arc<SeriesStore>,
+    metrics: Metrics,
+) -> (SyncSender<Samples>, oneshot::Receiver<()>) {
+    let (sender, receiver) = sync_channel(QUEUE_MAX);
+    let (done, ended) = oneshot::channel();
+    thread::spawn(move || {
+        Keeper { store, metrics: metrics.series, last: Appended::default(), failing: false }
+            .run(&receiver);
+        let _ = done.send(());
+    });
+    (sender, ended)
+}
+
+struct Keeper {
+    store: Arc<SeriesStore>,
+    metrics: SeriesMetrics,
+    /// The store's totals when they were last added to the counters.
+    last: Appended,
+    /// Whether the last operation failed: an error that lasts is logged once.
+    failing: bool,
+}
+
+impl Keeper {
+    fn run(&mut self, samples: &Receiver<Samples>) {
+        let mut flush_at = Instant::now() + FLUSH_EVERY;
+        let mut expire_at = Instant::now() + EXPIRE_EVERY;
+        self.stats();
+        loop {
+            let wait = flush_at.saturating_duration_since(Instant::now());
+            let closed = match samples.recv_timeout(wait) {
+                Ok(first) => {
+                    let more = samples.try_iter().take(BATCH_MAX);
+                    self.append(std::iter::once(first).chain(more).flatten().collect());
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => true,
+            };
+            let now = Instant::now();
+            if now >= flush_at || closed {
+                self.flush();
+                flush_at = now + FLUSH_EVERY;
+            }
+            if closed {
+                return;
+            }
+            if now >= expire_at {
+                self.expire();
+                expire_at = now + EXPIRE_EVERY;
+            }
+        }
+    }
+
+    fn append(&mut self, batch: Vec<(Labels, Sample)>) {
+        let appended = self.store.append(&batch, Utc::now().timestamp_millis());
+        self.judge("append", appended.map(|_| ()));
+    }
+
+    fn flush(&mut self) {
+        let timer = self.metrics.flush.start_timer();
+        let flushed = self.store.flush();
+        timer.observe_duration();
+        self.judge("flush", flushed);
+        self.stats();
+    }
+
+    fn expire(&mut self) {
+        let expired = self.store.expire(Utc::now().timestamp_millis());
+        self.judge("expire", expired.map(|_| ()));
+    }
+
+    fn judge(&mut self, operation: &str, result: Result<(), SeriesError>) {
+        match result {
+            Ok(()) if self.failing && operation == "flush" => {
+                self.failing = false;
+                info!("series store works again");
+            }
+            Ok(()) => {}
+            Err(cause) => {
+                self.metrics.errors.with_label_values(&[operation]).inc();
+                if !std::mem::replace(&mut self.failing, true) {
+                    error!(%cause, operation, "series store failed");
+                }
+            }
+        }
+    }
+
+    fn stats(&mut self) {
+        let stats = match self.store.stats() {
+            Ok(stats) => stats,
+            Err(cause) => return warn!(%cause, "series store cannot be measured"),
+        };
+        self.metrics.active.set(stats.series as i64);
+        self.metrics.disk_bytes.set(i64::try_from(stats.disk_bytes).unwrap_or(i64::MAX));
+        let (now, last) = (stats.total, self.last);
+        self.metrics.appended.inc_by(now.appended - last.appended);
+        for (reason, count) in [
+            ("out_of_order", now.out_of_order - last.out_of_order),
+            ("duplicate", now.duplicate - last.duplicate),
+            ("too_old", now.too_old - last.too_old),
+            ("too_new", now.too_new - last.too_new),
+            ("series_max", now.series_max - last.series_max),
+        ] {
+            self.metrics.rejected.with_label_values(&[reason]).inc_by(count);
+        }
+        self.last = now;
+    }
+}

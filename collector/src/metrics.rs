@@ -1,0 +1,223 @@
+//! What the collector tells of itself, on the registry it is given.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
+};
+
+use crate::target::TargetId;
+
+/// Boundaries of latency histograms; the promise of 0.1 s is one of them.
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// All metrics of the collector and of the series store. Cheap to clone. Made once per registry.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    probe_success: IntGaugeVec,
+    probe_duration: HistogramVec,
+    probes: IntCounterVec,
+    pub(crate) lag: Histogram,
+    pub(crate) missed_runs: IntCounter,
+    pub(crate) targets: IntGauge,
+    pub(crate) invalid_instances: IntGauge,
+    pub(crate) opinion_changes: IntCounterVec,
+    pub(crate) opinion_write: Histogram,
+    pub(crate) lease_changes: IntCounter,
+    pub(crate) samples_dropped: IntCounter,
+    pub(crate) remote_samples: IntCounterVec,
+    pub(crate) remote_queue: IntGaugeVec,
+    pub(crate) remote_requests: IntCounterVec,
+    pub(crate) series: SeriesMetrics,
+}
+
+/// Metrics of the series store.
+#[derive(Debug, Clone)]
+pub(crate) struct SeriesMetrics {
+    pub(crate) active: IntGauge,
+    pub(crate) appended: IntCounter,
+    pub(crate) rejected: IntCounterVec,
+    pub(crate) disk_bytes: IntGauge,
+    pub(crate) flush: Histogram,
+    pub(crate) errors: IntCounterVec,
+}
+
+/// The metrics of one target.
+#[derive(Debug)]
+pub(crate) struct TargetMetrics {
+    success: IntGauge,
+    duration: Histogram,
+    good: IntCounter,
+    bad: IntCounter,
+}
+
+impl TargetMetrics {
+    pub(crate) fn probed(&self, good: bool, duration_seconds: f64) {
+        self.success.set(good.into());
+        self.duration.observe(duration_seconds);
+        if good { &self.good } else { &self.bad }.inc();
+    }
+}
+
+/// Registers one metric after the other.
+struct On<'a>(&'a Registry);
+
+impl On<'_> {
+    fn add<M: Collector + Clone + 'static>(
+        &self,
+        metric: prometheus::Result<M>,
+    ) -> prometheus::Result<M> {
+        let metric = metric?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help), by))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, by: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), by))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
+        let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        self.add(Histogram::with_opts(options))
+    }
+}
+
+impl Metrics {
+    /// Registers everything on `registry`.
+    ///
+    /// # Errors
+    /// When a metric of that name is registered already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let on = On(registry);
+        let by_check = HistogramOpts::new("probe_duration_seconds", "Duration of probes.");
+        let by_check = by_check.buckets(SECONDS.to_vec());
+        Ok(Self {
+            probe_success: on.gauges(
+                "probe_success",
+                "Whether the last probe of the check succeeded.",
+                &["service", "instance", "check", "collector"],
+            )?,
+            probe_duration: on.add(HistogramVec::new(by_check, &["service", "check"]))?,
+            probes: on.counters(
+                "watchkeep_collector_probes_total",
+                "Probes by kind (http, tcp) and result (success, failure).",
+                &["kind", "result"],
+            )?,
+            lag: on.seconds(
+                "watchkeep_collector_probe_lag_seconds",
+                "How much later than scheduled a probe began.",
+            )?,
+            missed_runs: on.counter(
+                "watchkeep_collector_missed_runs_total",
+                "Probes left out because the one before took too long.",
+            )?,
+            targets: on.gauge("watchkeep_collector_targets", "Checks that are probed.")?,
+            invalid_instances: on.gauge(
+                "watchkeep_collector_invalid_instances",
+                "Instance records that are malformed and not taken.",
+            )?,
+            opinion_changes: on.counters(
+                "watchkeep_collector_opinion_changes_total",
+                "Opinions formed, by new status.",
+                &["status"],
+            )?,
+            opinion_write: on.seconds(
+                "watchkeep_collector_opinion_write_seconds",
+                "From an opinion to its acknowledgement by the registry, retries included.",
+            )?,
+            lease_changes: on.counter(
+                "watchkeep_collector_leases_total",
+                "Leases obtained; each after the first means that one was lost.",
+            )?,
+            samples_dropped: on.counter(
+                "watchkeep_collector_samples_dropped_total",
+                "Samples that the local series store did not take in time.",
+            )?,
+            remote_samples: on.counters(
+                "watchkeep_collector_remote_write_samples_total",
+                "Samples by receiver and result: sent, refused, failed, or dropped from a full queue.",
+                &["receiver", "result"],
+            )?,
+            remote_queue: on.gauges(
+                "watchkeep_collector_remote_write_queue_length",
+                "Samples that wait to be sent, by receiver.",
+                &["receiver"],
+            )?,
+            remote_requests: on.counters(
+                "watchkeep_collector_remote_write_requests_total",
+                "Remote write requests received, by result: ok, refused, failed.",
+                &["result"],
+            )?,
+            series: SeriesMetrics::new(&on)?,
+        })
+    }
+
+    /// The metrics of a target. They appear at once: to be called with the first result.
+    pub(crate) fn target(&self, id: &TargetId, kind: &str, collector: &str) -> TargetMetrics {
+        let labels = [&*id.service, &id.instance, &id.check, collector];
+        TargetMetrics {
+            success: self.probe_success.with_label_values(&labels),
+            duration: self.probe_duration.with_label_values(&[&id.service, &id.check]),
+            good: self.probes.with_label_values(&[kind, "success"]),
+            bad: self.probes.with_label_values(&[kind, "failure"]),
+        }
+    }
+
+    /// Removes the metrics of a target that is gone; the histogram too, if it was the last of its service
+    /// and check.
+    pub(crate) fn forget(&self, id: &TargetId, collector: &str, last: bool) {
+        // An error means that there is no such metric: it was never probed.
+        let labels = [&*id.service, &id.instance, &id.check, collector];
+        let _ = self.probe_success.remove_label_values(&labels);
+        if last {
+            let _ = self.probe_duration.remove_label_values(&[&id.service, &id.check]);
+        }
+    }
+
+    /// Removes the metrics of a receiver that is gone.
+    pub(crate) fn forget_receiver(&self, receiver: &str) {
+        let _ = self.remote_queue.remove_label_values(&[receiver]);
+        for result in ["sent", "refused", "failed", "dropped"] {
+            let _ = self.remote_samples.remove_label_values(&[receiver, result]);
+        }
+    }
+}
+
+impl SeriesMetrics {
+    fn new(on: &On<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            active: on.gauge("watchkeep_series_active", "Series in the store.")?,
+            appended: on.counter(
+                "watchkeep_series_samples_appended_total",
+                "Samples that the store took.",
+            )?,
+            rejected: on.counters(
+                "watchkeep_series_samples_rejected_total",
+                "Samples left out: out_of_order, duplicate, too_old, too_new, series_max.",
+                &["reason"],
+            )?,
+            disk_bytes: on.gauge("watchkeep_series_disk_bytes", "Size of the store on disk.")?,
+            flush: on.seconds("watchkeep_series_flush_seconds", "Duration of flushes.")?,
+            errors: on.counters(
+                "watchkeep_series_errors_total",
+                "Operations that failed: append, flush, expire.",
+                &["operation"],
+            )?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Samples to and from the body of a remote write request: a protocol buffer in one snappy block.
+
+use std::collections::{HashMap, HashSet};
+
+use prost::Message;
+use thiserror::Error;
+use watchkeep_series::{Labels, METRIC_NAME, Sample};
+
+use super::prompb::{self, Label, TimeSeries, WriteRequest};
+
+/// Largest body once it is decompressed.
+const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// Why a body is refused.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// It is not a snappy block.
+    #[error("the body is not a snappy block: {0}; compress it with snappy's block format")]
+    Snappy(#[from] snap::Error),
+    /// It is too large.
+    #[error("the body has {0} bytes decompressed: send at most {DECOMPRESSED_BYTES_MAX}")]
+    TooLarge(usize),
+    /// It is not the message.
+    #[error("the body is not a prometheus.WriteRequest (remote write 1.0): {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// A series has no name.
+    #[error("a series has no {METRIC_NAME}: {0}")]
+    NoName(Labels),
+    /// A label occurs twice.
+    #[error("a series has label {0:?} twice")]
+    DuplicateLabel(String),
+}
+
+/// The body for samples; those of one series together.
+#[must_use]
+pub fn encode(samples: &[(Labels, Sample)]) -> Vec<u8> {
+    let mut at: HashMap<&Labels, usize> = HashMap::new();
+    let mut timeseries: Vec<TimeSeries> = Vec::new();
+    for (labels, sample) in samples {
+        let at = *at.entry(labels).or_insert_with(|| {
+            let label =
+                |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
+            let labels = labels.iter().map(label).collect();
+            timeseries.push(TimeSeries { labels, samples: Vec::new() });
+            timeseries.len() - 1
+        });
+        let sample = prompb::Sample { value: sample.value, timestamp: sample.timestamp_ms };
+        timeseries[at].samples.push(sample);
+    }
+    let plain = WriteRequest { timeseries }.encode_to_vec();
+    // Fails only beyond 4 GiB; a batch has a few hundred kilobytes.
+    snap::raw::Encoder::new().compress_vec(&plain).unwrap_or_default()
+}
+
+/// The samples in a body, as they come.
+///
+/// # Errors
+/// When the body is not snappy, not the message, too large, or a series is not named properly.
+pub fn decode(body: &[u8]) -> Result<Vec<(Labels, Sample)>, DecodeError> {
+    let size = snap::raw::decompress_len(body)?;
+    if size > DECOMPRESSED_BYTES_MAX {
+        return Err(DecodeError::TooLarge(size));
+    }
+    let plain = snap::raw::Decoder::new().decompress_vec(body)?;
+    let request = WriteRequest::decode(&*plain)?;
+    let mut samples = Vec::new();
+    for series in request.timeseries {
+        let labels = labels(&series)?;
+        samples.extend(series.samples.iter().map(|sample| {
+            let sample = Sample { timestamp_ms: sample.timestamp, value: sample.value };
+            (labels.clone(), sample)
+        }));
+    }
+    Ok(samples)
+}
+
+fn labels(series: &TimeSeries) -> Result<Labels, DecodeError> {
+    let mut names = HashSet::new();
+    if let Some(twice) = series.labels.iter().find(|label| !names.insert(&label.name)) {
+        return Err(DecodeError::DuplicateLabel(twice.name.clone()));
+    }
+    let labels = Labels::new(series.labels.iter().map(|label| (&label.name, &label.value)));
+    if labels.get(METRIC_NAME).is_none() {
+        return Err(DecodeError::NoName(labels));
+    }
+    Ok(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn up(instance: &str) -> Labels {
+        Labels::new([(METRIC_NAME, "up"), ("instance", instance)])
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(raw in prop::collection::vec(("[a-c]", any::<i64>(), any::<f64>()), 0..50)) {
+            let mut samples: Vec<_> = raw
+                .iter()
+                .map(|(i, timestamp_ms, value)| (up(i), Sample { timestamp_ms: *timestamp_ms, value: *value }))
+                .collect();
+            let back = decode(&encode(&samples)).expect("decodes");
+            // Series by series, in the order of their first samples.
+            let order: Vec<_> = samples.iter().map(|(labels, _)| labels.clone()).collect();
+            samples.sort_by_key(|(labels, _)| order.iter().position(|l| l == labels));
+            prop_assert_eq!(back, samples);
+        }
+
+        #[test]
+        fn garbage_is_an_error_at_worst(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+            let mut snappy = snap::raw::Encoder::new();
+            let _ = decode(&snappy.compress_vec(&bytes).expect("compresses"));
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let body = |labels: &[(&str, &str)]| {
+            let label = |(name, value): &(&str, &str)| Label {
+                name: (*name).into(),
+                value: (*value).into(),
+            };
+            let series = TimeSeries { labels: labels.iter().map(label).collect(), samples: vec![] };
+            let request = WriteRequest { timeseries: vec![series] };
+            snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).expect("compresses")
+        };
+        for (body, words) in [
+            (body(&[("a", "b")]), "a series has no __name__: {a=\"b\"}"),
+            (body(&[("__name__", "up"), ("a", ""), ("a", "b")]), "a series has label \"a\" twice"),
+            (vec![0xff; 9], "the body is not a snappy block"),
+            (vec![0xff, 0xff, 0xff, 0x7f], "bytes decompressed: send at most 67108864"),
+        ] {
+            let error = decode(&body).expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Which targets there are, as the catalog tells it. Pure: changes in, effects out.
+//!
+//! A record that does not decode, or breaks a rule, changes nothing: what was known of its instance before
+//! is probed on, and the record is counted until it is repaired or deleted.
+
+use std::collections::BTreeMap;
+
+use watchkeep_catalog::{Instance, KeyValue, client::Change, keys};
+
+use crate::target::{Target, TargetId};
+
+/// What has to happen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Probe no more. `gone`: its opinion and its metrics go as well; otherwise a start of the same id follows.
+    Stop { id: TargetId, gone: bool },
+    /// Probe.
+    Start(Target),
+    /// Tell the operator, once.
+    Invalid { key: String, message: String },
+}
+
+/// All instances by key, each with its targets by check.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    known: BTreeMap<String, BTreeMap<String, Target>>,
+    invalid: BTreeMap<String, String>,
+}
+
+impl Targets {
+    pub(crate) fn len(&self) -> usize {
+        self.known.values().map(BTreeMap::len).sum()
+    }
+
+    /// Records that are not taken.
+    pub(crate) fn invalid(&self) -> usize {
+        self.invalid.len()
+    }
+
+    /// Whether any target has this service and check.
+    pub(crate) fn has(&self, service: &str, check: &str) -> bool {
+        let prefix = keys::instances_of(service);
+        let of_service = self.known.range(prefix.clone()..);
+        of_service
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .any(|(_, t)| t.contains_key(check))
+    }
+
+    pub(crate) fn apply(&mut self, change: Change) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match change {
+            Change::Put(kv) => self.put(&kv, &mut effects),
+            Change::Delete { key, .. } => self.delete(&key, &mut effects),
+            Change::Reset(kvs, _) => {
+                let there = |key: &String| kvs.binary_search_by(|kv| kv.key.cmp(key)).is_ok();
+                let known = self.known.keys().chain(self.invalid.keys());
+                let gone: Vec<_> = known.filter(|key| !there(key)).cloned().collect();
+                gone.iter().for_each(|key| self.delete(key, &mut effects));
+                kvs.iter().for_each(|kv| self.put(kv, &mut effects));
+            }
+        }
+        effects
+    }
+
+    fn put(&mut self, kv: &KeyValue, effects: &mut Vec<Effect>) {
+        match read(kv) {
+            Ok(instance) => {
+                self.invalid.remove(&kv.key);
+                let targets = Target::of(&instance).map(|t| (t.id.check.clone(), t)).collect();
+                self.replace(&kv.key, targets, effects);
+            }
+            Err(message) => {
+                if self.invalid.get(&kv.key) != Some(&message) {
+                    self.invalid.insert(kv.key.clone(), message.clone());
+                    effects.push(Effect::Invalid { key: kv.key.clone(), message });
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &str, effects: &mut Vec<Effect>) {
+        self.invalid.remove(key);
+        self.replace(key, BTreeMap::new(), effects);
+    }
+
+    fn replace(&mut self, key: &str, now: BTreeMap<String, Target>, effects: &mut Vec<Effect>) {
+        let before = self.known.remove(key).unwrap_or_default();
+        for (check, target) in &before {
+            if now.get(check) != Some(target) {
+                let gone = !now.contains_key(check);
+                effects.push(Effect::Stop { id: target.id.clone(), gone });
+            }
+        }
+        let started = now.iter().filter(|(check, target)| before.get(*check) != Some(target));
+        effects.extend(started.map(|(_, target)| Effect::Start(target.clone())));
+        if !now.is_empty() {
+            self.known.insert(key.to_owned(), now);
+        }
+    }
+}
+
+/// The instance at a key, with the service that the key says if the record says none.
+fn read(kv: &KeyValue) -> Result<Instance, String> {
+    let segments = keys::segments(&kv.key, keys::INSTANCES);
+    let Some([service, id]) = segments.as_deref() else {
+        return Err(format!("the key is not {}{{service}}/{{instance}}", keys::INSTANCES));
+    };
+    let mut instance: Instance = serde_json::from_slice(&kv.value)
+        .map_err(|e| format!("the record does not decode: {e}"))?;
+    if instance.service.is_empty() {
+        (*service).clone_into(&mut instance.service);
+    }
+    if (instance.service.as_str(), instance.id.as_str()) != (*service, *id) {
+        let (service, id) = (&instance.service, &instance.id);
+        return Err(format!(
+            "the record says service {service:?}, id {id:?}: they differ from its key"
+        ));
+    }
+    instance.validate().map_err(|e| e.to_string())?;
+    Ok(instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kv(key: &str, value: &str) -> KeyValue {
+        KeyValue {
+            key: format!("{}{key}", keys::INSTANCES),
+            value: value.to_owned().into(),
+            create_revision: 1,
+            mod_revision: 1,
+            version: 1,
+            lease: 0,
+        }
+    }
+
+    fn instance(id: &str, port: u16, checks: &[(&str, u64)]) -> String {
+        let checks = checks
+            .iter()
+            .map(|(name, ms)| format!(r#"{{"name":"{name}","interval_ms":{ms},"tcp":{{}}}}"#));
+        let checks = checks.collect::<Vec<_>>().join(",");
+        format!(
+            r#"{{"id":"{id}","address":"::1","port":{port},"weight":{port},"checks":[{checks}]}}"#
+        )
+    }
+
+    fn text(effects: &[Effect]) -> String {
+        let one = |effect: &Effect| match effect {
+            Effect::Stop { id, gone } => {
+                format!(
+                    "{}{}/{}/{}",
+                    if *gone { "-" } else { "~" },
+                    id.service,
+                    id.instance,
+                    id.check
+                )
+            }
+            Effect::Start(t) => format!("+{}/{}/{}", t.id.service, t.id.instance, t.id.check),
+            Effect::Invalid { message, .. } => format!("!{message}"),
+        };
+        effects.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn only_what_changed_is_restarted() {
+        let mut targets = Targets::default();
+        let mut put = |key: &str, value: &str| text(&targets.apply(Change::Put(kv(key, value))));
+        assert_eq!(put("web/a", &instance("a", 1, &[("x", 50), ("y", 50)])), "+web/a/x +web/a/y");
+        assert_eq!(put("web/a", &instance("a", 1, &[("x", 50), ("y", 50)])), "");
+        assert_eq!(put("web/a", &instance("a", 1, &[("x", 51), ("y", 50)])), "~web/a/x +web/a/x");
+        assert_eq!(put("web/a", &instance("a", 1, &[("x", 51), ("z", 50)])), "-web/a/y +web/a/z");
+        assert_eq!(
+            put("web/a", &instance("a", 2, &[("x", 51), ("z", 50)])),
+            "~web/a/x ~web/a/z +web/a/x +web/a/z"
+        );
+        assert_eq!(put("web/b", &instance("b", 2, &[("z", 50)])), "+web/b/z");
+        assert_eq!(
+            (targets.len(), targets.has("web", "z"), targets.has("we", "z")),
+            (3, true, false)
+        );
+        let reset = vec![
+            kv("db/a", &instance("a", 1, &[("x", 50)])),
+            kv("web/b", &instance("b", 2, &[("z", 50)])),
+        ];
+        assert_eq!(text(&targets.apply(Change::Reset(reset, 9))), "-web/a/x -web/a/z +db/a/x");
+        let delete = Change::Delete { key: kv("web/b", "").key, revision: 10 };
+        assert_eq!(text(&targets.apply(delete)), "-web/b/z");
+        assert_eq!((targets.len(), targets.has("web", "z")), (1, false));
+    }
+
+    #[test]
+    fn what_is_malformed_changes_nothing_and_is_told_once() {
+        let mut targets = Targets::default();
+        targets.apply(Change::Put(kv("web/a", &instance("a", 1, &[("x", 50)]))));
+        for (key, value, told) in [
+            (
+                "web/a",
+                "{",
+                "!the record does not decode: EOF while parsing an object at line 1 column 1",
+            ),
+            ("web/a", "{", ""),
+            (
+                "web/a",
+                &instance("b", 1, &[]),
+                "!the record says service \"web\", id \"b\": they differ from its key",
+            ),
+            (
+                "web/a",
+                &instance("a", 1, &[("x", 5)]),
+                "!check \"x\": interval_ms is 5: give 10 to 86400000",
+            ),
+            ("web", "{}", "!the key is not /watchkeep/instances/{service}/{instance}"),
+        ] {
+            assert_eq!(text(&targets.apply(Change::Put(kv(key, value)))), told);
+        }
+        assert_eq!((targets.len(), targets.invalid()), (1, 2));
+        let repaired = Change::Put(kv("web/a", &instance("a", 1, &[("x", 50)])));
+        assert_eq!(text(&targets.apply(repaired)), "");
+        assert_eq!(targets.invalid(), 1);
+        assert_eq!(text(&targets.apply(Change::Reset(vec![], 9))), "-web/a/x");
+        assert_eq!(targets.invalid(), 0);
+    }
+}

@@ -1,0 +1,8 @@
+//! The collector over a real etcd: the registry's protocol is etcd's, so a company's own cluster serves it too.
+//!
+//! Needs `etcd` (apt package `etcd-server`).
+
+mod opinions;
+mod peer;
+mod rig;
+mod samples;
