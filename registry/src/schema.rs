@@ -1,5 +1,5 @@
 //! Every record that is replicated or kept on disk by the state machine, each with explicit field numbers.
-//! A field's number is never used again for something else; `tests/schema.rs` fails when a record changes
+//! A field's number is never used again for something else; `schema/tests.rs` fails when a record changes
 //! its bytes unnoticed. (The log's own framing is in `wal/schema.rs`.)
 //!
 //! These are also the core's own types: the etcd messages stop at `etcd/`.
@@ -414,3 +414,6 @@ pub(crate) struct Applied {
     #[prost(bool, tag = "7")]
     pub any: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! One example of each record as bytes. A test that fails here says that what is on disk, or on its way between
+//! members, would be read differently: give the field a new number instead.
+
+use prost::Message;
+
+use super::*;
+
+fn hex(message: &impl Message) -> String {
+    message.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn kv() -> KeyValue {
+    KeyValue {
+        key: "k".into(),
+        create_revision: 2,
+        mod_revision: 3,
+        version: 4,
+        value: "v".into(),
+        lease: 5,
+    }
+}
+
+fn every_operation() -> Vec<Op> {
+    let range = Range {
+        key: "a".into(),
+        range_end: "b".into(),
+        limit: 1,
+        revision: 2,
+        sort_order: 1,
+        sort_target: 4,
+        keys_only: true,
+        count_only: true,
+        min_mod_revision: 3,
+        max_mod_revision: 4,
+        min_create_revision: 5,
+        max_create_revision: 6,
+    };
+    let put = Put {
+        key: "k".into(),
+        value: "v".into(),
+        lease: 7,
+        prev_kv: true,
+        ignore_value: true,
+        ignore_lease: true,
+    };
+    let delete = Delete { key: "k".into(), range_end: "l".into(), prev_kv: true };
+    [OpKind::Range(range), OpKind::Put(put), OpKind::Delete(delete), OpKind::Txn(Txn::default())]
+        .map(|kind| Op { kind: Some(kind) })
+        .into()
+}
+
+fn command(body: Body) -> Command {
+    Command { time_ms: 9, body: Some(body), trace_parent: "t".to_owned() }
+}
+
+#[test]
+fn records_keep_their_bytes() {
+    let compare = [
+        Target::Version(1),
+        Target::Create(2),
+        Target::Mod(3),
+        Target::Value("v".into()),
+        Target::Lease(4),
+    ]
+    .map(|target| Compare {
+        result: 3,
+        key: "k".into(),
+        range_end: "l".into(),
+        target: Some(target),
+    });
+    let txn =
+        Txn { compare: compare.into(), success: every_operation(), failure: every_operation() };
+    let outcomes = [
+        OpOutcomeKind::Range(RangeOutcome { kvs: vec![kv()], more: true, count: 2, revision: 3 }),
+        OpOutcomeKind::Put(PutOutcome { prev: Some(kv()), revision: 3 }),
+        OpOutcomeKind::Delete(DeleteOutcome { deleted: 1, prev: vec![kv()], revision: 3 }),
+        OpOutcomeKind::Txn(TxnOutcome::default()),
+    ];
+    let ops = outcomes.map(|kind| OpOutcome { kind: Some(kind) }).into();
+    let outcome = Outcome {
+        revision: 3,
+        term: 4,
+        refusal: 5,
+        txn: Some(TxnOutcome { succeeded: true, ops, revision: 3 }),
+    };
+    let info = MemberInfo { id: 1, name: "n".to_owned(), client_urls: vec!["u".to_owned()] };
+    let applied = Applied {
+        index: 1,
+        term: 2,
+        leader: 3,
+        revision: 4,
+        compact_revision: 5,
+        membership: "{}".into(),
+        any: true,
+    };
+    let records = [
+        ("txn", hex(&command(Body::Txn(txn)))),
+        ("grant", hex(&command(Body::Grant(Grant { id: 1, ttl_seconds: 2 })))),
+        ("revoke", hex(&command(Body::Revoke(Revoke { id: 1 })))),
+        ("compact", hex(&command(Body::Compact(Compact { revision: 1 })))),
+        ("publish", hex(&command(Body::Publish(info)))),
+        ("outcome", hex(&outcome)),
+        ("event", hex(&Event { deleted: true, kv: kv() })),
+        ("version", hex(&Version { position: 1, deleted: true })),
+        ("lease", hex(&Lease { ttl_seconds: 1, granted_ms: 2 })),
+        ("applied", hex(&applied)),
+    ];
+    insta::assert_snapshot!(records.map(|(name, bytes)| format!("{name} {bytes}")).join("\n"));
+}
