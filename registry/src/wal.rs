@@ -51,14 +51,14 @@ type LogId = LogIdOf<TypeConfig>;
 type Vote = VoteOf<TypeConfig>;
 
 /// Smallest segment: room for its header, the state that every segment begins with, and an entry.
-const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+const SEGMENT_BYTES_MIN: u64 = 1 << 10;
 /// Largest segment: offsets within it fit 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct WalOptions {
-    /// Size of a segment file, 4 KiB to 1 GiB. A change takes effect with the next segment. An entry that does not
+    /// Size of a segment file, 1 KiB to 1 GiB. A change takes effect with the next segment. An entry that does not
     /// fit gets a larger segment of its own.
     pub(crate) segment_bytes: u64,
     /// Most requests (appends, votes, truncations, purges) that wait for the writer; further ones wait to enter.

@@ -139,6 +139,9 @@ impl Scan<'_> {
         let mut at = SEGMENT_HEADER_BYTES;
         self.recovered.torn = None;
         while let Some(header) = bytes.get(at..).and_then(|rest| Header::parse(salt, rest)) {
+            if header.place.segment < place.segment {
+                break; // left over from an earlier life of the file
+            }
             if header.place != place {
                 let what = format!("frame {:?} stands where {place:?} should", header.place);
                 return Err(WalError::corrupt(path, at as u64, what));

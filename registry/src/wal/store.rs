@@ -304,12 +304,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
-        let change = |log: &mut Log| Ok(log.truncate_after(last_log_id));
+        let change = |log: &mut Log| {
+            log.truncate_after(last_log_id);
+            Ok(())
+        };
         self.submit(change, |()| Request::Truncate(last_log_id)).await
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
-        let change = |log: &mut Log| Ok(log.purge(log_id));
+        let change = |log: &mut Log| {
+            log.purge(log_id);
+            Ok(())
+        };
         self.submit(change, |()| Request::Purge(log_id)).await
     }
 }

@@ -8,7 +8,7 @@ mod large;
 mod model;
 mod suite;
 
-use std::{fs, path::Path};
+use std::{fs, io, os::unix::fs::FileExt, path::Path};
 
 use bytes::Bytes;
 use openraft::{
@@ -45,7 +45,7 @@ fn id(term: u64, index: u64) -> LogId {
 }
 
 fn vote(term: u64) -> Vote {
-    Vote { leader_id: RaftLeaderId::new(term, 2), committed: term % 2 == 0 }
+    Vote { leader_id: RaftLeaderId::new(term, 2), committed: term.is_multiple_of(2) }
 }
 
 /// An entry whose command tells its index, `bytes` long.
@@ -97,13 +97,23 @@ fn summary(recovered: &Recovered) -> (super::state::State, Vec<LogId>) {
     (recovered.log.state.clone(), ids.collect())
 }
 
-/// Copies the log's files, as a crash leaves them.
+/// Copies the log's files, as a crash leaves them. A segment that is put away meanwhile is not there.
 fn copy(from: &Path, to: &Path) {
     for file in fs::read_dir(from).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         if name == "tail" || name.ends_with(".wal") {
-            fs::copy(&path, to.join(name)).unwrap();
+            match fs::copy(&path, to.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => assert!(copied.unwrap() > 0),
+            }
         }
     }
+}
+
+/// Gives a file these bytes, in place.
+fn overwrite(path: &Path, bytes: &[u8]) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
 }

@@ -96,7 +96,8 @@ impl Writer {
             self.preparer.stop();
             drop(self.lock);
             if let Some(done) = close {
-                let _ = done.send(result.map_err(io::Error::from));
+                // Whoever asked may have gone.
+                let _ = done.send(self.shared.check());
             }
             return;
         }

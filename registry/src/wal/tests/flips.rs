@@ -5,17 +5,18 @@ use std::{fs, path::Path};
 
 use openraft::storage::RaftLogStorage;
 
-use super::{append, entry, id, open, scan, summary, vote};
-use crate::wal::WalError;
+use super::{append, entry, id, metrics, options, overwrite, scan, summary, vote};
+use crate::wal::{LogStore, WalError, WalOptions};
 
 const PATTERNS: [fn(u8) -> u8; 6] =
     [|b| b ^ 0x01, |b| b ^ 0x80, |b| b ^ 0xff, |b| b.wrapping_add(1), |_| 0x00, |_| 0xff];
 
 /// A log over three segments with every kind of record, closed.
 async fn write(dir: &Path) {
-    let mut store = open(dir);
+    let options = WalOptions { segment_bytes: 1024, ..options() };
+    let mut store = LogStore::open(dir, options, metrics()).unwrap();
     for index in 1..=12 {
-        append(&mut store, vec![entry(1, index, 300)]).await;
+        append(&mut store, vec![entry(1, index, 20)]).await;
     }
     store.save_vote(&vote(2)).await.unwrap();
     store.truncate_after(Some(id(1, 9))).await.unwrap();
@@ -28,7 +29,7 @@ async fn write(dir: &Path) {
         .await;
     }
     store.save_committed(Some(id(2, 20))).await.unwrap();
-    append(&mut store, (25..=27).map(|index| entry(2, index, 90)).collect()).await;
+    append(&mut store, (25..=27).map(|index| entry(2, index, 40)).collect()).await;
     store.close().await.unwrap();
 }
 
@@ -49,7 +50,7 @@ async fn a_flipped_byte_is_never_silent() {
             for damaged in PATTERNS.map(|pattern| pattern(byte)).into_iter().filter(|b| *b != byte)
             {
                 bytes[at] = damaged;
-                fs::write(&used.path, &bytes).unwrap();
+                overwrite(&used.path, &bytes);
                 let place =
                     format!("segment {} byte {at}: {byte:#04x} -> {damaged:#04x}", used.number);
                 match scan(dir.path()) {
@@ -63,7 +64,7 @@ async fn a_flipped_byte_is_never_silent() {
             }
             bytes[at] = byte;
         }
-        fs::write(&used.path, &bytes).unwrap();
+        overwrite(&used.path, &bytes);
     }
     assert!(loud > 10_000, "{loud} damages were seen");
 
@@ -73,7 +74,7 @@ async fn a_flipped_byte_is_never_silent() {
         let byte = bytes[at];
         for damaged in PATTERNS.map(|pattern| pattern(byte)).into_iter().filter(|b| *b != byte) {
             bytes[at] = damaged;
-            fs::write(&path, &bytes).unwrap();
+            overwrite(&path, &bytes);
             match scan(dir.path()) {
                 Err(WalError::Corrupt { .. } | WalError::Version { .. }) => {}
                 Err(error) => panic!("tail byte {at}: {error}"),
@@ -82,7 +83,7 @@ async fn a_flipped_byte_is_never_silent() {
         }
         bytes[at] = byte;
     }
-    fs::write(&path, &bytes).unwrap();
+    overwrite(&path, &bytes);
     assert_eq!(summary(&scan(dir.path()).unwrap()), expected);
 }
 
@@ -96,15 +97,15 @@ async fn a_lost_sector_is_never_silent() {
         let bytes = fs::read(&used.path).unwrap();
         for at in (0..used.end as usize).step_by(512) {
             let mut damaged = bytes.clone();
-            damaged[at..at + 512].fill(0);
-            fs::write(&used.path, &damaged).unwrap();
+            damaged[at..].iter_mut().take(512).for_each(|byte| *byte = 0);
+            overwrite(&used.path, &damaged);
             let error = scan(dir.path()).expect_err("a lost sector").to_string();
             assert!(
                 error.contains("Raft log is damaged: ") && error.contains(" at byte "),
                 "{error}"
             );
         }
-        fs::write(&used.path, &bytes).unwrap();
+        overwrite(&used.path, &bytes);
     }
 }
 
@@ -123,7 +124,6 @@ async fn a_lost_file_is_never_silent() {
         fs::rename(&aside, &used.path).unwrap();
     }
     fs::remove_file(dir.path().join("tail")).unwrap();
-    let error =
-        crate::wal::LogStore::open(dir.path(), super::options(), super::metrics()).unwrap_err();
+    let error = LogStore::open(dir.path(), options(), metrics()).unwrap_err();
     assert!(error.to_string().contains("the file `tail` beside them is gone"), "{error}");
 }
