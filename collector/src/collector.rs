@@ -158,7 +158,7 @@ impl Checks {
         for effect in effects {
             match effect {
                 Effect::Stop { id, gone } => self.stop(&id, gone).await,
-                Effect::Start(target) => self.start(target),
+                Effect::Start(target) => self.start(*target),
                 Effect::Invalid { key, message } => {
                     warn!(key, message, "instance record is not taken");
                 }

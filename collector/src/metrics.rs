@@ -25,8 +25,8 @@ pub struct Metrics {
     pub(crate) opinion_write: Histogram,
     pub(crate) lease_changes: IntCounter,
     pub(crate) samples_dropped: IntCounter,
-    pub(crate) remote_samples: IntCounterVec,
-    pub(crate) remote_queue: IntGaugeVec,
+    remote_samples: IntCounterVec,
+    remote_queue: IntGaugeVec,
     pub(crate) remote_requests: IntCounterVec,
     pub(crate) series: SeriesMetrics,
 }
@@ -57,6 +57,16 @@ impl TargetMetrics {
         self.duration.observe(duration_seconds);
         if good { &self.good } else { &self.bad }.inc();
     }
+}
+
+/// The metrics of one receiver of remote write. Once it is forgotten they may still be set, unseen.
+#[derive(Debug, Clone)]
+pub(crate) struct ReceiverMetrics {
+    pub(crate) queue: IntGauge,
+    pub(crate) sent: IntCounter,
+    pub(crate) refused: IntCounter,
+    pub(crate) failed: IntCounter,
+    pub(crate) dropped: IntCounter,
 }
 
 /// Registers one metric after the other.
@@ -183,6 +193,18 @@ impl Metrics {
         let _ = self.probe_success.remove_label_values(&labels);
         if last {
             let _ = self.probe_duration.remove_label_values(&[&id.service, &id.check]);
+        }
+    }
+
+    /// The metrics of a receiver.
+    pub(crate) fn receiver(&self, id: &str) -> ReceiverMetrics {
+        let samples = |result| self.remote_samples.with_label_values(&[id, result]);
+        ReceiverMetrics {
+            queue: self.remote_queue.with_label_values(&[id]),
+            sent: samples("sent"),
+            refused: samples("refused"),
+            failed: samples("failed"),
+            dropped: samples("dropped"),
         }
     }
 

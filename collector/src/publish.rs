@@ -153,16 +153,17 @@ impl Inner {
                     pause = PAUSE_MIN;
                 }
                 Err(error) => {
-                    if pause == PAUSE_MAX {
-                        warn!(key, %error, "not written yet");
-                    }
                     if is_lease_unknown(&error) {
                         self.unknown.send_replace(lease);
                     }
-                    debug!(key, %error, "not written, trying again");
                     drop(permit);
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    let longer = (pause * 2).min(PAUSE_MAX);
+                    if longer == PAUSE_MAX && pause < PAUSE_MAX {
+                        warn!(key, %error, "not written for a while, trying again");
+                    } else {
+                        debug!(key, %error, "not written, trying again");
+                    }
+                    sleep(std::mem::replace(&mut pause, longer)).await;
                 }
             }
         }

@@ -15,7 +15,7 @@ pub(crate) enum Effect {
     /// Probe no more. `gone`: its opinion and its metrics go as well; otherwise a start of the same id follows.
     Stop { id: TargetId, gone: bool },
     /// Probe.
-    Start(Target),
+    Start(Box<Target>),
     /// Tell the operator, once.
     Invalid { key: String, message: String },
 }
@@ -92,7 +92,7 @@ impl Targets {
             }
         }
         let started = now.iter().filter(|(check, target)| before.get(*check) != Some(target));
-        effects.extend(started.map(|(_, target)| Effect::Start(target.clone())));
+        effects.extend(started.map(|(_, target)| Effect::Start(Box::new(target.clone()))));
         if !now.is_empty() {
             self.known.insert(key.to_owned(), now);
         }

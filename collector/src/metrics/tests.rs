@@ -48,8 +48,7 @@ fn promtool_has_nothing_to_say() {
     let metrics = Metrics::new(&registry).expect("registers");
     metrics.target(&id("web", "a"), "http", "node-1").probed(true, 0.05);
     metrics.opinion_changes.with_label_values(&["passing"]).inc();
-    metrics.remote_samples.with_label_values(&["node-2", "sent"]).inc();
-    metrics.remote_queue.with_label_values(&["node-2"]).set(1);
+    metrics.receiver("node-2").queue.set(1);
     metrics.remote_requests.with_label_values(&["ok"]).inc();
     metrics.series.rejected.with_label_values(&["duplicate"]).inc();
     metrics.series.errors.with_label_values(&["flush"]).inc();

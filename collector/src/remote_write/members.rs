@@ -64,7 +64,8 @@ impl Receivers {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         if queues.get(id).is_none_or(|queue| queue.url() != url) {
             info!(receiver = id, url, "remote write begins");
-            let queue = Queue::start(id, &url, self.client.clone(), &self.metrics);
+            let metrics = self.metrics.receiver(id);
+            let queue = Queue::start(id, &url, self.client.clone(), metrics);
             queues.insert(id.to_owned(), queue);
         }
     }

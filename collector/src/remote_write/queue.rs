@@ -7,6 +7,7 @@ use http::{
     StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
+use prometheus::IntCounter;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout_at},
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 use watchkeep_series::{Labels, Sample};
 
 use super::codec;
-use crate::metrics::Metrics;
+use crate::metrics::ReceiverMetrics;
 
 /// Samples that wait for a receiver.
 const QUEUE_MAX: usize = 100_000;
@@ -32,16 +33,20 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// The way to a receiver. Dropped, what waits is dropped with it.
 #[derive(Debug)]
 pub(super) struct Queue {
-    id: String,
     url: String,
     sender: mpsc::Sender<(Labels, Sample)>,
-    metrics: Metrics,
+    metrics: ReceiverMetrics,
     _stop: DropGuard,
 }
 
 impl Queue {
-    /// Starts sending to `{url}/api/v1/write`.
-    pub(super) fn start(id: &str, url: &str, client: reqwest::Client, metrics: &Metrics) -> Self {
+    /// Starts sending to `{url}/api/v1/write`; `id` is for the log.
+    pub(super) fn start(
+        id: &str,
+        url: &str,
+        client: reqwest::Client,
+        metrics: ReceiverMetrics,
+    ) -> Self {
         let (sender, samples) = mpsc::channel(QUEUE_MAX);
         let stop = CancellationToken::new();
         let task = Task {
@@ -52,13 +57,7 @@ impl Queue {
             failing: false,
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(task.run(samples)));
-        Self {
-            id: id.to_owned(),
-            url: url.to_owned(),
-            sender,
-            metrics: metrics.clone(),
-            _stop: stop.drop_guard(),
-        }
+        Self { url: url.to_owned(), sender, metrics, _stop: stop.drop_guard() }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -67,18 +66,10 @@ impl Queue {
 
     /// Takes samples; what finds no room is dropped and counted.
     pub(super) fn push(&self, samples: &[(Labels, Sample)]) {
-        let dropped =
-            samples.iter().filter(|s| self.sender.try_send((*s).clone()).is_err()).count();
-        if dropped > 0 {
-            let dropped = dropped as u64;
-            self.metrics.remote_samples.with_label_values(&[&self.id, "dropped"]).inc_by(dropped);
-        }
-        self.measure();
-    }
-
-    fn measure(&self) {
+        let lost = samples.iter().filter(|s| self.sender.try_send((*s).clone()).is_err()).count();
+        self.metrics.dropped.inc_by(lost as u64);
         let waiting = self.sender.max_capacity() - self.sender.capacity();
-        self.metrics.remote_queue.with_label_values(&[&self.id]).set(waiting as i64);
+        self.metrics.queue.set(waiting as i64);
     }
 }
 
@@ -86,7 +77,7 @@ struct Task {
     id: String,
     target: String,
     client: reqwest::Client,
-    metrics: Metrics,
+    metrics: ReceiverMetrics,
     failing: bool,
 }
 
@@ -105,15 +96,14 @@ impl Task {
             if batch.is_empty() {
                 return;
             }
-            self.metrics.remote_queue.with_label_values(&[&self.id]).set(samples.len() as i64);
+            self.metrics.queue.set(samples.len() as i64);
             let result = self.send(Bytes::from(codec::encode(&batch))).await;
-            let count = batch.len() as u64;
-            self.metrics.remote_samples.with_label_values(&[&self.id, result]).inc_by(count);
+            result.inc_by(batch.len() as u64);
         }
     }
 
-    /// Sends a body, again and again if need be; answers with the result's name.
-    async fn send(&mut self, body: Bytes) -> &'static str {
+    /// Sends a body, again and again if need be; answers with the counter of what came of it.
+    async fn send(&mut self, body: Bytes) -> &IntCounter {
         let mut pause = PAUSE_MIN;
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(body.clone()).await {
@@ -121,11 +111,11 @@ impl Task {
                     if std::mem::take(&mut self.failing) {
                         info!(receiver = %self.id, "remote write works again");
                     }
-                    return "sent";
+                    return &self.metrics.sent;
                 }
                 Tried::Refused(cause) => {
                     warn!(receiver = %self.id, %cause, "remote write refused");
-                    return "refused";
+                    return &self.metrics.refused;
                 }
                 Tried::Failed(cause) => {
                     if !std::mem::replace(&mut self.failing, true) {
@@ -136,7 +126,7 @@ impl Task {
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        "failed"
+        &self.metrics.failed
     }
 
     async fn attempt(&self, body: Bytes) -> Tried {

@@ -26,7 +26,6 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 /// Serves `POST /api/v1/write` for `store`: 204 when it was taken, 4xx with words when it never will be, 500
 /// when the disk fails. Samples out of order are left out and counted, not refused: a sender must not try
 /// them again. Whoever merges the router also has the store flushed, by a collector or [`crate::keep_series`].
-#[must_use]
 pub fn write_router(store: Arc<SeriesStore>, metrics: Metrics) -> Router {
     Router::new()
         .route("/api/v1/write", post(write))
