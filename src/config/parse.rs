@@ -23,7 +23,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
 ) -> Result<(T, Index), Vec<Problem>> {
     let refuse = |error: &Error| {
         let mut problem = problem(file, error, None, error_line(error));
-        problem.message.insert_str(0, "this is not YAML: ");
+        problem.message.insert_str(0, "this is not valid YAML: ");
         vec![problem]
     };
     let original = Index::new(text).map_err(|e| refuse(&e))?;
@@ -47,6 +47,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
             failure = Some((error, index));
         }
     }
+    problems.sort();
     Err(problems)
 }
 
@@ -55,11 +56,9 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
 }
 
-/// Removes a field. List elements stay, since the others would get new numbers: false.
+/// Removes a field; for a list element the whole list, since the others would get new numbers.
 fn take_out(value: &mut Value, path: &str) -> bool {
-    if path.contains('[') {
-        return false;
-    }
+    let path = path.split('[').next().unwrap_or_default();
     let (parent, field) = path.rsplit_once('.').unwrap_or(("", path));
     let mut at = value;
     for step in parent.split('.').filter(|s| !s.is_empty()) {
@@ -162,7 +161,7 @@ mod tests {
             ),
             (
                 "node: [1\nnodes: 3",
-                vec!["f:2: this is not YAML: illegal placement of ':' indicator"],
+                vec!["f:2: this is not valid YAML: illegal placement of ':' indicator"],
             ),
         ] {
             let problems = parse::<Document>("f", text).expect_err(text);

@@ -37,7 +37,10 @@ impl fmt::Display for Problem {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        f.write_str(&self.message)
+        // One problem, one line.
+        let mut words = self.message.split_whitespace();
+        words.next().map_or(Ok(()), |first| f.write_str(first))?;
+        words.try_for_each(|word| write!(f, " {word}"))
     }
 }
 

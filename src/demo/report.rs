@@ -50,7 +50,8 @@ impl fmt::Display for Report {
             probes.total,
             share(probes.fast),
             downtime.count,
-            downtime.seconds
+            // An empty sum of seconds may be -0.
+            downtime.seconds.abs()
         )
     }
 }

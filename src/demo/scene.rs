@@ -62,8 +62,9 @@ impl Scene {
         out::line("");
         timeline.print();
         out::line("");
-        out::line(format_args!("SLO of {SERVICE} before: {before}"));
-        out::line(format_args!("SLO of {SERVICE} after:  {after}"));
+        out::line(format_args!("SLO before ({SERVICE}, last hour): {before}"));
+        out::line(format_args!("SLO after ({SERVICE}, last hour): {after}"));
+        out::line("every step happened");
         Ok(())
     }
 
@@ -158,8 +159,7 @@ impl Scene {
             until("the page by mail", PATIENCE, || async { self.mails.first_to(MAIL) }).await?;
         let page =
             until("the page by webhook", PATIENCE, || async { self.pages.first("firing") }).await?;
-        let subject =
-            mail.data.lines().find_map(|l| l.strip_prefix("Subject: ")).unwrap_or_default();
+        let subject = mail.subject();
         timeline.add(
             mail.received_at,
             format!("page delivered to {MAIL}: {subject}"),

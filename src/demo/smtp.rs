@@ -22,6 +22,15 @@ pub(super) struct Mail {
     pub(super) data: String,
 }
 
+impl Mail {
+    /// Its subject, folded lines joined (RFC 5322 §2.2.3).
+    pub(super) fn subject(&self) -> String {
+        let unfolded = self.data.replace("\n ", " ");
+        let subject = unfolded.lines().find_map(|l| l.strip_prefix("Subject: "));
+        subject.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// What has arrived so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mails(Arc<Mutex<Vec<Mail>>>);
@@ -126,11 +135,13 @@ mod tests {
         let mails = Mails::default();
         tokio::spawn(serve(listener, mails.clone()));
         let mut sender = TcpStream::connect(address).await.expect("connects");
-        let talk = b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: s\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
+        let talk = b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: one\r\n two\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
         sender.write_all(talk).await.expect("sends");
         let mut answers = String::new();
         sender.read_to_string(&mut answers).await.expect("answers");
         assert!(answers.ends_with("250 kept\r\n221 bye\r\n"), "{answers}");
-        assert_eq!(mails.first_to("c@d").expect("a mail").data, "Subject: s\n\n.dot\n");
+        let mail = mails.first_to("c@d").expect("a mail");
+        assert_eq!(mail.data, "Subject: one\n two\n\n.dot\n");
+        assert_eq!(mail.subject(), "one two");
     }
 }

@@ -1,0 +1,175 @@
+//! The configuration: the example loads, every field is documented, and every mistake is named by its line.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const WATCHKEEP: &str = env!("CARGO_BIN_EXE_watchkeep");
+const EXAMPLE: &str = include_str!("../watchkeep.example.yaml");
+const DOCS: &str = include_str!("../docs/configuration.md");
+
+/// Runs the program in a folder that holds `watchkeep.yaml`.
+fn run(text: &str, args: &[&str]) -> Output {
+    let dir = TempDir::new().expect("a folder");
+    fs::write(dir.path().join("watchkeep.yaml"), text).expect("written");
+    run_in(dir.path(), args)
+}
+
+fn run_in(dir: &Path, args: &[&str]) -> Output {
+    Command::new(WATCHKEEP).args(args).current_dir(dir).output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// The example with its commented fields switched on, and the files they name beside it.
+fn example_in_full(dir: &Path) -> String {
+    let mut lines = Vec::new();
+    for line in EXAMPLE.lines() {
+        let field = line.trim_start().strip_prefix("# ").filter(|rest| rest.contains(": "));
+        let Some(field) = field.filter(|_| line.starts_with("  ")) else {
+            lines.push(line.replace("tls: none ", "tls: starttls "));
+            continue;
+        };
+        let (name, value) = field.split_once(": ").expect("just seen");
+        let indent = &line[..line.len() - line.trim_start().len()];
+        if let Some(file) = value.strip_prefix("/etc/watchkeep/") {
+            let content = match name {
+                "ca_file" => include_str!("data/ca.pem"),
+                _ => "c2VjcmV0LW9mLXRoZS10ZXN0cw==\n",
+            };
+            fs::write(dir.join(file), content).expect("written");
+            lines.push(format!("{indent}{name}: {}", dir.join(file).display()));
+        } else {
+            lines.push(format!("{indent}{name}: {value}"));
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn the_example_is_valid() {
+    let output = run(EXAMPLE, &["check"]);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(text(&output.stdout), "watchkeep.yaml: ok\n");
+    assert!(output.status.success());
+}
+
+#[test]
+fn every_field_is_in_the_example_and_in_the_docs() {
+    let dir = TempDir::new().expect("a folder");
+    fs::write(dir.path().join("watchkeep.yaml"), example_in_full(dir.path())).expect("written");
+    let output = run_in(dir.path(), &["check", "--print"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let config: Value = serde_saphyr::from_str(&text(&output.stdout)).expect("YAML");
+    let mut fields = BTreeSet::new();
+    collect(&config, "", &mut fields);
+    assert!(fields.len() > 50, "{fields:?}");
+    let mut missing = Vec::new();
+    for (section, field) in &fields {
+        let exampled = EXAMPLE.lines().any(|l| l.contains(&format!("{field}:")));
+        let documented = section_of_docs(section).is_some_and(|docs| {
+            let said = [format!("`{field}`"), format!(".{field}`"), format!("`{field}.")];
+            said.iter().any(|form| docs.contains(form))
+        });
+        let itself = field == section && DOCS.contains(&format!("\n## {field}"));
+        if !exampled || !(documented || itself) {
+            missing.push(format!("{section}: {field}"));
+        }
+    }
+    assert!(missing.is_empty(), "not in the example or not in the docs: {missing:#?}");
+}
+
+/// Every field's name with the section it stands in. Keys of `initial_cluster` are numbers, not fields.
+fn collect(value: &Value, section: &str, fields: &mut BTreeSet<(String, String)>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object.iter().filter(|(name, _)| name.parse::<u64>().is_err()) {
+                let section = if section.is_empty() { name } else { section };
+                fields.insert((section.to_owned(), name.clone()));
+                collect(value, section, fields);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| collect(value, section, fields)),
+        _ => {}
+    }
+}
+
+/// The text under `## section`.
+fn section_of_docs(section: &str) -> Option<&'static str> {
+    let start = DOCS.find(&format!("\n## {section}"))?;
+    let rest = &DOCS[start + 1..];
+    Some(&rest[..rest.find("\n## ").unwrap_or(rest.len())])
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (name, config) in [
+        ("not_yaml", "node: {id: 1\nlisten: [\n"),
+        ("unknown_field", "node:\n  id: 1\nalerting:\n  pages:\n    reciever: [ops]\n"),
+        (
+            "wrong_types",
+            "node:\n  id: one\n  roles: [registry, janitor]\nlisten:\n  http: 8480\nslo:\n  latency_ms: -1\n",
+        ),
+        (
+            "rules",
+            "node:\n  name: a/b\n  roles: [registry, registry]\nlisten:\n  client: 127.0.0.1:2379\n  http: 0.0.0.0:2379\n\
+             registry:\n  initial_cluster:\n    2: 127.0.0.1:2380\n  endpoints: [etcd]\n  election_timeout_ms: 5\n\
+             collector:\n  retention_hours: 0\nslo:\n  availability: 99.99\ntelemetry:\n  otlp_endpoint: localhost\n",
+        ),
+        (
+            "references",
+            "alerting:\n  people:\n    - name: alice\n      email: alice@example.org\n  receivers:\n    \
+             - {name: ops-hook, webhook: 'ftp://h/'}\n  schedules:\n    - name: primary\n      \
+             handoff: 0 61 9 * * Mon *\n      start: 2026-01-05\n      time_zone: Europe/Atlantis\n      \
+             rotation: [bob]\n  pages:\n    schedule: secondary\n    receivers:\n      - ops-hook\n      - dba\n  \
+             failover:\n    - name: db\n      when: {}\n      callback: {url: 'http://h/', attempts_max: 0}\n",
+        ),
+        (
+            "clash",
+            "registry:\n  initial_cluster: {1: 'h:2380'}\nnode: {id: 3}\nlisten: {peer: '127.0.0.1:2379'}\n",
+        ),
+        ("no_registry", "node:\n  roles: [collector]\n"),
+        ("list", "- 1\n- 2\n"),
+        ("duplicate", "node: {id: 1}\nnode: {id: 2}\n"),
+    ] {
+        for command in ["check", "serve"] {
+            let output = run(config, &[command, "--config", "watchkeep.yaml"]);
+            assert_eq!(output.status.code(), Some(1), "{name}");
+            assert_eq!(text(&output.stdout), "", "{name}");
+            insta::assert_snapshot!(name, text(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_named() {
+    for (name, args) in [
+        ("flag_clash", &["serve", "--http-listen", "127.0.0.1:2379"][..]),
+        ("flag_cluster", &["serve", "--node-id", "3", "--initial-cluster", "1=a:2380,2=b:2380"]),
+        ("flag_roles", &["serve", "--roles", "alerting"]),
+        ("flag_data_dir", &["serve", "--data-dir", "watchkeep.yaml/data"]),
+        ("no_file", &["check", "--config", "absent.yaml"]),
+    ] {
+        let output = run("", args);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert_eq!(text(&output.stdout), "", "{name}");
+        insta::assert_snapshot!(name, text(&output.stderr));
+    }
+}
+
+#[test]
+fn flags_beat_the_file() {
+    let config = "listen: {http: '127.0.0.1:1'}\nnode: {name: a/b}\n";
+    // The name is wrong in the file, so nothing starts; the flag's value shows in what is not complained of.
+    let output =
+        run(config, &["serve", "--config", "watchkeep.yaml", "--http-listen", "127.0.0.1:2379"]);
+    insta::assert_snapshot!("flags_beat_the_file", text(&output.stderr));
+}
