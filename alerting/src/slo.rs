@@ -69,7 +69,6 @@ impl Slo {
     }
 
     /// `GET /v1/slo` and `GET /v1/slo/{service}`, each with `?window=1h|24h|30d` and `?format=json|html`.
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         http::router(Arc::clone(&self.engine))
     }

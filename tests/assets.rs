@@ -1,0 +1,225 @@
+//! Dashboards, alerts and runbooks hold together: whatever one of them names exists in the other, or in the code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// Raised by Watchkeep itself, in `alerting/`.
+const OWN_ALERTS: [&str; 1] = ["InstanceCritical"];
+/// Declared by crate `prometheus` for the process it runs in.
+const PROCESS_METRICS: [&str; 3] =
+    ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"];
+/// What Prometheus adds to a histogram's name.
+const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
+/// Prefixes of metric names; nothing else in a query begins so.
+const PREFIXES: [&str; 5] = ["watchkeep_", "etcd_", "grpc_server_", "probe_", "process_"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Files under `folder` with this extension, by name without it.
+fn files(folder: &str, extension: &str) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(root().join(folder)).expect(folder);
+    let paths = entries.map(|entry| entry.expect(folder).path());
+    paths
+        .filter(|path| path.extension().is_some_and(|e| e == extension))
+        .map(|path| {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("readable"))
+        })
+        .collect()
+}
+
+/// Every line of Rust that is ours and no test's.
+fn sources() -> String {
+    fn add(folder: PathBuf, all: &mut String) {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                add(path, all);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                all.push_str(&fs::read_to_string(&path).expect("readable"));
+            }
+        }
+    }
+    let mut all = String::new();
+    for folder in ["src", "registry/src", "collector/src", "collector/series/src", "alerting/src"] {
+        add(root().join(folder), &mut all);
+    }
+    all
+}
+
+fn rules() -> String {
+    fs::read_to_string(root().join("alerting/rules/watchkeep.yml")).expect("rules")
+}
+
+/// The alerts that ship, with the lines of each.
+fn alerts() -> BTreeMap<String, String> {
+    let rules = rules();
+    let parts = rules.split("- alert: ").skip(1);
+    parts
+        .map(|part| {
+            let name = part.lines().next().expect("a name").trim().to_owned();
+            (name, part.to_owned())
+        })
+        .collect()
+}
+
+fn dashboards() -> BTreeMap<String, Value> {
+    let parse = |(name, text): (String, String)| {
+        let board = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}.json: {e}"));
+        (name, board)
+    };
+    files("dashboards", "json").into_iter().map(parse).collect()
+}
+
+/// All panels, those inside of rows included.
+fn panels(dashboard: &Value) -> Vec<&Value> {
+    let list = dashboard["panels"].as_array().into_iter().flatten();
+    list.flat_map(|panel| std::iter::once(panel).chain(panels(panel))).collect()
+}
+
+fn targets(panel: &Value) -> impl Iterator<Item = &Value> {
+    panel["targets"].as_array().into_iter().flatten()
+}
+
+/// The metric names in a piece of PromQL.
+fn metrics(promql: &str) -> BTreeSet<String> {
+    let words = promql.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let is_metric = |word: &&str| PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+    words.filter(is_metric).map(str::to_owned).collect()
+}
+
+/// Whether the code declares the metric: by its name, or by a room's prefix and the rest of the name.
+fn is_declared(metric: &str, sources: &str) -> bool {
+    let has = |name: &str| {
+        sources.contains(&format!("\"{name}\""))
+            || name.match_indices('_').any(|(at, _)| {
+                let (prefix, rest) = name.split_at(at + 1);
+                sources.contains(&format!("\"{prefix}{{"))
+                    && sources.contains(&format!("\"{rest}\""))
+            })
+    };
+    let stripped = HISTOGRAM_SUFFIXES.iter().filter_map(|suffix| metric.strip_suffix(suffix));
+    PROCESS_METRICS.contains(&metric) || has(metric) || stripped.into_iter().any(has)
+}
+
+#[test]
+fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
+    let shipped = alerts();
+    let own = OWN_ALERTS.map(str::to_owned);
+    let alerts: BTreeSet<String> = shipped.keys().cloned().chain(own).collect();
+    let runbooks = files("runbooks", "md");
+    assert_eq!(alerts, runbooks.keys().cloned().collect(), "alerts and runbooks");
+    let sources = sources();
+    for alert in OWN_ALERTS {
+        assert!(sources.contains(&format!("\"{alert}\"")), "{alert} is raised nowhere");
+    }
+    for (alert, rule) in &shipped {
+        let url = format!("runbook_url: http://127.0.0.1:8480/runbooks/{alert}\n");
+        assert!(rule.contains(&url), "{alert} does not link its own runbook");
+    }
+    for (name, text) in &runbooks {
+        assert!(text.starts_with(&format!("# {name}\n")), "{name}.md begins with another title");
+        for part in ["Meaning", "Impact", "Check", "Act", "Verify", "Prevent"] {
+            assert!(text.contains(&format!("\n## {part}\n\n")), "{name}.md lacks {part:?}");
+        }
+        assert!(text.contains("```sh\n"), "{name}.md has no command to paste");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(runbooks.contains_key(link), "{name}.md links {link}, which is no runbook");
+        }
+    }
+}
+
+#[test]
+fn dashboards_are_whole() {
+    let (dashboards, alerts) = (dashboards(), files("runbooks", "md"));
+    assert_eq!(dashboards.keys().collect::<Vec<_>>(), ["registry", "services"]);
+    for (name, board) in &dashboards {
+        assert_eq!(board["uid"], format!("watchkeep-{name}"));
+        let variables: Vec<_> =
+            board["templating"]["list"].as_array().expect("variables").iter().collect();
+        let source =
+            variables.iter().find(|v| v["type"] == "datasource").expect("a data source variable");
+        assert_eq!(
+            (&source["name"], &source["query"]),
+            (&"datasource".into(), &"prometheus".into())
+        );
+        let mut ids = BTreeSet::new();
+        for panel in panels(board) {
+            let title = panel["title"].as_str().expect("a title");
+            assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{name}: {title}: id taken");
+            if panel["type"] == "row" {
+                continue;
+            }
+            let described = panel["description"].as_str().is_some_and(|text| text.len() > 10);
+            assert!(described, "{name}: {title}: no description");
+            let unit = panel["fieldConfig"]["defaults"]["unit"].is_string();
+            assert!(unit || panel["type"] == "state-timeline", "{name}: {title}: no unit");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{name}: {title}");
+            assert!(targets(panel).count() > 0, "{name}: {title}: no query");
+            for target in targets(panel) {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{name}: {title}");
+                let expr = target["expr"].as_str().expect("a query");
+                assert!(expr.contains(r#"job=~"$job""#), "{name}: {title}: {expr}");
+            }
+            for link in panel["links"].as_array().into_iter().flatten() {
+                let url = link["url"].as_str().expect("a URL");
+                let runbook = url.strip_prefix("${watchkeep}/runbooks/").expect("a runbook");
+                assert!(alerts.contains_key(runbook), "{name}: {title}: no runbook {runbook}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_is_asked_for_exists_in_the_code() {
+    let sources = sources();
+    let mut asked: BTreeMap<String, String> = BTreeMap::new();
+    for (name, board) in dashboards() {
+        for panel in panels(&board) {
+            for target in targets(panel) {
+                let found = metrics(target["expr"].as_str().expect("a query"));
+                asked.extend(found.into_iter().map(|metric| (metric, name.clone())));
+            }
+        }
+        for variable in board["templating"]["list"].as_array().expect("variables") {
+            let query = variable["query"]["query"].as_str().unwrap_or_default();
+            asked.extend(metrics(query).into_iter().map(|metric| (metric, name.clone())));
+        }
+    }
+    for (name, rule) in alerts() {
+        let expr = rule.split("labels:").next().expect("an expression").split_once("expr:");
+        let found = metrics(expr.expect("an expression").1);
+        assert!(!found.is_empty(), "{name} asks for no metric");
+        asked.extend(found.into_iter().map(|metric| (metric, name.clone())));
+    }
+    let missing: Vec<_> =
+        asked.iter().filter(|(metric, _)| !is_declared(metric, &sources)).collect();
+    assert!(missing.is_empty(), "not in the code: {missing:#?}");
+    assert!(!is_declared("watchkeep_registry_no_such_metric", &sources), "the check itself");
+    assert!(asked.len() > 60, "only {} metrics found", asked.len());
+}
+
+#[test]
+fn promtool_likes_the_rules() {
+    let folder = root().join("alerting/rules");
+    for arguments in [["check", "rules", "watchkeep.yml"], ["test", "rules", "watchkeep.test.yml"]]
+    {
+        let output = Command::new("promtool").args(arguments).current_dir(&folder).output();
+        let output =
+            output.unwrap_or_else(|e| panic!("promtool: {e}; `cargo xtask peers` installs it"));
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
+    let tests = fs::read_to_string(folder.join("watchkeep.test.yml")).expect("unit tests");
+    for alert in alerts().keys() {
+        assert!(tests.contains(alert.as_str()), "{alert} has no unit test");
+    }
+}
