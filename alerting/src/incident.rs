@@ -126,7 +126,7 @@ fn refuse_resolved(incident: &Incident, what: &'static str) -> Result<(), Refusa
     if incident.status != IncidentStatus::Resolved {
         return Ok(());
     }
-    let at = incident.resolved_at.map_or_else(String::new, |at| crate::text::instant(at));
+    let at = incident.resolved_at.map_or_else(String::new, crate::text::instant);
     Err(Refusal::Resolved { id: incident.id.clone(), at, what })
 }
 

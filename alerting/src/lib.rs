@@ -135,7 +135,6 @@ impl Alerting {
     }
 
     /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/slo[/{service}]`.
-    #[must_use]
     pub fn router(&self) -> Router {
         api::router(Arc::clone(&self.context)).merge(self.slo.router())
     }

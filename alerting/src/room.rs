@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, error, warn};
-use watchkeep_catalog::{Failover, Incident, client::Change, keys};
+use watchkeep_catalog::{Incident, client::Change, keys};
 
 use crate::{
     clock,
@@ -27,6 +27,7 @@ use crate::{
     leader::Term,
     mirror::{Mirror, Target, Versioned},
     notify,
+    store::Written,
 };
 
 mod commit;
@@ -54,8 +55,8 @@ enum Effect {
 /// What a task came back with.
 enum Done {
     Decided(Target, Instant, Outcome),
-    Called(Effect, Option<(Versioned<Failover>, Option<Versioned<Incident>>)>),
-    Paged(Effect, Option<Versioned<Incident>>),
+    Called(Effect, Option<Box<Written>>),
+    Paged(Effect, Option<Box<Versioned<Incident>>>),
     Tidied(usize),
 }
 
@@ -198,7 +199,8 @@ impl Room {
             let context = Arc::clone(&self.context);
             self.running.insert(effect.clone());
             self.tasks.spawn(async move {
-                Done::Called(effect, failover::execute(context, fence, failover).await)
+                let written = failover::execute(context, fence, failover).await;
+                Done::Called(effect, written.map(Box::new))
             });
         }
     }
@@ -216,7 +218,7 @@ impl Room {
                 self.running.insert(effect.clone());
                 self.tasks.spawn(async move {
                     let done = notify::deliver(context, fence, incident, page, parent).await;
-                    Done::Paged(effect, done)
+                    Done::Paged(effect, done.map(Box::new))
                 });
             }
         }
@@ -240,8 +242,9 @@ impl Room {
                 self.deciding.remove(&target);
                 self.decided(target, since, outcome);
             }
-            Done::Called(effect, Some((failover, incident))) => {
+            Done::Called(effect, Some(written)) => {
                 self.running.remove(&effect);
+                let (failover, incident) = *written;
                 let id = failover.record.id.clone();
                 self.mirror.set_failover(&id, failover);
                 if let Some(incident) = incident {
@@ -250,7 +253,7 @@ impl Room {
             }
             Done::Paged(effect, Some(incident)) => {
                 self.running.remove(&effect);
-                self.enter(incident);
+                self.enter(*incident);
             }
             // Another node leads: in this term it does not begin again.
             Done::Called(_, None) | Done::Paged(_, None) => {}

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use support::{Node, World, etcd::Etcd, hooks::Hooks, until};
 use watchkeep_catalog::{Failover, FailoverState, Incident, Member, PageState, Status, keys};
@@ -64,9 +62,12 @@ async fn the_next_leader_finishes_with_the_same_key_and_token() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_stops_hands_over_at_once() {
     let (etcd, hooks) = (Etcd::start().await, Hooks::start().await);
-    let a = Node::start("a", config(&hooks), &etcd.client);
+    let mut config = config(&hooks);
+    // Longer than this test waits for anything: whoever waits for the lease to run out fails it.
+    config["lease_ttl_seconds"] = json!(60);
+    let a = Node::start("a", config.clone(), &etcd.client);
     a.leads().await;
-    let b = Node::start("b", config(&hooks), &etcd.client);
+    let b = Node::start("b", config, &etcd.client);
     let world = World(&etcd.client);
     let members = async |count: usize| {
         until("members", async || {
@@ -76,11 +77,8 @@ async fn a_leader_that_stops_hands_over_at_once() {
         .await
     };
     assert_eq!(members(2).await[1].url, "http://b.example.org:8480");
-    let stopped = tokio::time::Instant::now();
     a.stop().await;
     b.leads().await;
-    // It did not wait for the lease to run out.
-    assert!(stopped.elapsed() < Duration::from_millis(1_500), "{:?}", stopped.elapsed());
     assert_eq!(members(1).await[0].id, "b");
 }
 
@@ -98,7 +96,7 @@ async fn a_deposed_leader_writes_nothing() {
     etcd.client.delete(keys::ALERTING_LEADER).await.unwrap();
     until("another leader", async || {
         etcd.client.put_json(keys::ALERTING_LEADER, &other, 0).await.unwrap();
-        (*node.alerting.term().borrow() == None).then_some(())
+        node.alerting.term().borrow().is_none().then_some(())
     })
     .await;
     for hook in before {

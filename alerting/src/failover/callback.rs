@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use watchkeep_catalog::{Failover, Time};
 
 use crate::{
@@ -49,13 +50,20 @@ pub(super) fn request<'a>(
         url: &policy.callback.url,
         idempotency_key: &record.id,
         secret,
-        trace_parent,
+        trace_parent: Some(trace_parent.unwrap_or_else(|| untraced(&record.id))),
         fencing_token: Some(failover.create_revision),
         // Strings, a number and an instant always have a JSON form.
         body: serde_json::to_vec(&body).unwrap_or_default(),
         timeout: Duration::from_millis(policy.callback.timeout_ms),
         timestamp,
     }
+}
+
+/// A `traceparent` for a failover that nobody traces, so that the receiver's own trace has a root that is the
+/// same at every attempt. Its flags say that it is not sampled.
+fn untraced(id: &str) -> String {
+    let digest = hex::encode(Sha256::digest(id.as_bytes()));
+    format!("00-{}-{}-00", &digest[..32], &digest[32..48])
 }
 
 #[cfg(test)]
@@ -73,6 +81,8 @@ mod tests {
         let first = request(&rules.policies[0], &failover, None, None, 1);
         let second = request(&rules.policies[0], &later, None, None, 2);
         assert_eq!(first.body, second.body);
+        assert_eq!(first.trace_parent, second.trace_parent);
+        assert_eq!(first.trace_parent.as_ref().map(String::len), Some(55));
         assert_eq!(
             (second.idempotency_key, second.fencing_token),
             ("20260105-090000-06565308.any-primary", Some(42))

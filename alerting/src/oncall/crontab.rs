@@ -72,7 +72,7 @@ fn weekday(text: &str) -> Result<usize, String> {
         Ok(number) => Err(format!("weekday {number} is out of range: give 0 to 7, or Sun to Sat")),
         Err(_) => DAYS
             .iter()
-            .position(|day| name(&day))
+            .position(name)
             .ok_or_else(|| format!("weekday {text:?} is not known: give 0 to 7, or Sun to Sat")),
     }
 }
