@@ -115,10 +115,12 @@ fn incidents(known: &Known) -> String {
         let status = word(&incident.status);
         let id = Text(&incident.id);
         let action = match incident.status {
+            // The name is filled in, since the page loads itself again before one is typed.
             IncidentStatus::Triggered => format!(
                 "<form method=\"post\" action=\"/incidents/{id}/acknowledge\">\
-                 <input name=\"by\" placeholder=\"your name\" required maxlength=\"128\" aria-label=\"your name\"> \
-                 <button>Acknowledge</button></form>"
+                 <input name=\"by\" value=\"{}\" placeholder=\"your name\" required maxlength=\"128\" \
+                 aria-label=\"your name\"> <button>Acknowledge</button></form>",
+                Text(incident.on_call.as_deref().unwrap_or_default())
             ),
             IncidentStatus::Acknowledged | IncidentStatus::Resolved => {
                 Text(incident.acknowledged_by.as_deref().unwrap_or_default()).to_string()
