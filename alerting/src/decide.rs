@@ -19,6 +19,9 @@ use crate::{
 
 /// The alert of a critical instance; it has a runbook of this name.
 pub(crate) const INSTANCE_CRITICAL: &str = "InstanceCritical";
+/// What the timeline says when a critical instance loses its registration.
+const VANISHED: &str = "deregistered while critical: the incident stays open until the instance comes back and passes, \
+    or somebody resolves it";
 /// Longest reason in a title, in characters.
 const TITLE_REASON_MAX: usize = 160;
 
@@ -52,7 +55,7 @@ pub(crate) struct Decision {
 
 /// Decides; none when everything is as it should be.
 pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decision> {
-    let Some(instance) = view.instance else { return end(view, "deregistered", now) };
+    let Some(instance) = view.instance else { return vanish(view, now) };
     if instance.checks.is_empty() {
         return end(view, "it has no checks any more", now);
     }
@@ -89,7 +92,27 @@ pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decisi
     Some(decision)
 }
 
-/// There is nothing left to watch: the verdict goes, an open incident ends.
+/// The instance is registered no more: the verdict goes. Whatever died took its heartbeat with it, so that a
+/// registration has run out proves nothing is well: an open incident stays open until the instance comes back and
+/// passes, or a person resolves it.
+fn vanish(view: &View<'_>, now: Time) -> Option<Decision> {
+    view.verdict?;
+    let noted = view.open.map(|open| {
+        let mut incident = open.record.clone();
+        incident::note(&mut incident, now, WATCHKEEP, VANISHED.to_owned());
+        incident
+    });
+    Some(Decision {
+        target: view.target.clone(),
+        verdict: None,
+        verdict_revision: revision(view.verdict),
+        incident: noted,
+        incident_revision: revision(view.open),
+        failover: None,
+    })
+}
+
+/// Nothing of it is probed any more: the verdict goes, an open incident ends.
 fn end(view: &View<'_>, why: &str, now: Time) -> Option<Decision> {
     if view.verdict.is_none() && view.open.is_none() {
         return None;

@@ -250,7 +250,7 @@ async fn a_receiver_that_hangs_delays_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_that_is_gone_ends_its_incident() {
+async fn an_instance_that_is_gone_keeps_its_incident_until_somebody_resolves_it() {
     let mut scene = Scene::new().await;
     scene.config["pages"] = json!({});
     let node = Node::start("a", scene.config.clone(), &scene.etcd.client);
@@ -260,9 +260,13 @@ async fn an_instance_that_is_gone_ends_its_incident() {
     world.opine("web", "one", "c1", Status::Critical).await;
     world.verdict("web", "one", Status::Critical).await;
     scene.etcd.client.delete(&keys::instance("web", "one")).await.unwrap();
-    let over = world.incident("its end", |i| i.status == IncidentStatus::Resolved).await;
-    assert_eq!(over.timeline.last().unwrap().text, "deregistered");
+    let gone = |i: &Incident| i.timeline.last().unwrap().text.starts_with("deregistered");
+    let open = world.incident("its note", gone).await;
+    assert_eq!(open.status, IncidentStatus::Triggered);
     assert_eq!(scene.etcd.client.get(&keys::verdict("web", "one")).await.unwrap(), None);
+    let resolve = r#"{"action":"resolve","by":"alice"}"#;
+    let (status, _) = node.call(Method::POST, &format!("/v1/incidents/{}", open.id), resolve).await;
+    assert_eq!(status.as_u16(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,20 +107,31 @@ fn it_ends_when_the_instance_passes() {
 
 #[test]
 fn it_ends_when_there_is_nothing_left_to_watch() {
-    for (registered, why) in [(false, "deregistered"), (true, "no checks")] {
-        let mut case = Case::new("db");
-        assert_eq!(case.step(&[], 0), None);
-        case.step(&[Critical], 1);
-        case.instance = case.instance.filter(|_| registered);
-        if let Some(instance) = &mut case.instance {
-            instance.checks.clear();
-        }
-        let end = case.step(&[Critical], 2).unwrap();
-        assert_eq!((end.verdict, end.verdict_revision), (None, 11));
-        assert_eq!(case.incident().status, IncidentStatus::Resolved);
-        assert!(case.incident().timeline.last().unwrap().text.contains(why));
-        assert_eq!(case.step(&[Critical], 3), None);
-    }
+    let mut case = Case::new("db");
+    assert_eq!(case.step(&[], 0), None);
+    case.step(&[Critical], 1);
+    case.instance.as_mut().unwrap().checks.clear();
+    let end = case.step(&[Critical], 2).unwrap();
+    assert_eq!((end.verdict, end.verdict_revision), (None, 11));
+    assert_eq!(case.incident().status, IncidentStatus::Resolved);
+    assert!(case.incident().timeline.last().unwrap().text.contains("no checks"));
+    assert_eq!(case.step(&[Critical], 3), None);
+}
+
+#[test]
+fn a_registration_that_runs_out_does_not_end_its_incident() {
+    let mut case = Case::new("db");
+    case.step(&[Critical], 1);
+    let registered = case.instance.take();
+    let vanished = case.step(&[], 2).unwrap();
+    assert_eq!((vanished.verdict, vanished.verdict_revision), (None, 11));
+    assert_eq!(case.incident().status, IncidentStatus::Triggered);
+    assert!(case.incident().timeline.last().unwrap().text.contains("deregistered while critical"));
+    assert_eq!(case.step(&[], 3), None, "said once");
+    case.instance = registered;
+    assert_eq!(case.step(&[], 4), None, "nothing is known of it yet");
+    case.step(&[Passing], 5);
+    assert_eq!(case.incident().status, IncidentStatus::Resolved);
 }
 
 #[test]

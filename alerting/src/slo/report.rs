@@ -199,7 +199,8 @@ fn window_report(
         Window::Day | Window::Month => since(days, from),
     };
     let down: Vec<_> = clip(downtimes, from, now).collect();
-    let seconds = down.iter().map(Span::seconds).sum();
+    // Not `sum`: of no floats that is -0.
+    let seconds = down.iter().map(Span::seconds).fold(0.0, |all, one| all + one);
     let allowed_seconds = (1.0 - objective.availability) * ((now - from) as f64 / 1000.0);
     WindowReport {
         window,

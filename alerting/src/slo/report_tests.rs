@@ -105,6 +105,7 @@ fn without_probes_nothing_is_judged() {
     for window in &report.windows {
         assert_eq!(window.status(), Standing::NotEnoughData);
         assert_eq!(window.availability.ratio, None);
+        assert_eq!(window.downtime.seconds.to_string(), "0");
     }
 }
 
