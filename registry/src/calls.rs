@@ -29,7 +29,8 @@ pub(crate) async fn count(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some((service, method)) = request.uri().path()[1..].split_once('/') else {
+    let path = request.uri().path().trim_start_matches('/');
+    let Some((service, method)) = path.split_once('/') else {
         return next.run(request).await;
     };
     let kind = if STREAMS.contains(&method) { "bidi_stream" } else { "unary" };
