@@ -1,0 +1,32 @@
+//! Which path calls which method: etcd's (`api/etcdserverpb/rpc.proto`, the `google.api.http` options).
+
+/// Path, service, method.
+pub(super) const ROUTES: [(&str, &str, &str); 27] = [
+    ("/v3/kv/range", "KV", "Range"),
+    ("/v3/kv/put", "KV", "Put"),
+    ("/v3/kv/deleterange", "KV", "DeleteRange"),
+    ("/v3/kv/txn", "KV", "Txn"),
+    ("/v3/kv/compaction", "KV", "Compact"),
+    ("/v3/watch", "Watch", "Watch"),
+    ("/v3/lease/grant", "Lease", "LeaseGrant"),
+    ("/v3/lease/revoke", "Lease", "LeaseRevoke"),
+    ("/v3/kv/lease/revoke", "Lease", "LeaseRevoke"),
+    ("/v3/lease/keepalive", "Lease", "LeaseKeepAlive"),
+    ("/v3/lease/timetolive", "Lease", "LeaseTimeToLive"),
+    ("/v3/kv/lease/timetolive", "Lease", "LeaseTimeToLive"),
+    ("/v3/lease/leases", "Lease", "LeaseLeases"),
+    ("/v3/kv/lease/leases", "Lease", "LeaseLeases"),
+    ("/v3/cluster/member/add", "Cluster", "MemberAdd"),
+    ("/v3/cluster/member/remove", "Cluster", "MemberRemove"),
+    ("/v3/cluster/member/update", "Cluster", "MemberUpdate"),
+    ("/v3/cluster/member/list", "Cluster", "MemberList"),
+    ("/v3/cluster/member/promote", "Cluster", "MemberPromote"),
+    ("/v3/maintenance/alarm", "Maintenance", "Alarm"),
+    ("/v3/maintenance/status", "Maintenance", "Status"),
+    ("/v3/maintenance/defragment", "Maintenance", "Defragment"),
+    ("/v3/maintenance/hash", "Maintenance", "Hash"),
+    ("/v3/maintenance/hashkv", "Maintenance", "HashKV"),
+    ("/v3/maintenance/snapshot", "Maintenance", "Snapshot"),
+    ("/v3/maintenance/transfer-leadership", "Maintenance", "MoveLeader"),
+    ("/v3/maintenance/downgrade", "Maintenance", "Downgrade"),
+];
