@@ -60,9 +60,4 @@ impl State {
     pub(super) fn last_log_id(&self) -> Option<LogId> {
         self.last.or(self.purged)
     }
-
-    /// Index of the entry that comes next, in a log that has or had entries.
-    pub(super) fn next_index(&self) -> u64 {
-        self.last_log_id().map_or(0, |id| id.index + 1)
-    }
 }
