@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -55,13 +56,15 @@ impl Scene {
         timeline.add(fault, format!("fault: {} killed with SIGKILL", self.primary.id), "demo");
         let incident = self.failed_over(&client, &mut timeline).await?;
         self.paged(&client, &incident, &mut timeline).await?;
-        self.leader_killed(leader, &mut timeline).await?;
+        self.leader_killed(&incident, &mut timeline).await?;
         let counted = |r: &Report| r.state == "up" && r.downtimes() > Some(0);
         let after = self.slo("an SLO report with the downtime", counted).await?;
 
         out::line("");
+        let (took, promised) = (timeline.since_start("callback delivered"), promise());
         timeline.print();
         out::line("");
+        out::line(format_args!("fault to callback: {took} ms; promised: at most {promised} ms"));
         out::line(format_args!("SLO before ({SERVICE}, last hour): {before}"));
         out::line(format_args!("SLO after ({SERVICE}, last hour): {after}"));
         out::line("every step happened");
@@ -181,13 +184,14 @@ impl Scene {
     }
 
     /// The leader's death, its successor and the first write afterwards; nothing acknowledged may be lost.
-    async fn leader_killed(&mut self, leader: u64, timeline: &mut Timeline) -> anyhow::Result<()> {
-        let leader = match self.agreed().await {
-            Some(now) => now,
-            None => leader,
-        };
+    async fn leader_killed(
+        &mut self,
+        incident: &Incident,
+        timeline: &mut Timeline,
+    ) -> anyhow::Result<()> {
+        let leader = until("a leader before its death", PATIENCE, || self.agreed()).await?;
         let at = self.nodes.iter().position(|n| n.id == leader);
-        let mut dead = self.nodes.remove(at.unwrap_or_default());
+        let mut dead = self.nodes.remove(at.context("the leader is none of the three nodes")?);
         let client = self.client()?;
         let killed_at = now();
         dead.kill().await?;
@@ -212,6 +216,9 @@ impl Scene {
             "both survivors",
         );
         timeline.add(written_at, "first write acknowledged", "demo");
+        let kept: Option<Incident> = read(&client, &keys::incident(&incident.id)).await;
+        let acknowledged = kept.is_some_and(|i| i.acknowledged_by.as_deref() == Some(PERSON));
+        anyhow::ensure!(acknowledged, "step failed: the acknowledgement was lost with the leader");
         let (failovers, _) = client.list(keys::FAILOVERS).await?;
         anyhow::ensure!(
             failovers.len() == 1,
@@ -241,6 +248,11 @@ impl Scene {
         let look = || async { self.nodes[0].api.get(&path).await.ok().filter(&good) };
         until(what, PATIENCE, look).await
     }
+}
+
+/// From fault to callback: the probes that must fail, and 100 ms.
+fn promise() -> u64 {
+    INTERVAL_MS * u64::from(FALL) + 100
 }
 
 /// The record at `key`.

@@ -14,6 +14,13 @@ impl Timeline {
         self.0.push((at, what.into(), source));
     }
 
+    /// Milliseconds from the first fact to the one that begins with `what`.
+    pub(super) fn since_start(&self, what: &str) -> i64 {
+        let found = self.0.iter().find(|(_, fact, _)| fact.starts_with(what));
+        let start = self.0.iter().map(|(at, ..)| *at).min();
+        found.zip(start).map_or(0, |((at, ..), start)| (*at - start).num_milliseconds())
+    }
+
     /// Prints it, in milliseconds since the first fact and since the one before.
     pub(super) fn print(mut self) {
         self.0.sort_by_key(|(at, ..)| *at);

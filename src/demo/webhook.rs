@@ -10,15 +10,22 @@ use tokio::net::TcpListener;
 /// Deliveries that are kept.
 const DELIVERIES_MAX: usize = 1000;
 
-/// Bodies and when they arrived.
+/// A body and when it arrived.
+#[derive(Debug)]
+struct Delivery {
+    received_at: DateTime<Utc>,
+    body: Value,
+}
+
+/// What has arrived so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Deliveries(Arc<Mutex<Vec<(DateTime<Utc>, Value)>>>);
+pub(super) struct Deliveries(Arc<Mutex<Vec<Delivery>>>);
 
 impl Deliveries {
     /// When the first page with this status (`firing`, `resolved`) arrived.
     pub(super) fn first(&self, status: &str) -> Option<DateTime<Utc>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().find(|(_, body)| body["status"] == status).map(|(at, _)| *at)
+        all.iter().find(|d| d.body["status"] == status).map(|d| d.received_at)
     }
 }
 
@@ -36,6 +43,6 @@ async fn take(
     if all.len() == DELIVERIES_MAX {
         return StatusCode::INSUFFICIENT_STORAGE;
     }
-    all.push((Utc::now(), body));
+    all.push(Delivery { received_at: Utc::now(), body });
     StatusCode::OK
 }
