@@ -87,7 +87,8 @@ pub struct Node {
     log: LogStore,
     client_addr: SocketAddr,
     stop: CancellationToken,
-    tasks: JoinSet<()>,
+    listeners: JoinSet<()>,
+    duties: JoinSet<()>,
 }
 
 impl Node {
@@ -144,24 +145,24 @@ impl Node {
         });
 
         let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let (mut listeners, mut duties) = (JoinSet::new(), JoinSet::new());
         let peer_routes = Routes::new(
             PeerServer::new(PeerService(cluster.clone()))
                 .max_decoding_message_size(usize::MAX)
                 .max_encoding_message_size(usize::MAX),
         );
-        tasks.spawn(serve::serve(peer_listener, peer_routes.into_axum_router(), stop.clone()));
+        listeners.spawn(serve::serve(peer_listener, peer_routes.into_axum_router(), stop.clone()));
         bootstrap::initialize(&config, &raft).await?;
         let routes = etcd::routes(&cluster, random.random());
         let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
-        tasks.spawn(serve::serve(client_listener, clients, stop.clone()));
-        tasks.spawn(duties::watch_leadership(cluster.clone()));
-        tasks.spawn(duties::expire_leases(cluster.clone()));
-        tasks.spawn(duties::refresh_metrics(cluster.clone()));
-        tasks.spawn(duties::publish(cluster.clone(), config.name.clone(), config.client_url()));
-        tasks.spawn(run_snapshots(raft, config.log_entries_kept));
+        listeners.spawn(serve::serve(client_listener, clients, stop.clone()));
+        duties.spawn(duties::watch_leadership(cluster.clone()));
+        duties.spawn(duties::expire_leases(cluster.clone()));
+        duties.spawn(duties::refresh_metrics(cluster.clone()));
+        duties.spawn(duties::publish(cluster.clone(), config.name.clone(), config.client_url()));
+        duties.spawn(run_snapshots(raft, config.log_entries_kept));
         info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
-        Ok(Self { cluster, log, client_addr, stop, tasks })
+        Ok(Self { cluster, log, client_addr, stop, listeners, duties })
     }
 
     /// Where clients connect.
@@ -199,6 +200,7 @@ impl Node {
     /// Ends the member in order.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
+        self.duties.shutdown().await;
         if let Err(error) = self.cluster.raft().shutdown().await {
             warn!(%error, "raft did not end in order");
         }
@@ -208,9 +210,9 @@ impl Node {
         if let Err(error) = self.cluster.store().flush(true).await {
             warn!(%error, "state was not written out; the log has it");
         }
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        let ended = async { while self.listeners.join_next().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
-            self.tasks.abort_all();
+            self.listeners.abort_all();
         }
     }
 }
