@@ -206,6 +206,10 @@ impl Inner {
             let since = entry.wish.since;
             self.metrics.opinion_write.observe(since.elapsed().as_secs_f64());
         }
+        if entry.version == version {
+            // A span ends when nobody holds it, and an exporter sees none that has not ended.
+            entry.wish.span = Span::none();
+        }
         entry.written = Some((version, lease));
     }
 
