@@ -211,7 +211,6 @@ impl Node {
         let mut command = Command::new(WATCHKEEP);
         command.args(["serve", "--until-stdin-closes", "--config"]).arg(self.config());
         command.current_dir(&self.dir);
-        command.env("RUST_LOG", std::env::var("WATCHKEEP_TEST_LOG").unwrap_or("info".to_owned()));
         self.process = Some(Process::spawn(&self.name, command, &self.log()));
     }
 

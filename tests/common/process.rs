@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Lines of the log that a failed test shows.
-const SHOWN_LINES: usize = 60;
+const SHOWN_LINES: usize = 40;
 
 /// A running program.
 pub struct Process {
