@@ -174,16 +174,18 @@ impl<'r> Page<'r> {
 
     fn finish(mut self, revision: i64) -> RangeOutcome {
         if self.sorts {
-            match self.request.sort_target {
-                1 => self.kvs.sort_by_key(|kv| kv.version),
-                2 => self.kvs.sort_by_key(|kv| kv.create_revision),
-                3 => self.kvs.sort_by_key(|kv| kv.mod_revision),
-                4 => self.kvs.sort_by(|a, b| a.value.cmp(&b.value)),
-                _ => {}
-            }
-            if self.request.sort_order == 2 {
-                self.kvs.reverse();
-            }
+            // What ties keeps the order of the keys, descending too, as in etcd.
+            let (target, descends) = (self.request.sort_target, self.request.sort_order == 2);
+            self.kvs.sort_by(|a, b| {
+                let order = match target {
+                    1 => a.version.cmp(&b.version),
+                    2 => a.create_revision.cmp(&b.create_revision),
+                    3 => a.mod_revision.cmp(&b.mod_revision),
+                    4 => a.value.cmp(&b.value),
+                    _ => a.key.cmp(&b.key),
+                };
+                if descends { order.reverse() } else { order }
+            });
         }
         if self.limit > 0 {
             self.kvs.truncate(self.limit);
