@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use prometheus::IntCounter;
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -104,11 +105,16 @@ fn int(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
+/// Lifts a counter to `total`.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
 fn raft_gauges(cluster: &Cluster) {
     let (m, now) = (cluster.metrics(), raft_numbers(cluster.raft()));
     m.term.set(int(now.term));
-    m.committed.set(int(now.committed));
-    m.applied.set(int(now.applied));
+    raise(&m.committed, now.committed);
+    raise(&m.applied, now.applied);
     m.last_log.set(int(now.last_log));
     for role in ["leader", "follower", "candidate", "learner"] {
         m.role.with_label_values(&[role]).set(i64::from(role == now.role));
@@ -147,8 +153,7 @@ fn storage_gauges(cluster: &Cluster) {
     m.journal_bytes.set(int(stats.journal_bytes));
     m.outstanding_flushes.set(int(stats.outstanding_flushes));
     m.active_compactions.set(int(stats.active_compactions));
-    let done = stats.compactions_total as u64;
-    m.compactions.inc_by(done.saturating_sub(m.compactions.get()));
+    raise(&m.compactions, stats.compactions_total as u64);
     m.compacting_seconds.set(stats.compacting_seconds_total);
     m.cache_bytes.set(int(stats.cache_bytes));
     let (entries, bytes) = cluster.store().overlay_size();
@@ -174,10 +179,10 @@ async fn stage_gauges(cluster: &Cluster) {
         ("total", &stages.proposed_to_applied),
     ] {
         let found = histogram.percentile_stats();
-        for (quantile, micros) in [("0.5", found.p50), ("0.99", found.p99)] {
+        for (percentile, micros) in [("0.5", found.p50), ("0.99", found.p99)] {
             #[expect(clippy::cast_precision_loss, reason = "microseconds of one stage are few")]
             let seconds = micros as f64 / 1e6;
-            cluster.metrics().stage_quantiles.with_label_values(&[stage, quantile]).set(seconds);
+            cluster.metrics().stage_quantiles.with_label_values(&[stage, percentile]).set(seconds);
         }
     }
 }
