@@ -28,10 +28,10 @@ fn shown(kv: &KeyValue) -> Result<Shown, ClientError> {
     Ok(Shown { failover: kv.json()?, fencing_token: kv.create_revision })
 }
 
-/// The latest first.
+/// The latest first. A record that cannot be read is left out: the mirror has warned of it.
 pub(super) async fn list(State(context): State<Arc<Context>>) -> Result<Json<List>, Problem> {
     let (kvs, _) = context.client.list(keys::FAILOVERS).await?;
-    let mut failovers = kvs.iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+    let mut failovers: Vec<_> = kvs.iter().filter_map(|kv| shown(kv).ok()).collect();
     failovers.sort_by_key(|shown| std::cmp::Reverse(shown.fencing_token));
     Ok(Json(List { failovers }))
 }

@@ -41,7 +41,7 @@ struct Action {
     by: String,
 }
 
-/// The latest first.
+/// The latest first. A record that cannot be read is left out: the mirror has warned of it.
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
     filter: Result<Query<Filter>, QueryRejection>,
@@ -49,7 +49,7 @@ pub(super) async fn list(
     let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
     let wanted = filter.status.as_deref().map(status).transpose()?;
     let (kvs, _) = context.client.list(keys::INCIDENTS).await?;
-    let mut incidents = kvs.iter().map(|kv| kv.json()).collect::<Result<Vec<Incident>, _>>()?;
+    let mut incidents: Vec<Incident> = kvs.iter().filter_map(|kv| kv.json().ok()).collect();
     incidents.retain(|incident| wanted.is_none_or(|wanted| incident.status == wanted));
     incidents.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| b.id.cmp(&a.id)));
     Ok(Json(List { incidents }))
