@@ -269,8 +269,10 @@ async fn a_broken_record_in_the_registry_harms_nobody_else() {
     node.verdict("web", "good", "passing", SOON).await;
     drop(listener);
     node.verdict("web", "good", "critical", SOON).await;
-    let (status, said) = http::any(Method::GET, &node.url("/v1/incidents"), None).await;
-    assert_eq!(status, StatusCode::OK, "{said}");
+    for path in ["/v1/incidents", "/v1/failovers", "/v1/slo", "/v1/services", "/"] {
+        let (status, said) = http::any(Method::GET, &node.url(path), None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {said}");
+    }
 }
 
 /// The text of an error answer.
