@@ -9,7 +9,6 @@ mod name;
 mod record;
 mod registration;
 
-
 pub use watchkeep_api::trace;
 
 pub use client::{Client, ClientError, KeyValue};
