@@ -8,6 +8,8 @@ use crate::{cluster::ClusterError, mvcc::Refusal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadRequest {
     EmptyKey,
+    /// An operation of a transaction that is none.
+    NoRequest,
     ValueProvided,
     LeaseProvided,
     TooManyOps,
@@ -21,6 +23,8 @@ impl From<BadRequest> for Status {
     fn from(bad: BadRequest) -> Self {
         let text = match bad {
             BadRequest::EmptyKey => "etcdserver: key is not provided",
+            // etcd's own choice of words.
+            BadRequest::NoRequest => "etcdserver: key not found",
             BadRequest::ValueProvided => "etcdserver: value is provided",
             BadRequest::LeaseProvided => "etcdserver: lease is provided",
             BadRequest::TooManyOps => "etcdserver: too many operations in txn request",

@@ -9,6 +9,7 @@ use watchkeep_api::etcdserverpb::{
 };
 
 use super::errors::BadRequest;
+use crate::mvcc;
 
 /// Largest request: 1.5 MiB.
 pub(super) const REQUEST_BYTES_MAX: usize = 3 << 19;
@@ -46,30 +47,27 @@ pub(super) fn check_delete(request: &DeleteRangeRequest) -> Result<(), BadReques
     if request.key.is_empty() { Err(BadRequest::EmptyKey) } else { Ok(()) }
 }
 
-/// Checks a transaction and everything in it; no key may be written twice by the operations of one branch.
+/// Checks a transaction and everything in it.
 pub(super) fn check_txn(request: &TxnRequest) -> Result<(), BadRequest> {
+    check_ops(request, TXN_OPS_MAX)?;
+    written_keys(&request.success)?;
+    written_keys(&request.failure).map(drop)
+}
+
+/// A transaction in another may have as many operations as the other left.
+fn check_ops(request: &TxnRequest, ops_max: usize) -> Result<(), BadRequest> {
     let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
-    if longest > TXN_OPS_MAX {
-        return Err(BadRequest::TooManyOps);
-    }
+    let left = ops_max.checked_sub(longest).ok_or(BadRequest::TooManyOps)?;
     if request.compare.iter().any(|compare: &Compare| compare.key.is_empty()) {
         return Err(BadRequest::EmptyKey);
     }
-    for branch in [&request.success, &request.failure] {
-        branch.iter().try_for_each(check_op)?;
-        written_keys(branch)?;
-    }
-    Ok(())
-}
-
-fn check_op(op: &RequestOp) -> Result<(), BadRequest> {
-    match &op.request {
+    request.success.iter().chain(&request.failure).try_for_each(|op| match &op.request {
         Some(Request::RequestRange(r)) => check_range(r),
         Some(Request::RequestPut(r)) => check_put(r),
         Some(Request::RequestDeleteRange(r)) => check_delete(r),
-        Some(Request::RequestTxn(r)) => check_txn(r),
-        None => Err(BadRequest::EmptyKey),
-    }
+        Some(Request::RequestTxn(r)) => check_ops(r, left),
+        None => Err(BadRequest::NoRequest),
+    })
 }
 
 /// Keys put and ranges deleted by a list of operations.
@@ -79,42 +77,60 @@ struct Written<'r> {
     deletes: Vec<(&'r [u8], &'r [u8])>,
 }
 
-impl Written<'_> {
-    fn deletes_put(&self, key: &[u8]) -> bool {
-        self.deletes.iter().any(|(from, to)| crate::mvcc::Bounds::new(from, to).contains(key))
+impl<'r> Written<'r> {
+    fn delete(&mut self, request: &'r DeleteRangeRequest) {
+        // etcd looks for such a range's end before its start: it excludes nothing, and clients clear all and put in
+        // one transaction.
+        if &request.range_end[..] != b"\0" {
+            self.deletes.push((&request.key, &request.range_end));
+        }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.puts.contains(key)
+            || self.deletes.iter().any(|(from, to)| mvcc::Bounds::new(from, to).contains(key))
+    }
+
+    fn put(&mut self, key: &'r [u8]) -> Result<(), BadRequest> {
+        if self.has(key) {
+            return Err(BadRequest::DuplicateKey);
+        }
+        self.puts.insert(key);
+        Ok(())
     }
 }
 
-/// Either branch of an inner transaction may run, so its two branches do not exclude each other's keys.
+/// No key may be put twice, or put and deleted, by the operations of one branch. As etcd has it (`checkIntervals`):
+/// deletions first, then inner transactions in their order, then the branch's own puts. So what an inner transaction
+/// deletes does not exclude what one before it put. Of its two branches only one runs: they do not exclude each
+/// other's keys.
 fn written_keys(ops: &[RequestOp]) -> Result<Written<'_>, BadRequest> {
+    let requests = || ops.iter().filter_map(|op| op.request.as_ref());
     let mut written = Written::default();
-    for op in ops {
-        if let Some(Request::RequestDeleteRange(r)) = &op.request {
-            written.deletes.push((&r.key, &r.range_end));
+    for request in requests() {
+        if let Request::RequestDeleteRange(delete) = request {
+            written.delete(delete);
         }
     }
-    for op in ops {
-        let inner = match &op.request {
-            Some(Request::RequestPut(r)) => {
-                Written { puts: HashSet::from([&r.key[..]]), deletes: Vec::new() }
+    for request in requests() {
+        if let Request::RequestTxn(txn) = request {
+            let (success, failure) = (written_keys(&txn.success)?, written_keys(&txn.failure)?);
+            if success.puts.iter().chain(&failure.puts).any(|key| written.has(key)) {
+                return Err(BadRequest::DuplicateKey);
             }
-            Some(Request::RequestTxn(r)) => {
-                let mut both = written_keys(&r.success)?;
-                let failure = written_keys(&r.failure)?;
-                both.puts.extend(failure.puts);
-                both.deletes.extend(failure.deletes);
-                both
+            for branch in [success, failure] {
+                written.puts.extend(branch.puts);
+                written.deletes.extend(branch.deletes);
             }
-            _ => continue,
-        };
-        let twice =
-            inner.puts.iter().any(|key| written.puts.contains(key) || written.deletes_put(key))
-                || written.puts.iter().any(|key| inner.deletes_put(key));
-        if twice {
-            return Err(BadRequest::DuplicateKey);
         }
-        written.puts.extend(inner.puts);
-        written.deletes.extend(inner.deletes);
+    }
+    for request in requests() {
+        if let Request::RequestPut(put) = request {
+            written.put(&put.key)?;
+        }
     }
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests;
