@@ -376,6 +376,9 @@ pub(crate) struct Version {
     /// A tombstone.
     #[prost(bool, tag = "2")]
     pub deleted: bool,
+    /// The key was written before in the same revision, at a lower position.
+    #[prost(bool, tag = "3")]
+    pub again: bool,
 }
 
 /// In the `leases` table.

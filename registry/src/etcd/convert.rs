@@ -54,20 +54,21 @@ pub(super) fn txn(r: pb::TxnRequest) -> Txn {
 
 fn compare(c: pb::Compare) -> Compare {
     use pb::compare::{CompareTarget, TargetUnion};
-    // An operand that was left out is the target's zero.
-    let target = match (c.target(), c.target_union) {
-        (CompareTarget::Version, Some(TargetUnion::Version(v))) => Target::Version(v),
-        (CompareTarget::Create, Some(TargetUnion::CreateRevision(v))) => Target::Create(v),
-        (CompareTarget::Mod, Some(TargetUnion::ModRevision(v))) => Target::Mod(v),
-        (CompareTarget::Value, Some(TargetUnion::Value(v))) => Target::Value(v),
-        (CompareTarget::Lease, Some(TargetUnion::Lease(v))) => Target::Lease(v),
-        (CompareTarget::Version, _) => Target::Version(0),
-        (CompareTarget::Create, _) => Target::Create(0),
-        (CompareTarget::Mod, _) => Target::Mod(0),
-        (CompareTarget::Value, _) => Target::Value(bytes::Bytes::new()),
-        (CompareTarget::Lease, _) => Target::Lease(0),
-    };
-    Compare { result: c.result, key: c.key, range_end: c.range_end, target: Some(target) }
+    // An operand that was left out is the target's zero; a target that is not known is none.
+    let target =
+        CompareTarget::try_from(c.target).ok().map(|target| match (target, c.target_union) {
+            (CompareTarget::Version, Some(TargetUnion::Version(v))) => Target::Version(v),
+            (CompareTarget::Create, Some(TargetUnion::CreateRevision(v))) => Target::Create(v),
+            (CompareTarget::Mod, Some(TargetUnion::ModRevision(v))) => Target::Mod(v),
+            (CompareTarget::Value, Some(TargetUnion::Value(v))) => Target::Value(v),
+            (CompareTarget::Lease, Some(TargetUnion::Lease(v))) => Target::Lease(v),
+            (CompareTarget::Version, _) => Target::Version(0),
+            (CompareTarget::Create, _) => Target::Create(0),
+            (CompareTarget::Mod, _) => Target::Mod(0),
+            (CompareTarget::Value, _) => Target::Value(bytes::Bytes::new()),
+            (CompareTarget::Lease, _) => Target::Lease(0),
+        });
+    Compare { result: c.result, key: c.key, range_end: c.range_end, target }
 }
 
 fn op(op: pb::RequestOp) -> Op {

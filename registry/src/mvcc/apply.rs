@@ -113,6 +113,9 @@ impl<'v, V: View> Writer<'v, V> {
     }
 
     pub(super) fn put(&mut self, request: &Put) -> Result<Result<PutOutcome, Refusal>, ViewError> {
+        if !lease::lease_exists(&self.draft, request.lease)? {
+            return Ok(Err(Refusal::LeaseNotFound));
+        }
         let prev = self.latest(&request.key)?;
         if prev.is_none() && (request.ignore_value || request.ignore_lease) {
             return Ok(Err(Refusal::KeyNotFound));
@@ -135,9 +138,6 @@ impl<'v, V: View> Writer<'v, V> {
             if request.ignore_lease {
                 kv.lease = prev.lease;
             }
-        }
-        if kv.lease != 0 && self.draft.get(Table::Leases, &lease_key(kv.lease, b""))?.is_none() {
-            return Ok(Err(Refusal::LeaseNotFound));
         }
         let before = prev.as_ref().map_or(0, |prev| prev.lease);
         if before != kv.lease {
@@ -185,7 +185,9 @@ impl<'v, V: View> Writer<'v, V> {
         let position = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
         let revision = self.revision + 1;
         let key = history_key(&history_prefix(&event.kv.key), revision.unsigned_abs());
-        self.draft.put(Table::History, key, Version { position, deleted: event.deleted });
+        // Nearly never: etcd lets a transaction put a key and delete it again, if it looks the right way.
+        let again = self.draft.has_written(Table::History, &key);
+        self.draft.put(Table::History, key, Version { position, deleted: event.deleted, again });
         self.draft.put(Table::Events, event_key(revision, position), event.clone());
         self.events.push(event);
     }

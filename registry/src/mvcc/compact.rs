@@ -1,14 +1,15 @@
 //! What a compaction may forget: each version that a newer one not above the revision supersedes, and each
-//! tombstone up to the revision.
+//! tombstone below the revision. A tombstone at the revision stays, since a watch may still begin there (etcd's
+//! `key_index.go`, `compact`).
 
 use bytes::Bytes;
 
 use super::{
     draft::Write,
-    keys::{event_key, split_history},
+    keys::{event_key, history_prefix, split_history},
     view::{Table, View, ViewError, decode},
 };
-use crate::schema::Version;
+use crate::schema::{Event, Version};
 
 /// Deletions for the `history` rows from `from` on, at most `rows_max` rows looked at; and where to go on, none
 /// at the end of the table.
@@ -27,9 +28,9 @@ pub(crate) fn superseded(
         };
         let same = held.as_ref().is_some_and(|(_, p, ..)| *p == prefix);
         if let Some((old, _, old_at, version)) = held.take()
-            && ((same && at <= revision) || version.deleted)
+            && ((same && at <= revision) || (version.deleted && old_at < revision))
         {
-            forget(&mut writes, old, old_at, version.position);
+            forget(view, &mut writes, old, old_at, version)?;
         }
         if seen >= rows_max && !same {
             return Ok((writes, Some(key)));
@@ -39,14 +40,35 @@ pub(crate) fn superseded(
     }
     if let Some((key, _, at, version)) = held
         && version.deleted
+        && at < revision
     {
-        forget(&mut writes, key, at, version.position);
+        forget(view, &mut writes, key, at, version)?;
     }
     Ok((writes, None))
 }
 
-fn forget(writes: &mut Vec<Write>, history: Bytes, revision: i64, position: u32) {
+fn forget(
+    view: &impl View,
+    writes: &mut Vec<Write>,
+    history: Bytes,
+    revision: i64,
+    version: Version,
+) -> Result<(), ViewError> {
+    let mut forget_event = |position| {
+        let key = event_key(revision, position);
+        writes.push(Write { table: Table::Events, key, value: None });
+    };
+    forget_event(version.position);
+    if version.again {
+        let prefix = split_history(&history).map(|(prefix, _)| prefix);
+        for position in 0..version.position {
+            let event: Option<Event> =
+                view.record(Table::Events, &event_key(revision, position))?;
+            if event.is_some_and(|event| Some(history_prefix(&event.kv.key)) == prefix) {
+                forget_event(position);
+            }
+        }
+    }
     writes.push(Write { table: Table::History, key: history, value: None });
-    let key = event_key(revision, position);
-    writes.push(Write { table: Table::Events, key, value: None });
+    Ok(())
 }

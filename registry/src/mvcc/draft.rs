@@ -37,6 +37,11 @@ impl<'v, V: View> Draft<'v, V> {
         self.writes.insert((table, key), None);
     }
 
+    /// Whether one of these writes is at `key`.
+    pub(super) fn has_written(&self, table: Table, key: &Bytes) -> bool {
+        self.writes.contains_key(&(table, key.clone()))
+    }
+
     pub(super) fn into_writes(self) -> Vec<Write> {
         self.writes.into_iter().map(|((table, key), value)| Write { table, key, value }).collect()
     }

@@ -20,6 +20,11 @@ pub(crate) fn leases(view: &impl View) -> Result<Vec<(i64, Lease)>, ViewError> {
         .collect()
 }
 
+/// Whether a key can hang on `lease`; 0 is none.
+pub(super) fn lease_exists(view: &impl View, lease: i64) -> Result<bool, ViewError> {
+    Ok(lease == 0 || view.get(Table::Leases, &lease_key(lease, b""))?.is_some())
+}
+
 /// The keys that hang on a lease.
 pub(crate) fn lease_keys(view: &impl View, lease: i64) -> Result<Vec<Bytes>, ViewError> {
     let from = lease_key(lease, b"");

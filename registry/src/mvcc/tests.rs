@@ -11,6 +11,8 @@ use crate::schema::{
     Revoke, Target, Txn,
 };
 
+mod transactions;
+
 /// Tables in memory.
 #[derive(Debug, Clone, Default)]
 struct Memory(BTreeMap<(Table, Bytes), Bytes>);

@@ -101,7 +101,7 @@ fn records_keep_their_bytes() {
         ("publish", hex(&command(Body::Publish(info)))),
         ("outcome", hex(&outcome)),
         ("event", hex(&Event { deleted: true, kv: kv() })),
-        ("version", hex(&Version { position: 1, deleted: true })),
+        ("version", hex(&Version { position: 1, deleted: true, again: true })),
         ("lease", hex(&Lease { ttl_seconds: 1, granted_ms: 2 })),
         ("applied", hex(&applied)),
     ];
