@@ -146,26 +146,22 @@ impl Session {
         }
     }
 
-    async fn create(&mut self, create: WatchCreateRequest) -> Result<(), Gone> {
-        let revision = self.revision();
-        let id = if create.watch_id == 0 { self.free_id() } else { create.watch_id };
-        if self.watchers.contains_key(&id) {
-            let reason = "mvcc: duplicate watch ID provided on the WatchStream".to_owned();
-            let response = self.response(-1, revision);
-            return self
-                .send(WatchResponse {
-                    created: true,
-                    canceled: true,
-                    cancel_reason: reason,
-                    ..response
-                })
-                .await;
+    async fn create(&mut self, mut create: WatchCreateRequest) -> Result<(), Gone> {
+        if create.key.is_empty() {
+            // etcd: no key means the first there can be.
+            create.key = Bytes::from_static(b"\0");
         }
+        let revision = self.revision();
+        let taken = create.watch_id != 0 && self.watchers.contains_key(&create.watch_id);
+        if let Some(reason) = refusal(&create, taken) {
+            let (response, cancel_reason) = (self.response(-1, revision), reason.to_owned());
+            let refused = WatchResponse { created: true, canceled: true, ..response };
+            return self.send(WatchResponse { cancel_reason, ..refused }).await;
+        }
+        let id = if create.watch_id == 0 { self.free_id() } else { create.watch_id };
         let filters: Vec<FilterType> = create.filters().collect();
-        // etcd: no key means the first there can be.
-        let key = if create.key.is_empty() { Bytes::from_static(b"\0") } else { create.key };
         let watcher = Watcher {
-            key,
+            key: create.key,
             range_end: create.range_end,
             next: if create.start_revision > 0 { create.start_revision } else { revision + 1 },
             no_put: filters.contains(&FilterType::Noput),
@@ -177,7 +173,13 @@ impl Session {
         self.watchers.insert(id, watcher);
         self.cluster.metrics().watchers.inc();
         let response = self.response(id, revision);
-        self.send(WatchResponse { created: true, ..response }).await
+        self.send(WatchResponse { created: true, ..response }).await?;
+        let compacted = self.cluster.store().applied().compact_revision;
+        if create.start_revision > 0 && create.start_revision < compacted {
+            // What is still in memory of it is not shown either: the answer must not depend on that.
+            return self.cancel_compacted(id, compacted).await;
+        }
+        Ok(())
     }
 
     fn free_id(&mut self) -> i64 {
@@ -284,8 +286,23 @@ impl Session {
     async fn cancel_compacted(&mut self, id: i64, compact_revision: i64) -> Result<(), Gone> {
         self.watchers.remove(&id);
         self.cluster.metrics().watchers.dec();
-        let response = self.response(id, self.revision());
+        // etcd: without a revision in the header.
+        let response = self.response(id, 0);
         self.send(WatchResponse { canceled: true, compact_revision, ..response }).await
+    }
+}
+
+/// Why there is no such watcher (etcd: `recvLoop` in `v3rpc/watch.go`, `Watch` in `mvcc/watcher.go`).
+fn refusal(create: &WatchCreateRequest, taken: bool) -> Option<&'static str> {
+    let (key, end) = (&create.key[..], &create.range_end[..]);
+    if create.start_revision < 0 {
+        Some("etcdserver: mvcc: required revision has been compacted")
+    } else if !end.is_empty() && end != b"\0" && key >= end {
+        Some("mvcc: watcher range is empty")
+    } else if taken {
+        Some("mvcc: duplicate watch ID provided on the WatchStream")
+    } else {
+        None
     }
 }
 
@@ -310,5 +327,45 @@ fn previous(
     event: &Event,
     number: i64,
 ) -> Result<Option<crate::schema::KeyValue>, ViewError> {
+    let is_create = !event.deleted && event.kv.create_revision == number;
+    if is_create || number - 1 < view.applied().compact_revision {
+        return Ok(None);
+    }
     mvcc::at_revision(view, Bounds::new(&event.kv.key, b""), number - 1).next().transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_cannot_be_is_refused_in_etcds_words() {
+        let create = |key: &'static str, end: &'static [u8], start_revision| WatchCreateRequest {
+            key: key.into(),
+            range_end: Bytes::from_static(end),
+            start_revision,
+            ..WatchCreateRequest::default()
+        };
+        let empty = Some("mvcc: watcher range is empty");
+        let cases = [
+            (create("a", b"", 0), false, None),
+            (create("a", b"\0", 0), false, None),
+            (create("a", b"b", 7), false, None),
+            (create("b", b"b", 0), false, empty),
+            (create("b", b"a", 0), true, empty),
+            (
+                create("a", b"", 0),
+                true,
+                Some("mvcc: duplicate watch ID provided on the WatchStream"),
+            ),
+            (
+                create("a", b"", -1),
+                false,
+                Some("etcdserver: mvcc: required revision has been compacted"),
+            ),
+        ];
+        for (request, taken, expected) in cases {
+            assert_eq!(refusal(&request, taken), expected, "{request:?}");
+        }
+    }
 }
