@@ -120,6 +120,11 @@ impl Lessor {
         Some(Left { left, granted_seconds: held.ttl_seconds })
     }
 
+    /// On the leader: when each lease runs out.
+    pub(crate) fn deadlines(&self) -> HashMap<i64, Instant> {
+        self.lock().queue.iter().map(|(deadline, id)| (*id, *deadline)).collect()
+    }
+
     /// Leases that have run out, marked as going; [`Self::retry`] takes the mark back.
     pub(crate) fn expired(&self, now: Instant) -> Vec<i64> {
         let mut all = self.lock();
@@ -193,6 +198,7 @@ mod tests {
         assert!(lessor.renew(7, at(9)).is_some());
         assert!(lessor.expired(at(18)).is_empty());
         assert_eq!(lessor.left(7, at(18)).map(|l| l.left), Some(Duration::from_secs(1)));
+        assert_eq!(lessor.deadlines(), HashMap::from([(7, at(19))]));
         assert_eq!(lessor.expired(at(19)), [7]);
         assert!(lessor.renew(7, at(19)).is_none(), "it is going");
         assert!(lessor.expired(at(30)).is_empty(), "once only");

@@ -131,8 +131,12 @@ impl lease_server::Lease for Lease {
     async fn lease_leases(&self, _: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
         let view = self.cluster.linearizable_view().await?;
         let mut leases = mvcc::leases(&view).map_err(ClusterError::from)?;
-        // etcd: the one that was granted first comes first.
-        leases.sort_by_key(|(id, lease)| (lease.granted_ms, *id));
+        // etcd: the one that runs out first comes first. A member that does not lead knows no renewals.
+        let deadlines = self.cluster.lessor().deadlines();
+        leases.sort_by_key(|(id, lease)| {
+            let granted_until = lease.granted_ms.saturating_add(lease.ttl_seconds * 1_000);
+            (deadlines.get(id), granted_until, *id)
+        });
         Ok(Response::new(LeaseLeasesResponse {
             header: header(&self.cluster, view.applied().revision),
             leases: leases.into_iter().map(|(id, _)| LeaseStatus { id }).collect(),
