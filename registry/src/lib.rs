@@ -5,6 +5,7 @@
 //!                     ▲ reads: a view of the store                              └▶ watch hub
 //! ```
 
+mod authority;
 mod bootstrap;
 mod calls;
 mod client;

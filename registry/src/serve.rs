@@ -12,6 +12,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::authority::Lenient;
+
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;
 /// A client that vanished without a word is noticed by pings.
@@ -50,7 +52,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         let service = TowerToHyperService::new(router.clone());
         let builder = builder.clone();
         connections.spawn(async move {
-            let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let serving =
+                builder.serve_connection_with_upgrades(TokioIo::new(Lenient::new(stream)), service);
             if let Err(error) = serving.await {
                 debug!(%error, "connection ended");
             }
