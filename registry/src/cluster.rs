@@ -1,7 +1,7 @@
 //! One member as the services see it: propose a command, read linearizably, renew a lease, wherever the leader is.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,7 +28,7 @@ use crate::{
         PeerError, Peers,
         types::{Encoded, Peer, Raft},
     },
-    schema::{Body, Command, MemberInfo, Outcome},
+    schema::{Body, Command, MemberInfo, Outcome, Revoke},
     store::{Store, StoreView},
     watch::Hub,
 };
@@ -59,6 +59,9 @@ pub(crate) enum ClusterError {
     /// The member is going down.
     #[error("etcdserver: server stopped")]
     Stopped,
+    /// A snapshot is replacing this member's state.
+    #[error("etcdserver: member is catching up by a snapshot")]
+    Replaced,
     /// The state cannot be read.
     #[error("etcdserver: {0}")]
     View(#[from] ViewError),
@@ -74,6 +77,12 @@ struct Inner {
     metrics: Arc<Metrics>,
     applied_index: watch::Receiver<u64>,
     permits: Semaphore,
+    /// Silence after which the leader is taken for lost.
+    silence: Duration,
+    /// When the leader was last heard.
+    heard: Mutex<Instant>,
+    /// Until then it votes for nobody: see [`Cluster::may_vote`].
+    votes_from: Instant,
 }
 
 /// One member. Cheap to clone.
@@ -91,23 +100,28 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) applied_index: watch::Receiver<u64>,
     pub(crate) requests_max: usize,
+    /// The longest election timeout.
+    pub(crate) silence: Duration,
+    /// Whether it has been up before.
+    pub(crate) returns: bool,
 }
 
 impl Cluster {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { id, raft, store, hub, lessor, peers, metrics, applied_index, requests_max } =
-            parts;
-        let permits = Semaphore::new(requests_max);
+        let now = Instant::now();
         Self(Arc::new(Inner {
-            id,
-            raft,
-            store,
-            hub,
-            lessor,
-            peers,
-            metrics,
-            applied_index,
-            permits,
+            id: parts.id,
+            raft: parts.raft,
+            store: parts.store,
+            hub: parts.hub,
+            lessor: parts.lessor,
+            peers: parts.peers,
+            metrics: parts.metrics,
+            applied_index: parts.applied_index,
+            permits: Semaphore::new(parts.requests_max),
+            silence: parts.silence,
+            heard: Mutex::new(now),
+            votes_from: if parts.returns { now + parts.silence } else { now },
         }))
     }
 
@@ -145,6 +159,38 @@ impl Cluster {
 
     pub(crate) fn leader(&self) -> Option<u64> {
         self.0.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// Whether it may vote for another member. One that has just come back does not know that it confirmed a leader
+    /// a moment ago; that leader answers reads without asking, for as long as nobody who confirmed it votes anew.
+    pub(crate) fn may_vote(&self) -> bool {
+        Instant::now() >= self.0.votes_from
+    }
+
+    /// The leader has been heard.
+    pub(crate) fn heard_leader(&self) {
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether there is a leader within reach: itself, confirmed by a quorum, or another that was heard lately.
+    pub(crate) fn has_leader(&self) -> bool {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        match metrics.current_leader {
+            Some(leader) if leader == self.0.id => {
+                // A lone voter is its own quorum; openraft keeps no time for it.
+                let alone = metrics.membership_config.voter_ids().nth(1).is_none();
+                let confirmed = metrics.last_quorum_acked;
+                let fresh = confirmed
+                    .is_some_and(|at| openraft::Instant::elapsed(&*at) < self.0.silence * 2);
+                alone || fresh
+            }
+            Some(_) => {
+                let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.elapsed() < self.0.silence * 2
+            }
+            None => false,
+        }
     }
 
     /// The Raft membership: id, peer address, whether it is a learner.
@@ -195,7 +241,7 @@ impl Cluster {
     }
 
     fn late(&self) -> ClusterError {
-        if self.leader().is_none() { ClusterError::NoLeader } else { ClusterError::Timeout }
+        if !self.has_leader() { ClusterError::NoLeader } else { ClusterError::Timeout }
     }
 
     async fn propose_once(&self, command: Bytes) -> Result<Outcome, ClusterError> {
@@ -232,6 +278,14 @@ impl Cluster {
             Err(RaftError::APIError(_)) => Err(ClusterError::LeaderChanged),
             Err(RaftError::Fatal(_)) => Err(ClusterError::Stopped),
         }
+    }
+
+    /// Revokes a lease that ran out while this member led in `term`. Never by way of another leader: that one knows
+    /// of renewals that this one does not.
+    pub(crate) async fn expire(&self, id: i64, term: u64) -> Result<(), ClusterError> {
+        let body = Some(Body::Revoke(Revoke { id, term }));
+        let command = Command { time_ms: now_ms(), body, trace_parent: String::new() };
+        self.propose_here(command.encode_to_vec().into()).await.map(drop)
     }
 
     /// A view that has everything that was acknowledged before this call.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use prometheus::IntCounter;
 use tokio::{
     task::JoinSet,
@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use crate::{
     cluster::Cluster,
     node::raft_numbers,
-    schema::{Body, MemberInfo, Revoke},
+    schema::{Body, MemberInfo},
 };
 
 /// How often leases are looked at: the most by which one outlives its TTL, apart from the revocation itself.
@@ -28,23 +28,25 @@ pub(crate) async fn watch_leadership(cluster: Cluster) {
     let mut changes = cluster.raft().server_metrics();
     let (mut leading, mut leader_seen) = (None, None);
     loop {
-        let now = raft_numbers(cluster.raft());
-        let leads = (now.role == "leader").then_some(now.term);
+        let (leader, term, leads) = {
+            let now = changes.borrow_watched();
+            let term = now.vote.leader_id.term;
+            (now.current_leader, term, (now.state == ServerState::Leader).then_some(term))
+        };
         if leads != leading {
             match leads {
-                Some(term) => {
+                Some(_) => {
                     info!(term, "this member leads now");
-                    cluster.lessor().promote(Instant::now());
+                    cluster.lessor().promote(term, Instant::now());
                 }
                 None => cluster.lessor().demote(),
             }
             leading = leads;
         }
-        if now.leader.is_some() && now.leader != leader_seen {
+        if leader.is_some() && leader != leader_seen {
             cluster.metrics().leader_changes.inc();
-            leader_seen = now.leader;
+            leader_seen = leader;
         }
-        cluster.metrics().has_leader.set(i64::from(now.leader.is_some()));
         cluster.metrics().is_leader.set(i64::from(leads.is_some()));
         if changes.changed().await.is_err() {
             return;
@@ -59,13 +61,14 @@ pub(crate) async fn expire_leases(cluster: Cluster) {
     let mut revoking: JoinSet<()> = JoinSet::new();
     loop {
         ticks.tick().await;
-        for id in cluster.lessor().expired(Instant::now()) {
+        let (term, due) = cluster.lessor().expired(Instant::now());
+        for id in due {
             while revoking.len() >= REVOKES_MAX {
                 revoking.join_next().await;
             }
             let cluster = cluster.clone();
             revoking.spawn(async move {
-                if let Err(error) = cluster.propose(Body::Revoke(Revoke { id })).await {
+                if let Err(error) = cluster.expire(id, term).await {
                     debug!(lease = id, %error, "lease not revoked yet");
                     cluster.lessor().retry(id, Instant::now());
                 }
@@ -112,6 +115,7 @@ fn raise(counter: &IntCounter, total: u64) {
 
 fn raft_gauges(cluster: &Cluster) {
     let (m, now) = (cluster.metrics(), raft_numbers(cluster.raft()));
+    m.has_leader.set(i64::from(cluster.has_leader()));
     m.term.set(int(now.term));
     raise(&m.committed, now.committed);
     raise(&m.applied, now.applied);

@@ -29,6 +29,8 @@ struct Leases {
     /// On the leader: leases by deadline.
     queue: BTreeSet<(Instant, i64)>,
     leading: bool,
+    /// The term it leads in.
+    term: u64,
 }
 
 /// What is left of a lease.
@@ -70,9 +72,9 @@ impl Lessor {
     }
 
     /// This member leads now: every lease gets its whole TTL, so that none runs out early.
-    pub(crate) fn promote(&self, now: Instant) {
+    pub(crate) fn promote(&self, term: u64, now: Instant) {
         let mut all = self.lock();
-        all.leading = true;
+        (all.leading, all.term) = (true, term);
         all.promote(now);
     }
 
@@ -106,7 +108,10 @@ impl Lessor {
     pub(crate) fn renew(&self, id: i64, now: Instant) -> Option<Left> {
         let mut all = self.lock();
         let held = *all.held.get(&id).filter(|held| !held.expiring)?;
-        all.extend(id, now);
+        // Just elected and not told yet: the promotion, which comes later, gives it its whole TTL anyway.
+        if all.leading {
+            all.extend(id, now);
+        }
         Some(Left { left: ttl(held.ttl_seconds), granted_seconds: held.ttl_seconds })
     }
 
@@ -125,9 +130,12 @@ impl Lessor {
         self.lock().queue.iter().map(|(deadline, id)| (*id, *deadline)).collect()
     }
 
-    /// Leases that have run out, marked as going; [`Self::retry`] takes the mark back.
-    pub(crate) fn expired(&self, now: Instant) -> Vec<i64> {
+    /// The term, and leases that have run out in it, marked as going; [`Self::retry`] takes the mark back.
+    pub(crate) fn expired(&self, now: Instant) -> (u64, Vec<i64>) {
         let mut all = self.lock();
+        if !all.leading {
+            return (0, Vec::new());
+        }
         let due: Vec<_> = all
             .queue
             .iter()
@@ -141,7 +149,7 @@ impl Lessor {
                 held.expiring = true;
             }
         }
-        due.into_iter().map(|(_, id)| id).collect()
+        (all.term, due.into_iter().map(|(_, id)| id).collect())
     }
 
     /// A revocation did not go through: the lease is due again at once.
@@ -192,22 +200,22 @@ mod tests {
         let lessor = Lessor::new(vec![(7, lease)]);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(lessor.expired(at(100)).is_empty(), "a follower expires nothing");
-        lessor.promote(at(0));
-        assert!(lessor.expired(at(9)).is_empty());
+        assert!(lessor.expired(at(100)).1.is_empty(), "a follower expires nothing");
+        lessor.promote(0 + 1, at(0));
+        assert!(lessor.expired(at(9)).1.is_empty());
         assert!(lessor.renew(7, at(9)).is_some());
-        assert!(lessor.expired(at(18)).is_empty());
+        assert!(lessor.expired(at(18)).1.is_empty());
         assert_eq!(lessor.left(7, at(18)).map(|l| l.left), Some(Duration::from_secs(1)));
         assert_eq!(lessor.deadlines(), HashMap::from([(7, at(19))]));
-        assert_eq!(lessor.expired(at(19)), [7]);
+        assert_eq!(lessor.expired(at(19)), (1, vec![7]));
         assert!(lessor.renew(7, at(19)).is_none(), "it is going");
-        assert!(lessor.expired(at(30)).is_empty(), "once only");
+        assert!(lessor.expired(at(30)).1.is_empty(), "once only");
         lessor.retry(7, at(30));
-        assert_eq!(lessor.expired(at(30)), [7]);
+        assert_eq!(lessor.expired(at(30)), (1, vec![7]));
         lessor.demote();
-        lessor.promote(at(40));
-        assert!(lessor.expired(at(49)).is_empty(), "a new leader grants the whole TTL");
+        lessor.promote(40 + 1, at(40));
+        assert!(lessor.expired(at(49)).1.is_empty(), "a new leader grants the whole TTL");
         lessor.revoked(7);
-        assert!(lessor.expired(at(1000)).is_empty());
+        assert!(lessor.expired(at(1000)).1.is_empty());
     }
 }

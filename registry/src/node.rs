@@ -142,6 +142,8 @@ impl Node {
             metrics: Arc::clone(&metrics),
             applied_index,
             requests_max: config.requests_max,
+            silence: Duration::from_millis(config.election_timeout_ms * 2),
+            returns: !is_new,
         });
 
         let stop = CancellationToken::new();

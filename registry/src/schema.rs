@@ -211,6 +211,10 @@ pub(crate) struct Revoke {
     /// Its id.
     #[prost(int64, tag = "1")]
     pub id: i64,
+    /// The term in which its leader saw it run out; 0: a client asked. A later leader knows of renewals that the
+    /// former one does not, so the command counts only in that term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
 }
 
 /// Forget superseded versions.

@@ -9,7 +9,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -70,6 +73,8 @@ struct Inner {
     /// Wakes the writer.
     work: std::sync::Condvar,
     progress: watch::Sender<Progress>,
+    /// Odd while a snapshot is being installed.
+    installs: AtomicU64,
 }
 
 /// The store. Cheap to clone.
@@ -89,6 +94,7 @@ impl Store {
             overlay: Mutex::new(Overlay::new(applied)),
             work: std::sync::Condvar::new(),
             progress: watch::Sender::new(Progress::default()),
+            installs: AtomicU64::new(0),
         });
         writer::spawn(&inner)?;
         Ok(Self { inner })
@@ -98,6 +104,13 @@ impl Store {
     pub(crate) fn view(&self) -> StoreView {
         let overlay = self.inner.lock();
         StoreView::new(&self.inner.engine, overlay.rows(), overlay.applied())
+    }
+
+    /// The number of the state's life: it changes when a snapshot replaces the state. None while one does: then the
+    /// engine is neither the old state nor the new. Who reads asks before and after.
+    pub(crate) fn life(&self) -> Option<u64> {
+        let installs = self.inner.installs.load(Ordering::SeqCst);
+        (installs % 2 == 0).then_some(installs)
     }
 
     /// The state as the one who applies sees it: no snapshot taken, so only for the task that writes.
@@ -187,10 +200,13 @@ impl Store {
     pub(crate) async fn install(&self, file: SnapshotFile) -> Result<Applied, StoreError> {
         self.flush(false).await?;
         let inner = Arc::clone(&self.inner);
+        self.inner.installs.fetch_add(1, Ordering::SeqCst);
         let applied = tokio::task::spawn_blocking(move || snapshot::install(&inner.engine, file))
             .await
             .map_err(|e| StoreError::Stopped(e.to_string()))??;
         self.inner.lock().reset(applied.clone());
+        // After an error the number stays odd: the state is nobody's, and the member ends.
+        self.inner.installs.fetch_add(1, Ordering::SeqCst);
         Ok(applied)
     }
 

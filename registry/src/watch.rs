@@ -15,8 +15,9 @@ use crate::{
 
 /// Bytes of events kept in memory.
 const RECENT_BYTES_MAX: usize = 16 << 20;
-/// Events read from the table in one go.
+/// Events read from the table in one go, and their bytes; a revision is never split.
 const CATCH_UP_EVENTS: usize = 1_000;
+const CATCH_UP_BYTES: usize = 4 << 20;
 
 /// All events of one revision, in order.
 #[derive(Debug)]
@@ -90,19 +91,22 @@ fn size(events: &[Event]) -> usize {
     events.iter().map(|event| 128 + event.kv.key.len() + event.kv.value.len()).sum()
 }
 
-/// Whole revisions from `from` on, read from the table: at least one if there is any, some thousand events at most.
+/// Whole revisions from `from` on, read from the table: at least one if there is any, up to a thousand events
+/// or a few MiB.
 pub(crate) fn catch_up(view: &impl View, from: i64) -> Result<Vec<Arc<Revision>>, ViewError> {
     let mut revisions: Vec<Revision> = Vec::new();
-    let mut count = 0;
+    let (mut count, mut bytes) = (0, 0);
     for row in view.scan(Table::Events, &event_key(from, 0), None) {
         let (key, value) = row?;
         let number = event_revision(&key)
             .ok_or_else(|| ViewError::new(Table::Events, "a key is too short"))?;
         let event: Event = decode(Table::Events, value)?;
+        let full = count >= CATCH_UP_EVENTS || bytes >= CATCH_UP_BYTES;
         count += 1;
+        bytes += event.kv.key.len() + event.kv.value.len();
         match revisions.last_mut() {
             Some(last) if last.number == number => last.events.push(event),
-            _ if count > CATCH_UP_EVENTS => break,
+            _ if full => break,
             _ => revisions.push(Revision { number, events: vec![event] }),
         }
     }

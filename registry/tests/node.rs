@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 use watchkeep_api::etcdserverpb::{
     DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    WatchCreateRequest, WatchRequest, kv_client::KvClient, lease_client::LeaseClient,
-    watch_client::WatchClient, watch_request::RequestUnion,
+    StatusRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
+    lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    watch_request::RequestUnion,
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
@@ -217,4 +218,43 @@ async fn a_member_too_far_behind_catches_up_by_a_snapshot() {
     kv.put(put("later", "z")).await.unwrap();
     let found = KvClient::new(channel(&back)).range(get("later")).await.unwrap().into_inner();
     assert_eq!(found.count, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_a_quorum_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = configs(3, dir.path());
+    let mut nodes = Vec::new();
+    for config in &configs {
+        nodes.push(start(config).await);
+    }
+    let last = nodes.pop().unwrap();
+    KvClient::new(channel(&last)).put(put("a", "1")).await.unwrap();
+    let create = WatchCreateRequest { key: "a".into(), ..Default::default() };
+    let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let stream =
+        tokio_stream::StreamExt::chain(tokio_stream::once(create), tokio_stream::pending());
+    let mut request = tonic::Request::new(stream);
+    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    let mut watch = WatchClient::new(channel(&last)).watch(request).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().unwrap().created);
+    let mut maintenance = MaintenanceClient::new(channel(&last));
+    // Longer than the silence that would count against a leader: heartbeats alone must keep it.
+    let calm = tokio::time::timeout(Duration::from_secs(4), watch.message()).await;
+    assert!(calm.is_err(), "the stream must stay open: {calm:?}");
+    let status = maintenance.status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.errors, Vec::<String>::new());
+
+    for node in nodes {
+        node.shutdown().await;
+    }
+    let ended = tokio::time::timeout(DEADLINE, watch.message()).await.unwrap().unwrap_err();
+    assert_eq!(ended.message(), "etcdserver: no leader");
+    let status = maintenance.status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.errors, ["etcdserver: no leader"]);
+    let refused = KvClient::new(channel(&last)).put(put("a", "2")).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (tonic::Code::Unavailable, "etcdserver: no leader")
+    );
 }

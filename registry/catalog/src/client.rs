@@ -30,6 +30,10 @@ pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
 
 /// How long reads and puts are tried again while no endpoint answers.
 pub const RETRY_FOR: Duration = Duration::from_secs(5);
+/// How long one endpoint may take to answer before the next is asked.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// The same for a renewal: a lease of a few seconds must survive an endpoint that hangs.
+const RENEWAL: Duration = Duration::from_secs(1);
 /// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -144,8 +148,8 @@ impl Client {
         Ok(Self { endpoints: Endpoints::new(endpoints)? })
     }
 
-    /// Runs `call` on one endpoint after the other until one answers or [`RETRY_FOR`] is over.
-    async fn retry<T, F, A>(&self, what: &str, call: F) -> Result<T, ClientError>
+    /// Runs `call` on one endpoint after the other until one answers or [`RETRY_FOR`] is over; each gets `limit`.
+    async fn retry<T, F, A>(&self, what: &str, limit: Duration, call: F) -> Result<T, ClientError>
     where
         F: Fn(tonic::transport::Channel) -> A,
         A: Future<Output = Result<T, tonic::Status>>,
@@ -153,9 +157,10 @@ impl Client {
         let deadline = Instant::now() + RETRY_FOR;
         loop {
             let (at, channel) = self.endpoints.current();
-            let status = match call(channel).await {
-                Ok(answer) => return Ok(answer),
-                Err(status) => status,
+            let status = match tokio::time::timeout(limit, call(channel)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(status)) => status,
+                Err(_) => no_answer(limit),
             };
             if !is_passing(&status) || Instant::now() >= deadline {
                 return Err(self.endpoints.error(at, what, &status));
@@ -195,7 +200,7 @@ impl Client {
         request: RangeRequest,
     ) -> Result<(Vec<KeyValue>, i64), ClientError> {
         let answer = self
-            .retry(what, |channel| {
+            .retry(what, RETRY_FOR, |channel| {
                 let request = request.clone();
                 async move { kv(channel).range(request).await }
             })
@@ -222,7 +227,7 @@ impl Client {
             ..Default::default()
         };
         let answer = self
-            .retry(&format!("put {key}"), |channel| {
+            .retry(&format!("put {key}"), ATTEMPT, |channel| {
                 let request = request.clone();
                 async move { kv(channel).put(request).await }
             })
@@ -253,7 +258,7 @@ impl Client {
             ..Default::default()
         };
         let answer = self
-            .retry(&format!("delete {key}"), |channel| {
+            .retry(&format!("delete {key}"), ATTEMPT, |channel| {
                 let request = request.clone();
                 async move { kv(channel).delete_range(request).await }
             })
@@ -267,7 +272,8 @@ impl Client {
     /// When the registry refuses or the endpoint does not answer.
     pub async fn txn(&self, txn: Txn) -> Result<TxnOutcome, ClientError> {
         let (at, channel) = self.endpoints.current();
-        match kv(channel).txn(txn.into_request()).await {
+        let asked = tokio::time::timeout(RETRY_FOR, kv(channel).txn(txn.into_request())).await;
+        match asked.unwrap_or_else(|_| Err(no_answer(RETRY_FOR))) {
             Ok(answer) => Ok(TxnOutcome::from(answer.into_inner())),
             Err(status) => {
                 if is_passing(&status) {
@@ -285,7 +291,7 @@ impl Client {
     pub async fn grant(&self, ttl_seconds: i64) -> Result<i64, ClientError> {
         let request = LeaseGrantRequest { ttl: ttl_seconds, id: 0 };
         let answer = self
-            .retry("grant a lease", |channel| async move {
+            .retry("grant a lease", ATTEMPT, |channel| async move {
                 LeaseClient::new(channel).lease_grant(request).await
             })
             .await?;
@@ -298,7 +304,7 @@ impl Client {
     /// When the registry refuses or nobody answers in time.
     pub async fn keep_alive(&self, lease: i64) -> Result<i64, ClientError> {
         let what = format!("keep lease {lease:x} alive");
-        self.retry(&what, |channel| async move {
+        self.retry(&what, RENEWAL, |channel| async move {
             let requests = tokio_stream::once(LeaseKeepAliveRequest { id: lease });
             let answers = LeaseClient::new(channel).lease_keep_alive(requests).await?;
             let answer = answers.into_inner().message().await?;
@@ -313,7 +319,7 @@ impl Client {
     /// When the registry refuses or nobody answers in time.
     pub async fn revoke(&self, lease: i64) -> Result<(), ClientError> {
         let request = LeaseRevokeRequest { id: lease };
-        self.retry(&format!("revoke lease {lease:x}"), |channel| async move {
+        self.retry(&format!("revoke lease {lease:x}"), ATTEMPT, |channel| async move {
             match LeaseClient::new(channel).lease_revoke(request).await {
                 Err(status) if status.code() == Code::NotFound => Ok(()),
                 other => other.map(|_| ()),
@@ -321,6 +327,10 @@ impl Client {
         })
         .await
     }
+}
+
+fn no_answer(limit: Duration) -> tonic::Status {
+    tonic::Status::unavailable(format!("no answer within {} ms", limit.as_millis()))
 }
 
 /// Whether another try, perhaps elsewhere, may succeed.

@@ -48,6 +48,7 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         Refusal::FutureRevision => {
             (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
         }
+        Refusal::FormerTerm => (Code::Unavailable, "etcdserver: leader changed"),
         Refusal::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
         Refusal::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
         Refusal::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
@@ -63,6 +64,7 @@ impl From<ClusterError> for Status {
             ClusterError::NoLeader
             | ClusterError::LeaderChanged
             | ClusterError::Timeout
+            | ClusterError::Replaced
             | ClusterError::Stopped => Code::Unavailable,
             ClusterError::TooManyRequests => Code::ResourceExhausted,
             ClusterError::View(_) => Code::DataLoss,

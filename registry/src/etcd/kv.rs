@@ -37,8 +37,32 @@ impl Kv {
         Ok((txn, revision))
     }
 
-    async fn view(&self, serializable: bool) -> Result<StoreView, ClusterError> {
-        if serializable { Ok(self.0.store().view()) } else { self.0.linearizable_view().await }
+    /// A view, and the life of the state it is of.
+    async fn view(&self, serializable: bool) -> Result<(StoreView, u64), ClusterError> {
+        let life = self.0.store().life().ok_or(ClusterError::Replaced)?;
+        let view =
+            if serializable { self.0.store().view() } else { self.0.linearizable_view().await? };
+        Ok((view, life))
+    }
+
+    /// Reads, large ranges away from the threads that keep time. What was read while a snapshot replaced the state is
+    /// not given out.
+    async fn read<T: Send + 'static>(
+        &self,
+        (view, life): (StoreView, u64),
+        work: impl FnOnce(&StoreView) -> Result<Result<T, Refusal>, mvcc::ViewError> + Send + 'static,
+        small: bool,
+    ) -> Result<T, Status> {
+        let result = if small {
+            work(&view)
+        } else {
+            let joined = tokio::task::spawn_blocking(move || work(&view)).await;
+            joined.map_err(|e| Status::internal(e.to_string()))?
+        };
+        if self.0.store().life() != Some(life) {
+            return Err(ClusterError::Replaced.into());
+        }
+        result.map_err(ClusterError::from)?.map_err(refused)
     }
 }
 
@@ -51,21 +75,6 @@ pub(super) fn accepted(outcome: Outcome) -> Result<Outcome, Status> {
     }
 }
 
-/// Reads large ranges away from the threads that keep time.
-async fn read<T: Send + 'static>(
-    view: StoreView,
-    work: impl FnOnce(&StoreView) -> Result<Result<T, Refusal>, mvcc::ViewError> + Send + 'static,
-    small: bool,
-) -> Result<T, Status> {
-    let result = if small {
-        work(&view)
-    } else {
-        let joined = tokio::task::spawn_blocking(move || work(&view)).await;
-        joined.map_err(|e| Status::internal(e.to_string()))?
-    };
-    result.map_err(ClusterError::from)?.map_err(refused)
-}
-
 #[tonic::async_trait]
 impl kv_server::Kv for Kv {
     async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
@@ -73,13 +82,13 @@ impl kv_server::Kv for Kv {
         limits::check_range(&request)?;
         let _permit = self.0.admit()?;
         let work = async {
-            let view = self.view(request.serializable).await?;
-            let (current, compacted) = (view.applied().revision, view.applied().compact_revision);
+            let read = self.view(request.serializable).await?;
+            let (current, compacted) =
+                (read.0.applied().revision, read.0.applied().compact_revision);
             let small = request.range_end.is_empty();
             let request = convert::range(request);
-            let outcome =
-                read(view, move |view| mvcc::range(view, &request, current, compacted), small)
-                    .await?;
+            let work = move |view: &StoreView| mvcc::range(view, &request, current, compacted);
+            let outcome = self.read(read, work, small).await?;
             let response = convert::range_response(outcome);
             Ok(Response::new(RangeResponse { header: header(&self.0, current), ..response }))
         };
@@ -125,10 +134,11 @@ impl kv_server::Kv for Kv {
         let txn = convert::txn(request);
         let span = info_span!("etcd.txn");
         let (outcome, revision) = if mvcc::is_read_only(&txn) {
-            let view = self.0.linearizable_view().instrument(span).await?;
-            let (current, compacted) = (view.applied().revision, view.applied().compact_revision);
+            let read = self.view(false).instrument(span).await?;
+            let (current, compacted) =
+                (read.0.applied().revision, read.0.applied().compact_revision);
             let work = move |view: &StoreView| mvcc::read_only(view, &txn, current, compacted);
-            (read(view, work, false).await?, current)
+            (self.read(read, work, false).await?, current)
         } else {
             self.propose(txn).instrument(span).await?
         };

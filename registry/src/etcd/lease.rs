@@ -74,7 +74,7 @@ impl lease_server::Lease for Lease {
     ) -> Answer<LeaseRevokeResponse> {
         let id = request.into_inner().id;
         let _permit = self.cluster.admit()?;
-        let outcome = accepted(self.cluster.propose(Body::Revoke(Revoke { id })).await?)?;
+        let outcome = accepted(self.cluster.propose(Body::Revoke(Revoke { id, term: 0 })).await?)?;
         Ok(Response::new(LeaseRevokeResponse { header: header(&self.cluster, outcome.revision) }))
     }
 

@@ -40,7 +40,11 @@ impl maintenance_server::Maintenance for Maintenance {
             raft_index: numbers.committed,
             raft_term: numbers.term,
             raft_applied_index: numbers.applied,
-            errors: if leader == 0 { vec!["etcdserver: no leader".to_owned()] } else { Vec::new() },
+            errors: if self.0.has_leader() {
+                Vec::new()
+            } else {
+                vec!["etcdserver: no leader".to_owned()]
+            },
             db_size_in_use: bytes(in_use),
             is_learner: numbers.is_learner,
         }))

@@ -30,6 +30,8 @@ use crate::{
 
 /// Responses that wait for a slow client; beyond it the stream's task waits, and nothing else does.
 const RESPONSES_MAX: usize = 16;
+/// How often a stream that requires a leader looks for it.
+const LEADER_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a quiet watcher that asked for it is told the revision: etcd's.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -43,9 +45,16 @@ impl watch_server::Watch for Watch {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        // etcd's clients ask so for a stream that ends when its member has lost the quorum.
+        let require_leader = request.metadata().get("hasleader").is_some_and(|v| v == "true");
         let (sender, responses) = mpsc::channel(RESPONSES_MAX);
-        let session =
-            Session { cluster: self.0.clone(), sender, watchers: BTreeMap::new(), next_id: 0 };
+        let session = Session {
+            cluster: self.0.clone(),
+            sender,
+            watchers: BTreeMap::new(),
+            next_id: 0,
+            require_leader,
+        };
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
@@ -69,6 +78,27 @@ struct Session {
     sender: mpsc::Sender<Result<WatchResponse, Status>>,
     watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
+    require_leader: bool,
+}
+
+/// When a stream looks around without being asked.
+struct Clocks {
+    progress: Interval,
+    leader: Interval,
+}
+
+impl Clocks {
+    fn new() -> Self {
+        let mut clocks = Self {
+            progress: tokio::time::interval(PROGRESS_INTERVAL),
+            leader: tokio::time::interval(LEADER_INTERVAL),
+        };
+        for clock in [&mut clocks.progress, &mut clocks.leader] {
+            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            clock.reset();
+        }
+        clocks
+    }
 }
 
 /// The client is gone.
@@ -77,12 +107,10 @@ struct Gone;
 impl Session {
     async fn run(mut self, mut requests: Streaming<WatchRequest>) {
         let mut newest = self.cluster.hub().newest();
-        let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
-        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        progress.reset();
+        let mut clocks = Clocks::new();
         let mut open = true;
         // Ends when the client is gone: it took the responses' other end with it.
-        while self.turn(&mut requests, &mut open, &mut newest, &mut progress).await.is_ok() {}
+        while self.turn(&mut requests, &mut open, &mut newest, &mut clocks).await.is_ok() {}
         self.cluster.metrics().watchers.sub(i64::try_from(self.watchers.len()).unwrap_or_default());
     }
 
@@ -91,7 +119,7 @@ impl Session {
         requests: &mut Streaming<WatchRequest>,
         open: &mut bool,
         newest: &mut tokio::sync::watch::Receiver<i64>,
-        progress: &mut Interval,
+        clocks: &mut Clocks,
     ) -> Result<(), Gone> {
         let behind = self.pump().await?;
         let sender = self.sender.clone();
@@ -105,7 +133,8 @@ impl Session {
             },
             changed = newest.changed() => changed.map_err(|_| Gone),
             () = std::future::ready(()), if behind => Ok(()),
-            _ = progress.tick() => self.tell_progress().await,
+            _ = clocks.progress.tick() => self.tell_progress().await,
+            _ = clocks.leader.tick(), if self.require_leader => self.check_leader().await,
         }
     }
 
@@ -190,6 +219,15 @@ impl Session {
         self.next_id - 1
     }
 
+    /// Ends the stream when there is no leader: its client then goes to another member.
+    async fn check_leader(&self) -> Result<(), Gone> {
+        if self.cluster.has_leader() {
+            return Ok(());
+        }
+        let _ = self.sender.send(Err(ClusterError::NoLeader.into())).await;
+        Err(Gone)
+    }
+
     async fn tell_progress(&self) -> Result<(), Gone> {
         for (id, watcher) in &self.watchers {
             if watcher.progress {
@@ -201,12 +239,14 @@ impl Session {
 
     /// Sends each watcher its next events; true when one of them is still behind.
     async fn pump(&mut self) -> Result<bool, Gone> {
+        // While a snapshot replaces the state there is nothing to read; its end wakes everybody.
+        let Some(life) = self.cluster.store().life() else { return Ok(false) };
         let newest = self.revision();
         let due: Vec<i64> =
             self.watchers.iter().filter(|(_, w)| w.next <= newest).map(|(id, _)| *id).collect();
         let mut behind = false;
         for id in due {
-            match self.advance(id).await {
+            match self.advance(id, life).await {
                 Ok(Ok(next)) => {
                     behind |= next <= newest;
                     if let Some(watcher) = self.watchers.get_mut(&id) {
@@ -224,7 +264,7 @@ impl Session {
     }
 
     /// Sends one watcher what comes next for it; answers with the revision it goes on at.
-    async fn advance(&mut self, id: i64) -> Result<Result<i64, Gone>, ViewError> {
+    async fn advance(&mut self, id: i64, life: u64) -> Result<Result<i64, Gone>, ViewError> {
         let Some(watcher) = self.watchers.get(&id) else { return Ok(Ok(i64::MAX)) };
         let hub = self.cluster.hub();
         let recent = hub.since(watcher.next);
@@ -242,8 +282,13 @@ impl Session {
             }
             (None, None) => Vec::new(),
         };
+        if self.cluster.store().life() != Some(life) {
+            return Ok(Ok(watcher.next));
+        }
         let Some(last) = revisions.last().map(|revision| revision.number) else {
-            return Ok(Ok(self.revision().max(watcher.next - 1) + 1));
+            // Nothing up to what the view knew; what came since is still to be read.
+            let seen = view.map_or(watcher.next - 1, |view| view.applied().revision);
+            return Ok(Ok((seen + 1).max(watcher.next)));
         };
         let mut events = Vec::new();
         for (event, number) in wanted(watcher, &revisions) {

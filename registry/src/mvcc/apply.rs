@@ -58,6 +58,9 @@ pub(crate) fn apply<V: View>(
             effects.granted = Some((grant.id, lease));
             None
         }),
+        Some(Body::Revoke(revoke)) if revoke.term != 0 && revoke.term != place.term => {
+            Err(Refusal::FormerTerm)
+        }
         Some(Body::Revoke(revoke)) => writer.revoke(revoke.id)?.map(|()| {
             effects.revoked = Some(revoke.id);
             None

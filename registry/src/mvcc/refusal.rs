@@ -21,6 +21,9 @@ pub(crate) enum Refusal {
     /// `ignore_value` or `ignore_lease` of a key that does not exist.
     #[error("key not found")]
     KeyNotFound = 5,
+    /// A lease that a former leader saw run out.
+    #[error("lease was judged by a former leader")]
+    FormerTerm = 6,
 }
 
 impl Refusal {
@@ -31,6 +34,7 @@ impl Refusal {
             Self::LeaseNotFound,
             Self::LeaseExists,
             Self::KeyNotFound,
+            Self::FormerTerm,
         ]
         .into_iter()
         .find(|refusal| *refusal as u32 == number)

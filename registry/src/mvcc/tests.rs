@@ -172,7 +172,7 @@ impl Action {
                 one(OpKind::Delete(Delete { key, range_end, prev_kv: false }))
             }
             Self::Grant(id) => Body::Grant(Grant { id, ttl_seconds: 60 }),
-            Self::Revoke(id) => Body::Revoke(Revoke { id }),
+            Self::Revoke(id) => Body::Revoke(Revoke { id, term: 0 }),
             Self::Compact(back) => Body::Compact(Compact { revision: applied.revision - back }),
             Self::PutIfAbsent(key, a, b) => Body::Txn(Txn {
                 compare: vec![Compare {

@@ -35,7 +35,6 @@ pub(crate) struct StateMachine {
     metrics: Arc<Metrics>,
     applied: Applied,
     index: watch::Sender<u64>,
-    snapshot: Option<(SnapshotMeta, StoreView)>,
 }
 
 impl StateMachine {
@@ -47,7 +46,7 @@ impl StateMachine {
     ) -> Self {
         let applied = Applied::clone(&store.applied());
         let index = watch::Sender::new(applied.index);
-        Self { store, hub, lessor, metrics, applied, index, snapshot: None }
+        Self { store, hub, lessor, metrics, applied, index }
     }
 
     /// The applied index, for those who wait for it.
@@ -135,19 +134,20 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        match snapshot {
-            // Its own current state: nothing to do.
-            SnapshotData::View(view) => self.snapshot = Some((meta.clone(), view)),
-            SnapshotData::File(file) => {
-                self.applied = self.store.install(file).await.map_err(io::Error::other)?;
-                let view = self.store.view();
-                let leases = mvcc::leases(&view).map_err(io::Error::other)?;
-                self.lessor.reset(leases);
-                self.hub.reset(self.applied.revision);
-                self.index.send_replace(self.applied.index);
-                self.snapshot = Some((meta.clone(), view));
-            }
+        // A view is of its own state, taken when it was: nothing to do.
+        let SnapshotData::File(file) = snapshot else { return Ok(()) };
+        if log_id(file.applied()) != meta.last_log_id {
+            let found = file.applied().index;
+            return Err(io::Error::other(format!(
+                "snapshot: its content is of log index {found}, its head says {:?}",
+                meta.last_log_id
+            )));
         }
+        self.applied = self.store.install(file).await.map_err(io::Error::other)?;
+        let leases = mvcc::leases(&self.store.view()).map_err(io::Error::other)?;
+        self.lessor.reset(leases);
+        self.hub.reset(self.applied.revision);
+        self.index.send_replace(self.applied.index);
         Ok(())
     }
 
@@ -183,7 +183,7 @@ fn snapshot_of(view: StoreView) -> Result<Snapshot, io::Error> {
     Ok(Snapshot { meta, snapshot: SnapshotData::View(view) })
 }
 
-fn log_id(applied: &Applied) -> Option<LogId> {
+pub(super) fn log_id(applied: &Applied) -> Option<LogId> {
     applied.any.then(|| {
         let leader_id =
             openraft::vote::RaftLeaderId::to_committed(&openraft::impls::leader_id_adv::LeaderId {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use openraft::{
-    raft::{SnapshotResponse, TransferLeaderResponse},
+    raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse},
     storage::Snapshot as RaftSnapshot,
 };
 use prost::Message;
@@ -15,6 +15,7 @@ use watchkeep_api::peer::{
 
 use super::{
     SnapshotData,
+    machine::log_id,
     types::{SnapshotMeta, TypeConfig, Vote},
 };
 use crate::{cluster::Cluster, store::SnapshotWriter};
@@ -36,6 +37,15 @@ impl PeerService {
              check initial_cluster on both sides",
             own.1, own.0
         )))
+    }
+
+    fn may_vote(&self) -> Result<(), Status> {
+        if self.0.may_vote() {
+            return Ok(());
+        }
+        Err(Status::unavailable(
+            "this member has just come back; it votes after an election timeout",
+        ))
     }
 
     fn open<T: DeserializeOwned>(&self, request: Request<Envelope>) -> Result<T, Status> {
@@ -67,16 +77,24 @@ fn failed(error: impl std::fmt::Display) -> Status {
 impl Peer for PeerService {
     async fn append(&self, request: Request<Envelope>) -> Answer<Envelope> {
         let rpc = self.open(request)?;
-        self.close(&self.0.raft().append_entries(rpc).await.map_err(failed)?)
+        let answer: AppendEntriesResponse<TypeConfig> =
+            self.0.raft().append_entries(rpc).await.map_err(failed)?;
+        // A former leader is told of the higher vote: it is not one that counts.
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.0.heard_leader();
+        }
+        self.close(&answer)
     }
 
     async fn vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
         let rpc = self.open(request)?;
+        self.may_vote()?;
         self.close(&self.0.raft().vote(rpc).await.map_err(failed)?)
     }
 
     async fn pre_vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
         let rpc = self.open(request)?;
+        self.may_vote()?;
         self.close(&self.0.raft().pre_vote(rpc).await.map_err(failed)?)
     }
 
@@ -95,7 +113,7 @@ impl Peer for PeerService {
             .ok_or_else(|| Status::invalid_argument("snapshot without a head"))?;
         self.check(head.cluster_id, head.to)?;
         let (vote, meta): (Vote, SnapshotMeta) = decode(&head.body)?;
-        let mut file = SnapshotWriter::create(self.0.store().dir(), "receiving").map_err(failed)?;
+        let mut file = SnapshotWriter::create(self.0.store().dir()).map_err(failed)?;
         while let Some(frame) = frames.next().await {
             file.write(&frame?.body).map_err(failed)?;
         }
@@ -103,6 +121,11 @@ impl Peer for PeerService {
             .await
             .map_err(failed)?
             .map_err(failed)?;
+        if log_id(file.applied()) != meta.last_log_id {
+            return Err(Status::invalid_argument(
+                "snapshot: its content is not what its head says",
+            ));
+        }
         let snapshot = RaftSnapshot { meta, snapshot: SnapshotData::File(file) };
         let answer: SnapshotResponse<TypeConfig> =
             self.0.raft().install_full_snapshot(vote, snapshot).await.map_err(failed)?;

@@ -96,7 +96,7 @@ fn records_keep_their_bytes() {
     let records = [
         ("txn", hex(&command(Body::Txn(txn)))),
         ("grant", hex(&command(Body::Grant(Grant { id: 1, ttl_seconds: 2 })))),
-        ("revoke", hex(&command(Body::Revoke(Revoke { id: 1 })))),
+        ("revoke", hex(&command(Body::Revoke(Revoke { id: 1, term: 2 })))),
         ("compact", hex(&command(Body::Compact(Compact { revision: 1 })))),
         ("publish", hex(&command(Body::Publish(info)))),
         ("outcome", hex(&outcome)),

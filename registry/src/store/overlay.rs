@@ -28,13 +28,15 @@ pub(super) struct Overlay {
     waiting_bytes: usize,
     last: u64,
     applied: Arc<Applied>,
-    /// Compact up to this revision when the queue is empty.
-    compact: Option<i64>,
+    /// Compact up to this revision as soon as this batch is in the engine.
+    compact: Option<(i64, u64)>,
+    /// Last batch that is in the engine.
+    flushed: u64,
 }
 
 impl Overlay {
     pub(super) fn new(applied: Applied) -> Self {
-        let compact = (applied.compact_revision > 0).then_some(applied.compact_revision);
+        let compact = (applied.compact_revision > 0).then_some((applied.compact_revision, 0));
         Self {
             rows: Rows::new(),
             queue: VecDeque::new(),
@@ -42,6 +44,7 @@ impl Overlay {
             last: 0,
             applied: Arc::new(applied),
             compact,
+            flushed: 0,
         }
     }
 
@@ -74,7 +77,7 @@ impl Overlay {
             self.rows.insert(overlay_key(write.table, &write.key), (number, write.value.clone()));
         }
         if applied.compact_revision > self.applied.compact_revision {
-            self.compact = Some(applied.compact_revision);
+            self.compact = Some((applied.compact_revision, number));
         }
         self.applied = Arc::new(applied);
         self.waiting_bytes += bytes;
@@ -99,6 +102,7 @@ impl Overlay {
     /// Forgets rows that are in the engine now, unless a later batch has changed them again.
     pub(super) fn written(&mut self, batches: &[Batch]) {
         for batch in batches {
+            self.flushed = batch.number;
             self.waiting_bytes = self.waiting_bytes.saturating_sub(batch.bytes);
             for write in &batch.writes {
                 let key = overlay_key(write.table, &write.key);
@@ -110,7 +114,8 @@ impl Overlay {
     }
 
     pub(super) fn take_compaction(&mut self) -> Option<i64> {
-        self.queue.is_empty().then(|| self.compact.take()).flatten()
+        let flushed = self.flushed;
+        self.compact.take_if(|(_, batch)| *batch <= flushed).map(|(revision, _)| revision)
     }
 
     /// The engine was replaced whole.
@@ -118,6 +123,8 @@ impl Overlay {
         self.rows = Rows::new();
         self.queue.clear();
         self.waiting_bytes = 0;
+        self.flushed = self.last;
+        self.compact = (applied.compact_revision > 0).then_some((applied.compact_revision, 0));
         self.applied = Arc::new(applied);
     }
 }

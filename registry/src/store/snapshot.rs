@@ -5,13 +5,14 @@
 //! trailer   length 0   | crc32c of  | rows u64     (12 more bytes: 8 for the count)
 //! ```
 //!
-//! A received snapshot is first written whole to a file. Installing renames it to `installing`; whoever opens
+//! A received snapshot is first written whole to a file and checked. Installing renames it to `installing`; whoever opens
 //! the store and finds that name installs it again from the start.
 
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -19,7 +20,7 @@ use thiserror::Error;
 
 use super::{Engine, StoreError, StoreView};
 use crate::{
-    mvcc::{APPLIED, Table, View, ViewError, Write},
+    mvcc::{APPLIED, Table, View, ViewError, Write, decode},
     schema::Applied,
 };
 
@@ -28,6 +29,8 @@ const FRAME_BYTES: usize = 256 << 10;
 /// No frame is longer: one row (the largest request) and its neighbours.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const INSTALLING: &str = "installing";
+/// Prefix of files that are being received; what a crash leaves of them is removed at the next start.
+const RECEIVING: &str = "receiving-";
 
 /// What is wrong with a snapshot.
 #[derive(Debug, Error)]
@@ -107,54 +110,91 @@ fn frame(body: &[u8]) -> Bytes {
 
 /// Receives frames into a file.
 pub(crate) struct SnapshotWriter {
-    path: PathBuf,
+    found: SnapshotFile,
     file: BufWriter<File>,
 }
 
-/// A whole snapshot in a file, not checked yet.
+/// A whole snapshot in a file, checked from end to end. The file goes with it.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile {
     path: PathBuf,
+    applied: Applied,
+}
+
+impl SnapshotFile {
+    /// How far the state in it is.
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.applied
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        // Gone already when it was installed; else the next start removes it.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl SnapshotWriter {
-    pub(crate) fn create(dir: &Path, name: &str) -> Result<Self, SnapshotError> {
-        let path = dir.join(name);
+    /// A file of its own for each stream: two leaders may send at once.
+    pub(crate) fn create(dir: &Path) -> Result<Self, SnapshotError> {
+        static STREAM: AtomicU64 = AtomicU64::new(0);
+        let path = dir.join(format!("{RECEIVING}{}", STREAM.fetch_add(1, Ordering::Relaxed)));
         let file = File::create(&path)
             .map_err(|source| SnapshotError::Io { path: path.clone(), source })?;
-        Ok(Self { path, file: BufWriter::new(file) })
+        let found = SnapshotFile { path, applied: Applied::default() };
+        Ok(Self { found, file: BufWriter::new(file) })
     }
 
     pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
-        self.file
-            .write_all(chunk)
-            .map_err(|source| SnapshotError::Io { path: self.path.clone(), source })
+        let fail = |source| SnapshotError::Io { path: self.found.path.clone(), source };
+        self.file.write_all(chunk).map_err(fail)
     }
 
-    /// Brings the file onto the disk.
+    /// Brings the file onto the disk and checks it whole, so that whoever sends a bad one hears of it.
     pub(crate) fn finish(self) -> Result<SnapshotFile, SnapshotError> {
-        let fail = |source| SnapshotError::Io { path: self.path.clone(), source };
-        let file = self.file.into_inner().map_err(|e| fail(e.into_error()))?;
+        let Self { mut found, file } = self;
+        let fail = |source| SnapshotError::Io { path: found.path.clone(), source };
+        let file = file.into_inner().map_err(|e| fail(e.into_error()))?;
         file.sync_all().map_err(fail)?;
-        Ok(SnapshotFile { path: self.path })
+        let mut last = None;
+        read_rows(&found.path, |rows| {
+            last = rows.into_iter().find(is_applied).or(last.take());
+            Ok(())
+        })?;
+        let applied = last.and_then(|row| row.value).map(|value| decode(Table::Meta, value));
+        found.applied = applied.transpose()?.unwrap_or_default();
+        Ok(found)
     }
 }
 
-/// Replaces the engine's content by the file's. The file is checked whole before anything is touched.
+/// Whether the row says how far the state is.
+fn is_applied(row: &Write) -> bool {
+    row.table == Table::Meta && row.key == APPLIED
+}
+
+/// Replaces the engine's content by the file's.
 pub(super) fn install(engine: &Engine, file: SnapshotFile) -> Result<Applied, StoreError> {
     let fail = |e: SnapshotError| StoreError::Engine {
         path: engine.dir().to_owned(),
         message: e.to_string(),
     };
-    read_rows(&file.path, |_| Ok(())).map_err(fail)?;
     let installing = engine.dir().join(INSTALLING);
     std::fs::rename(&file.path, &installing)
+        .and_then(|()| File::open(engine.dir())?.sync_all())
         .map_err(|source| fail(SnapshotError::Io { path: installing.clone(), source }))?;
     load(engine, &installing)
 }
 
-/// Finishes an installation that a crash interrupted.
+/// Finishes an installation that a crash interrupted, and removes what one left of a stream.
 pub(super) fn finish_install(dir: &Path, engine: &Engine) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Engine { path: dir.to_owned(), message: format!("{source}") };
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if entry.file_name().to_string_lossy().starts_with(RECEIVING) {
+            std::fs::remove_file(entry.path()).map_err(fail)?;
+        }
+    }
     let installing = dir.join(INSTALLING);
     if installing.exists() {
         load(engine, &installing)?;
@@ -172,8 +212,7 @@ fn load(engine: &Engine, path: &Path) -> Result<Applied, StoreError> {
     let mut failed = None;
     read_rows(path, |rows| {
         // How far it is goes in last: until then the state is not valid.
-        let (last, rows): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.table == Table::Meta && row.key == APPLIED);
+        let (last, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_applied);
         applied_row = last.into_iter().next().or(applied_row.take());
         failed = engine.write(rows.iter(), None).err();
         if failed.is_some() { Err("the state cannot be written") } else { Ok(()) }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::*;
+use super::{snapshot::SnapshotError, *};
 use crate::mvcc::View;
 
 fn write(table: Table, key: &[u8], value: Option<&[u8]>) -> Write {
@@ -86,13 +86,15 @@ async fn filled(dir: &Path) -> Store {
     store
 }
 
-fn save(view: StoreView, dir: &Path) -> SnapshotFile {
+fn frames(view: StoreView) -> Vec<u8> {
     let mut reader = SnapshotReader::new(view);
-    let mut file = SnapshotWriter::create(dir, "receiving").unwrap();
-    while let Some(frame) = reader.next_frame().unwrap() {
-        file.write(&frame).unwrap();
-    }
-    file.finish().unwrap()
+    std::iter::from_fn(|| reader.next_frame().unwrap()).flatten().collect()
+}
+
+fn save(bytes: &[u8], dir: &Path) -> Result<SnapshotFile, SnapshotError> {
+    let mut file = SnapshotWriter::create(dir).unwrap();
+    file.write(bytes).unwrap();
+    file.finish()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +104,8 @@ async fn a_snapshot_carries_everything_and_replaces_what_was_there() {
     source.flush(false).await.unwrap();
     let target = Store::open(to.path()).unwrap();
     target.push(vec![write(Table::History, b"old", Some(b"gone"))], applied(3));
-    let file = save(source.view(), target.dir());
+    let file = save(&frames(source.view()), target.dir()).unwrap();
+    assert_eq!(file.applied().index, 500);
     let installed = target.install(file).await.unwrap();
     assert_eq!(installed.index, 500);
     for table in Table::ALL {
@@ -117,11 +120,12 @@ async fn an_interrupted_installation_is_finished_at_the_next_start() {
     let source = filled(from.path()).await;
     source.flush(false).await.unwrap();
     drop(Store::open(to.path()).unwrap());
-    save(source.view(), to.path());
-    std::fs::rename(to.path().join("receiving"), to.path().join("installing")).unwrap();
+    std::fs::write(to.path().join("installing"), frames(source.view())).unwrap();
+    std::fs::write(to.path().join("receiving-7"), "half of one").unwrap();
     let target = reopen(to.path()).await;
     assert_eq!(target.applied().index, 500);
     assert_eq!(all(&target.view(), Table::Latest).len(), 500);
+    assert!(!to.path().join("receiving-7").exists(), "what a crash left of a stream is removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,11 +134,7 @@ async fn a_damaged_snapshot_is_refused_whole() {
     let source = filled(from.path()).await;
     source.flush(false).await.unwrap();
     let target = Store::open(to.path()).unwrap();
-    target.push(vec![write(Table::History, b"mine", Some(b"stays"))], applied(3));
-    let good = {
-        save(source.view(), to.path());
-        std::fs::read(to.path().join("receiving")).unwrap()
-    };
+    let good = frames(source.view());
     let mut random = StdRng::seed_from_u64(1);
     for round in 0..60 {
         let mut bad = good.clone();
@@ -144,11 +144,11 @@ async fn a_damaged_snapshot_is_refused_whole() {
             let at = random.random_range(0..bad.len());
             bad[at] ^= 1 << random.random_range(0..8u8);
         }
-        let mut file = SnapshotWriter::create(to.path(), "receiving").unwrap();
-        file.write(&bad).unwrap();
-        let error = target.install(file.finish().unwrap()).await.unwrap_err().to_string();
+        let error = save(&bad, to.path()).unwrap_err().to_string();
         assert!(error.contains("receiving") && error.contains("offset"), "{error}");
     }
-    assert_eq!(all(&target.view(), Table::History).len(), 1);
-    assert_eq!(target.applied().index, 3);
+    assert!(target.life().is_some(), "the state is what it was");
+    let left = std::fs::read_dir(to.path()).unwrap().filter_map(Result::ok);
+    let left = left.filter(|file| file.file_name().to_string_lossy().starts_with("receiving"));
+    assert_eq!(left.count(), 0, "a refused file goes");
 }

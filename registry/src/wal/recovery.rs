@@ -40,6 +40,8 @@ pub(super) struct Recovered {
     pub(super) used: VecDeque<Used>,
     /// Segments that are prepared and not in use.
     pub(super) blank: VecDeque<(u64, PathBuf)>,
+    /// The one of them that a crash tore while it was begun.
+    pub(super) begun: Option<u64>,
     /// The last whole frame.
     pub(super) last: Option<Mark>,
     /// A frame that a crash tore: file and offset. It is overwritten by the next one.
@@ -257,9 +259,19 @@ impl Scan<'_> {
             );
             return Err(WalError::corrupt(&first.path, 0, what));
         }
-        if let Some(path) = self.doubtful {
+        if let Some(path) = self.doubtful.take() {
             self.recovered.torn.get_or_insert((path, 0));
         }
+        self.forget_header_alone();
         Ok(self.recovered)
+    }
+    /// A crash may leave the header of a new segment without its first frame, which would have held the state. Such
+    /// a segment was never in use: the writer begins it again, header and all.
+    fn forget_header_alone(&mut self) {
+        let alone = |used: &mut Used| used.end == SEGMENT_HEADER_BYTES as u64;
+        if let Some(used) = self.recovered.used.pop_back_if(alone) {
+            self.recovered.begun = Some(used.number);
+            self.recovered.blank.push_front((used.number, used.path));
+        }
     }
 }

@@ -102,7 +102,7 @@ impl LogStore {
             Some(tail) => tail,
             None => create(dir, options.salt)?,
         };
-        let Recovered { log, used, mut blank, last, torn } = recovery::scan(dir, &tail)?;
+        let Recovered { log, used, mut blank, begun, last, torn } = recovery::scan(dir, &tail)?;
         if let Some((path, offset)) = torn {
             let path = path.display();
             tracing::warn!(%path, offset, "a crash tore the Raft log's last frame; nobody was told of it, it is cut");
@@ -130,7 +130,16 @@ impl LogStore {
             tail_file.sync()?;
         }
         let next = match (blank.pop_front(), &active) {
-            (Some((number, path)), _) => Some(segment::open(number, path, options.segment_bytes)?),
+            (Some((number, path)), _) => {
+                // What is left of one that a crash tore would contradict the segment before it when that goes on.
+                if begun == Some(number) {
+                    fs::remove_file(&path).map_err(WalError::io("remove", &path))?;
+                    segment::sync_folder(dir)?;
+                    Some(segment::create(dir, number, options.segment_bytes)?)
+                } else {
+                    Some(segment::open(number, path, options.segment_bytes)?)
+                }
+            }
             (None, None) => Some(segment::create(dir, 1, options.segment_bytes)?),
             (None, Some(active)) => {
                 preparer.prepare(active.segment.number + 1);
@@ -186,7 +195,8 @@ impl LogStore {
     pub(crate) async fn close(&self) -> io::Result<()> {
         let (done, closed) = oneshot::channel();
         match self.requests.send(Request::Close { done }).await {
-            Ok(()) => closed.await.unwrap_or_else(|_| Err(gone())),
+            // Closed by somebody else while this request waited: as good as closed before.
+            Ok(()) => closed.await.unwrap_or_else(|_| self.shared.check()),
             Err(_closed_before) => self.shared.check(),
         }
     }

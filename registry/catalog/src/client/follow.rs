@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
+use tonic::metadata::MetadataValue;
 use tracing::debug;
 use watchkeep_api::{
     etcdserverpb::{
@@ -89,6 +90,9 @@ impl Client {
             self.endpoints.error(at, &format!("watch {prefix}"), status)
         };
         let mut watch = WatchClient::new(channel).max_decoding_message_size(usize::MAX);
+        let mut requests = tonic::Request::new(requests);
+        // Ends the stream when the member has lost its leader: then another one is asked.
+        requests.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
         let mut answers = watch.watch(requests).await.map_err(|s| fail(&s))?.into_inner();
         loop {
             let message = tokio::select! {
@@ -100,9 +104,12 @@ impl Client {
                 *next = None;
                 return Ok(());
             }
+            let told = answer.events.is_empty() && !answer.created;
+            let mut last = None;
             for event in answer.events {
                 let deleted = event.r#type() == EventType::Delete;
                 let Some(kv) = event.kv.map(KeyValue::from) else { continue };
+                last = Some(kv.mod_revision);
                 let change = if deleted {
                     Change::Delete { revision: kv.mod_revision, key: kv.key }
                 } else {
@@ -112,8 +119,11 @@ impl Client {
                     return Ok(());
                 }
             }
-            if let Some(header) = answer.header.filter(|_| !answer.created && !answer.fragment) {
-                *next = Some(header.revision + 1);
+            // With events it is not the header that counts: etcd sends what a watcher has missed in parts, each with
+            // the store's newest revision in its header.
+            let seen = last.or(answer.header.filter(|_| told).map(|header| header.revision));
+            if let Some(revision) = seen.filter(|_| !answer.fragment) {
+                *next = Some(revision + 1);
             }
         }
     }

@@ -10,7 +10,7 @@ use openraft::storage::RaftLogStorage;
 use proptest::prelude::*;
 
 use super::{append, contents, copy, entry, id, open, options, overwrite, scan, summary, vote};
-use crate::wal::{LogId, state::State};
+use crate::wal::{LogId, segment::SEGMENT_HEADER_BYTES, state::State};
 
 const SECTOR: usize = 512;
 
@@ -130,6 +130,35 @@ async fn a_log_with_a_torn_frame_goes_on() {
         copy(dir.path(), crashed.path());
         assert_eq!(contents(&mut open(crashed.path())).await, expected);
     }
+}
+
+/// The same where the torn frame is the first of its segment: its header may be there, and the state is not.
+#[tokio::test]
+async fn a_log_with_a_torn_segment_goes_on() {
+    let mut rolled = 0;
+    for frames in 0..45 {
+        let torn = torn(frames, 700).await;
+        if torn.from >= SEGMENT_HEADER_BYTES {
+            continue;
+        }
+        rolled += 1;
+        let end = SEGMENT_HEADER_BYTES;
+        for at in [end - 1, end, end + 1, end + 60, torn.to - 1] {
+            let mut bytes = torn.old.clone();
+            bytes[torn.from..at].copy_from_slice(&torn.new[torn.from..at]);
+            let dir = tempfile::tempdir().unwrap();
+            copy(torn.before.path(), dir.path());
+            fs::write(dir.path().join(torn.file.file_name().unwrap()), &bytes).unwrap();
+            let mut store = open(dir.path());
+            append(&mut store, vec![entry(3, frames + 1, 10)]).await;
+            let expected = contents(&mut store).await;
+            let crashed = tempfile::tempdir().unwrap();
+            copy(dir.path(), crashed.path());
+            let found = contents(&mut open(crashed.path())).await;
+            assert_eq!(found, expected, "{frames} frames, written up to byte {at}");
+        }
+    }
+    assert!(rolled > 2, "{rolled} segments begun");
 }
 
 /// A crash while a new log is created leaves something that opens.
