@@ -6,9 +6,9 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 use watchkeep_api::etcdserverpb::{
     DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    StatusRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
-    lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
-    watch_request::RequestUnion,
+    RequestOp, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
+    lease_client::LeaseClient, maintenance_client::MaintenanceClient, request_op::Request,
+    watch_client::WatchClient, watch_request::RequestUnion,
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
@@ -230,7 +230,7 @@ async fn a_member_without_a_quorum_says_so() {
     }
     let last = nodes.pop().unwrap();
     KvClient::new(channel(&last)).put(put("a", "1")).await.unwrap();
-    let create = WatchCreateRequest { key: "a".into(), ..Default::default() };
+    let create = WatchCreateRequest { key: "quiet".into(), ..Default::default() };
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let stream =
         tokio_stream::StreamExt::chain(tokio_stream::once(create), tokio_stream::pending());
@@ -257,4 +257,51 @@ async fn a_member_without_a_quorum_says_so() {
         (refused.code(), refused.message()),
         (tonic::Code::Unavailable, "etcdserver: no leader")
     );
+}
+
+/// What the storage engine or a decoder would choke on must never enter the log: it would be choked on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_applied_is_refused_before_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configs(1, dir.path()).remove(0);
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    // The longest key there may be, of the byte that takes the most room.
+    let longest = "\0".repeat(32_752);
+    kv.put(put(&longest, "x")).await.unwrap();
+    let found = kv.range(get(&longest)).await.unwrap().into_inner();
+    assert_eq!(found.count, 1);
+    let too_long = "\0".repeat(32_753);
+    let past = RangeRequest { range_end: too_long.clone().into(), ..get("a") };
+    for refused in [
+        kv.put(put(&too_long, "x")).await.map(|_| ()),
+        kv.range(get(&too_long)).await.map(|_| ()),
+        kv.range(past).await.map(|_| ()),
+    ] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains("32752 bytes"), "{refused}");
+    }
+    let nested = |depth: usize| {
+        let inner = RequestOp { request: Some(Request::RequestPut(put("deep", "x"))) };
+        let wrap = |op: RequestOp, _| RequestOp {
+            request: Some(Request::RequestTxn(TxnRequest {
+                success: vec![op],
+                ..Default::default()
+            })),
+        };
+        let op = (0..depth).fold(inner, wrap);
+        TxnRequest { success: vec![op], ..Default::default() }
+    };
+    kv.txn(nested(16)).await.unwrap();
+    for depth in [17, 40, 49] {
+        let refused = kv.txn(nested(depth)).await.unwrap_err();
+        assert!(refused.message().contains("deeper than 16"), "{depth}: {refused}");
+    }
+    node.shutdown().await;
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    for key in [longest.as_str(), "deep"] {
+        assert_eq!(kv.range(get(key)).await.unwrap().into_inner().count, 1);
+    }
 }

@@ -2,12 +2,16 @@
 
 use tonic::{Code, Status};
 
+use super::limits::{KEY_BYTES_MAX, NESTING_MAX};
 use crate::{cluster::ClusterError, mvcc::Refusal};
 
 /// A request that is wrong in itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadRequest {
     EmptyKey,
+    KeyTooLong,
+    /// Transactions in transactions in transactions.
+    TooDeep,
     /// An operation of a transaction that is none.
     NoRequest,
     ValueProvided,
@@ -31,6 +35,14 @@ impl From<BadRequest> for Status {
             BadRequest::DuplicateKey => "etcdserver: duplicate key given in txn request",
             BadRequest::TooLarge => "etcdserver: request is too large",
             BadRequest::InvalidSortOption => "etcdserver: invalid sort option",
+            BadRequest::KeyTooLong => {
+                let text = format!("watchkeep: a key is longer than {KEY_BYTES_MAX} bytes");
+                return Self::invalid_argument(text);
+            }
+            BadRequest::TooDeep => {
+                let text = format!("watchkeep: transactions are nested deeper than {NESTING_MAX}");
+                return Self::invalid_argument(text);
+            }
             BadRequest::LeaseTtlTooLarge => {
                 return Self::out_of_range("etcdserver: too large lease TTL");
             }

@@ -39,9 +39,12 @@ impl Kv {
 
     /// A view, and the life of the state it is of.
     async fn view(&self, serializable: bool) -> Result<(StoreView, u64), ClusterError> {
+        if !serializable {
+            // A member that catches up by a snapshot gets there, and then has what is asked for.
+            self.0.linearizable_view().await?;
+        }
         let life = self.0.store().life().ok_or(ClusterError::Replaced)?;
-        let view =
-            if serializable { self.0.store().view() } else { self.0.linearizable_view().await? };
+        let view = self.0.store().view();
         Ok((view, life))
     }
 

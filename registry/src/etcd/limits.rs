@@ -15,15 +15,31 @@ use crate::mvcc;
 pub(super) const REQUEST_BYTES_MAX: usize = 3 << 19;
 /// Most operations in one list of a transaction.
 const TXN_OPS_MAX: usize = 128;
+/// Longest key. etcd has no such limit. The storage engine takes keys of 64 KiB, and the one under which a version is
+/// kept can be twice as long as the user's (`mvcc/keys.rs`), and ten bytes.
+pub(super) const KEY_BYTES_MAX: usize = 32_752;
+/// Deepest transaction in a transaction. etcd has no such limit; protobuf has one, and a command in the log stands
+/// deeper than the request that it was.
+pub(super) const NESTING_MAX: usize = 16;
+
+fn check_key(key: &[u8]) -> Result<(), BadRequest> {
+    if key.is_empty() {
+        return Err(BadRequest::EmptyKey);
+    }
+    check_end(key)
+}
+
+fn check_end(end: &[u8]) -> Result<(), BadRequest> {
+    if end.len() > KEY_BYTES_MAX { Err(BadRequest::KeyTooLong) } else { Ok(()) }
+}
 
 pub(super) fn check_size(request: &impl Message) -> Result<(), BadRequest> {
     if request.encoded_len() > REQUEST_BYTES_MAX { Err(BadRequest::TooLarge) } else { Ok(()) }
 }
 
 pub(super) fn check_range(request: &RangeRequest) -> Result<(), BadRequest> {
-    if request.key.is_empty() {
-        return Err(BadRequest::EmptyKey);
-    }
+    check_key(&request.key)?;
+    check_end(&request.range_end)?;
     if !(0..=2).contains(&request.sort_order) || !(0..=4).contains(&request.sort_target) {
         return Err(BadRequest::InvalidSortOption);
     }
@@ -31,9 +47,7 @@ pub(super) fn check_range(request: &RangeRequest) -> Result<(), BadRequest> {
 }
 
 pub(super) fn check_put(request: &PutRequest) -> Result<(), BadRequest> {
-    if request.key.is_empty() {
-        return Err(BadRequest::EmptyKey);
-    }
+    check_key(&request.key)?;
     if request.ignore_value && !request.value.is_empty() {
         return Err(BadRequest::ValueProvided);
     }
@@ -44,28 +58,31 @@ pub(super) fn check_put(request: &PutRequest) -> Result<(), BadRequest> {
 }
 
 pub(super) fn check_delete(request: &DeleteRangeRequest) -> Result<(), BadRequest> {
-    if request.key.is_empty() { Err(BadRequest::EmptyKey) } else { Ok(()) }
+    check_key(&request.key)?;
+    check_end(&request.range_end)
 }
 
 /// Checks a transaction and everything in it.
 pub(super) fn check_txn(request: &TxnRequest) -> Result<(), BadRequest> {
-    check_ops(request, TXN_OPS_MAX)?;
+    check_ops(request, TXN_OPS_MAX, NESTING_MAX)?;
     written_keys(&request.success)?;
     written_keys(&request.failure).map(drop)
 }
 
 /// A transaction in another may have as many operations as the other left.
-fn check_ops(request: &TxnRequest, ops_max: usize) -> Result<(), BadRequest> {
+fn check_ops(request: &TxnRequest, ops_max: usize, deeper: usize) -> Result<(), BadRequest> {
     let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
     let left = ops_max.checked_sub(longest).ok_or(BadRequest::TooManyOps)?;
-    if request.compare.iter().any(|compare: &Compare| compare.key.is_empty()) {
-        return Err(BadRequest::EmptyKey);
-    }
+    request.compare.iter().try_for_each(|compare: &Compare| {
+        check_key(&compare.key)?;
+        check_end(&compare.range_end)
+    })?;
     request.success.iter().chain(&request.failure).try_for_each(|op| match &op.request {
         Some(Request::RequestRange(r)) => check_range(r),
         Some(Request::RequestPut(r)) => check_put(r),
         Some(Request::RequestDeleteRange(r)) => check_delete(r),
-        Some(Request::RequestTxn(r)) => check_ops(r, left),
+        Some(Request::RequestTxn(_)) if deeper == 0 => Err(BadRequest::TooDeep),
+        Some(Request::RequestTxn(r)) => check_ops(r, left, deeper - 1),
         None => Err(BadRequest::NoRequest),
     })
 }
