@@ -28,7 +28,8 @@ pub(super) fn lease_exists(view: &impl View, lease: i64) -> Result<bool, ViewErr
 /// The keys that hang on a lease.
 pub(crate) fn lease_keys(view: &impl View, lease: i64) -> Result<Vec<Bytes>, ViewError> {
     let from = lease_key(lease, b"");
-    let to = lease.checked_add(1).map(|next| lease_key(next, b""));
+    // In the table negative ids come behind the positive ones: -1 is the last.
+    let to = (lease != -1).then(|| lease_key(lease.wrapping_add(1), b""));
     view.scan(Table::LeaseKeys, &from, to.as_deref())
         .map(|row| row.map(|(key, _)| key.slice(8..)))
         .collect()

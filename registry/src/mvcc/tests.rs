@@ -326,6 +326,20 @@ fn a_refused_command_changes_nothing() {
 }
 
 #[test]
+fn a_lease_has_its_own_keys_whatever_its_id() {
+    let (mut memory, mut applied) =
+        (Memory::default(), Applied { revision: 1, ..Applied::default() });
+    let ids = [i64::MIN, -2, -1, 1, i64::MAX];
+    for id in ids {
+        run(&mut memory, &mut applied, &Action::Grant(id));
+        run(&mut memory, &mut applied, &Action::Put(id.to_string().into(), Bytes::new(), id));
+    }
+    for id in ids {
+        assert_eq!(lease_keys(&memory, id).unwrap(), [id.to_string()], "{id}");
+    }
+}
+
+#[test]
 fn ranges_sort_limit_and_count_as_etcd_does() {
     let (mut memory, mut applied) =
         (Memory::default(), Applied { revision: 1, ..Applied::default() });
