@@ -14,7 +14,13 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 use tonic::service::Routes;
 
-use crate::{calls, cluster::Cluster, etcd::ETCD_VERSION, gateway, metrics::Metrics};
+use crate::{
+    calls,
+    cluster::Cluster,
+    etcd::{ETCD_VERSION, oversize},
+    gateway,
+    metrics::Metrics,
+};
 
 /// The router of the client listener.
 pub(crate) fn router(
@@ -23,8 +29,10 @@ pub(crate) fn router(
     registry: Registry,
     metrics: Arc<Metrics>,
 ) -> Router {
-    let grpc =
-        routes.into_axum_router().layer(middleware::from_fn_with_state(metrics, calls::count));
+    let grpc = routes
+        .into_axum_router()
+        .layer(middleware::from_fn(oversize::in_etcds_words))
+        .layer(middleware::from_fn_with_state(metrics, calls::count));
     let plain = Router::new()
         .route("/version", get(version))
         .route("/health", get(health))

@@ -60,10 +60,10 @@ pub(crate) enum ClusterError {
     #[error("etcdserver: server stopped")]
     Stopped,
     /// A snapshot is replacing this member's state.
-    #[error("etcdserver: member is catching up by a snapshot")]
+    #[error("watchkeep: this member is catching up by a snapshot: ask another, or again")]
     Replaced,
     /// The state cannot be read.
-    #[error("etcdserver: {0}")]
+    #[error("watchkeep: the state cannot be read: {0}")]
     View(#[from] ViewError),
 }
 

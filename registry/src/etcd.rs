@@ -7,6 +7,7 @@ mod kv;
 mod lease;
 mod limits;
 mod maintenance;
+pub(crate) mod oversize;
 mod watch;
 
 use tonic::service::Routes;

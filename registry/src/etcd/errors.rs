@@ -84,3 +84,6 @@ impl From<ClusterError> for Status {
         Self::new(code, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,7 @@ impl kv_server::Kv for Kv {
     async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
         let request = request.into_inner();
         limits::check_txn(&request)?;
-        limits::check_size(&request)?;
+        let size = limits::check_size(&request);
         let _permit = self.0.admit()?;
         let txn = convert::txn(request);
         let span = info_span!("etcd.txn");
@@ -143,6 +143,8 @@ impl kv_server::Kv for Kv {
             let work = move |view: &StoreView| mvcc::read_only(view, &txn, current, compacted);
             (self.read(read, work, false).await?, current)
         } else {
+            // Only what goes into the log is limited.
+            size?;
             self.propose(txn).instrument(span).await?
         };
         Ok(Response::new(convert::txn_response(&self.0, outcome, revision)))

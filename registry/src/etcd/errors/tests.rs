@@ -1,0 +1,69 @@
+//! What is said in etcd's name is said in etcd's words.
+
+use super::*;
+use crate::mvcc::{Table, ViewError};
+
+/// etcd's errors that this server can meet, as etcd defines them (`api/v3rpc/rpctypes/error.go`).
+const ETCD: [(Code, &str); 19] = [
+    (Code::InvalidArgument, "etcdserver: key is not provided"),
+    (Code::InvalidArgument, "etcdserver: key not found"),
+    (Code::InvalidArgument, "etcdserver: value is provided"),
+    (Code::InvalidArgument, "etcdserver: lease is provided"),
+    (Code::InvalidArgument, "etcdserver: too many operations in txn request"),
+    (Code::InvalidArgument, "etcdserver: duplicate key given in txn request"),
+    (Code::InvalidArgument, "etcdserver: invalid sort option"),
+    (Code::InvalidArgument, "etcdserver: request is too large"),
+    (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
+    (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision"),
+    (Code::OutOfRange, "etcdserver: too large lease TTL"),
+    (Code::NotFound, "etcdserver: requested lease not found"),
+    (Code::FailedPrecondition, "etcdserver: lease already exists"),
+    (Code::FailedPrecondition, "etcdserver: not leader"),
+    (Code::ResourceExhausted, "etcdserver: too many requests"),
+    (Code::Unavailable, "etcdserver: no leader"),
+    (Code::Unavailable, "etcdserver: leader changed"),
+    (Code::Unavailable, "etcdserver: server stopped"),
+    (Code::Unavailable, "etcdserver: request timed out"),
+];
+
+fn all() -> Vec<Status> {
+    let bad = [
+        BadRequest::EmptyKey,
+        BadRequest::KeyTooLong,
+        BadRequest::TooDeep,
+        BadRequest::NoRequest,
+        BadRequest::ValueProvided,
+        BadRequest::LeaseProvided,
+        BadRequest::TooManyOps,
+        BadRequest::DuplicateKey,
+        BadRequest::TooLarge,
+        BadRequest::InvalidSortOption,
+        BadRequest::LeaseTtlTooLarge,
+    ];
+    let refusals = (1..).map_while(Refusal::from_number).map(refused);
+    let cluster = [
+        ClusterError::NotLeader,
+        ClusterError::NoLeader,
+        ClusterError::LeaderChanged,
+        ClusterError::Timeout,
+        ClusterError::TooManyRequests,
+        ClusterError::Stopped,
+        ClusterError::Replaced,
+        ClusterError::View(ViewError::new(Table::Latest, "bad bytes")),
+    ];
+    bad.into_iter().map(Status::from).chain(refusals).chain(cluster.map(Status::from)).collect()
+}
+
+#[test]
+fn clients_that_match_on_etcds_errors_find_them() {
+    let said: Vec<(Code, String)> =
+        all().iter().map(|status| (status.code(), status.message().to_owned())).collect();
+    for (code, text) in ETCD {
+        assert!(said.contains(&(code, text.to_owned())), "{code:?} {text}");
+    }
+    // What etcd has no word for is ours, and says so.
+    for (code, text) in said {
+        let is_etcds = ETCD.contains(&(code, &text[..]));
+        assert_eq!(text.starts_with("etcdserver: "), is_etcds, "{code:?} {text}");
+    }
+}
