@@ -201,7 +201,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(lessor.expired(at(100)).1.is_empty(), "a follower expires nothing");
-        lessor.promote(0 + 1, at(0));
+        lessor.promote(1, at(0));
         assert!(lessor.expired(at(9)).1.is_empty());
         assert!(lessor.renew(7, at(9)).is_some());
         assert!(lessor.expired(at(18)).1.is_empty());
@@ -213,7 +213,7 @@ mod tests {
         lessor.retry(7, at(30));
         assert_eq!(lessor.expired(at(30)), (1, vec![7]));
         lessor.demote();
-        lessor.promote(40 + 1, at(40));
+        lessor.promote(2, at(40));
         assert!(lessor.expired(at(49)).1.is_empty(), "a new leader grants the whole TTL");
         lessor.revoked(7);
         assert!(lessor.expired(at(1000)).1.is_empty());

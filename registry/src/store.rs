@@ -110,7 +110,7 @@ impl Store {
     /// engine is neither the old state nor the new. Who reads asks before and after.
     pub(crate) fn life(&self) -> Option<u64> {
         let installs = self.inner.installs.load(Ordering::SeqCst);
-        (installs % 2 == 0).then_some(installs)
+        installs.is_multiple_of(2).then_some(installs)
     }
 
     /// The state as the one who applies sees it: no snapshot taken, so only for the task that writes.

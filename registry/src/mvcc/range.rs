@@ -132,8 +132,9 @@ fn load(view: &impl View, key: &Bytes, value: Bytes) -> Result<Option<KeyValue>,
 struct Page<'r> {
     request: &'r Range,
     limit: usize,
-    /// Whether all matching keys are needed before the limit can cut.
     sorts: bool,
+    /// How many of the keys that match, in the order of the keys, are looked at.
+    kept_max: usize,
     kvs: Vec<KeyValue>,
     count: i64,
     matching: usize,
@@ -142,7 +143,17 @@ struct Page<'r> {
 impl<'r> Page<'r> {
     fn new(request: &'r Range, limit: usize) -> Self {
         let sorts = request.sort_order == 2 || (request.sort_target != 0);
-        Self { request, limit, sorts, kvs: Vec::new(), count: 0, matching: 0 }
+        let bounds = [
+            request.min_mod_revision,
+            request.max_mod_revision,
+            request.min_create_revision,
+            request.max_create_revision,
+        ];
+        // etcd (`rangeLimit`): with a target but no order, and no bounds, the limit cuts first, and what is left is
+        // sorted.
+        let needs_all = sorts && (request.sort_order != 0 || bounds != [0; 4]);
+        let kept_max = if needs_all || limit == 0 { usize::MAX } else { limit.saturating_add(1) };
+        Self { request, limit, sorts, kept_max, kvs: Vec::new(), count: 0, matching: 0 }
     }
 
     fn take(
@@ -157,7 +168,7 @@ impl<'r> Page<'r> {
                 continue;
             }
             self.matching += 1;
-            if self.sorts || self.limit == 0 || self.kvs.len() < self.limit {
+            if self.kvs.len() < self.kept_max {
                 self.kvs.push(kv);
             }
         }

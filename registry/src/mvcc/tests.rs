@@ -343,7 +343,7 @@ fn a_lease_has_its_own_keys_whatever_its_id() {
 fn ranges_sort_limit_and_count_as_etcd_does() {
     let (mut memory, mut applied) =
         (Memory::default(), Applied { revision: 1, ..Applied::default() });
-    for (key, value) in [("a", "3"), ("b", "1"), ("c", "2"), ("a", "4")] {
+    for (key, value) in [("a", "3"), ("b", "2"), ("c", "1"), ("a", "4")] {
         run(&mut memory, &mut applied, &Action::Put(key.into(), value.into(), 0));
     }
     let all = Range { key: "a".into(), range_end: "\0".into(), ..Range::default() };
@@ -358,8 +358,12 @@ fn ranges_sort_limit_and_count_as_etcd_does() {
         (Range { limit: 2, ..all.clone() }, ("ab", true, 3)),
         (Range { limit: 3, ..all.clone() }, ("abc", false, 3)),
         (Range { sort_order: 2, ..all.clone() }, ("cba", false, 3)),
-        (Range { sort_target: 4, ..all.clone() }, ("bca", false, 3)),
+        (Range { sort_target: 4, ..all.clone() }, ("cba", false, 3)),
         (Range { sort_target: 3, sort_order: 2, limit: 1, ..all.clone() }, ("a", true, 3)),
+        // Without an order the limit, and one more, cuts before the target sorts: `abc`, `ab`, `ba`, `b`.
+        (Range { sort_target: 4, limit: 1, ..all.clone() }, ("b", true, 3)),
+        (Range { sort_target: 2, limit: 1, max_mod_revision: 9, ..all.clone() }, ("a", true, 3)),
+        (Range { sort_target: 4, sort_order: 1, limit: 2, ..all.clone() }, ("cb", true, 3)),
         (Range { count_only: true, ..all.clone() }, ("", false, 3)),
         (Range { min_mod_revision: 4, ..all.clone() }, ("ac", false, 3)),
         (Range { max_create_revision: 2, limit: 1, ..all }, ("a", false, 3)),

@@ -79,7 +79,7 @@ impl Side {
                 if done.is_ok() {
                     self.compacted = request.revision;
                 }
-                answered(done, |r| Answer::Compact(r), |r| &mut r.header)
+                answered(done, Answer::Compact, |r| &mut r.header)
             }
             other => self.call(other).await,
         };

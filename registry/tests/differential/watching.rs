@@ -72,7 +72,7 @@ impl Watching {
             ended.clone_from(&log.ended);
             done(log) || log.ended.is_some()
         });
-        let reached = timeout(DEADLINE, reached).await.map(|result| drop(result));
+        let reached = timeout(DEADLINE, reached).await.map(drop);
         match (reached, ended) {
             (_, Some(why)) => Err(format!("{what}: the watch stream is gone: {why}")),
             (Ok(()), None) => Ok(()),
