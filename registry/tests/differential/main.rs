@@ -49,8 +49,10 @@ async fn random_sequences_are_answered_as_etcd_answers_them() {
     let next = Arc::new(AtomicU64::new(first));
     let work = (0..PAIRS).map(|_| tokio::spawn(compare(Arc::clone(&next), first + count)));
     for worker in futures::future::join_all(work).await {
-        if let Err(message) = worker.expect("a worker") {
-            panic!("{message}");
+        match worker {
+            Ok(Ok(())) => {}
+            Ok(Err(message)) => panic!("{message}"),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 }

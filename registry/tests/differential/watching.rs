@@ -37,7 +37,8 @@ impl Watching {
     pub(crate) async fn open(channel: Channel) -> Self {
         let (requests, stream) = mpsc::channel(16);
         let (sender, log) = watch::channel(Log::default());
-        let mut client = WatchClient::new(channel);
+        // Without fragments a response is as large as its revisions.
+        let mut client = WatchClient::new(channel).max_decoding_message_size(usize::MAX);
         tokio::spawn(async move {
             let mut stream = match client.watch(ReceiverStream::new(stream)).await {
                 Ok(stream) => stream.into_inner(),
