@@ -103,9 +103,9 @@ impl Side {
         let stream = self.stream();
         let before = created(&stream.log()).count();
         // The server never chooses an id again.
-        let earlier = match request.watch_id {
-            0 => 0,
-            id => events(&stream.log(), id).len(),
+        let (earlier, canceled_before) = match request.watch_id {
+            0 => (0, 0),
+            id => (events(&stream.log(), id).len(), canceled(&stream.log(), id).count()),
         };
         stream.send(RequestUnion::CreateRequest(request.clone())).await;
         stream.until("created", |log| created(log).count() > before).await?;
@@ -115,7 +115,7 @@ impl Side {
             return Ok(Answer::Watch(vec![first]));
         }
         if request.start_revision > 0 && request.start_revision < compacted {
-            stream.until("compacted", |log| canceled(log, id).count() > 0).await?;
+            stream.until("compacted", |log| canceled(log, id).count() > canceled_before).await?;
             let last = canceled(&stream.log(), id).next_back().cloned();
             self.dead.insert(id);
             return Ok(Answer::Watch([first].into_iter().chain(last).collect()));
