@@ -80,6 +80,19 @@ async fn what_takes_etcd_down() {
 }
 
 #[tokio::test]
+async fn progress_without_watchers() {
+    is_listed("A progress request on a stream without watchers");
+    let mut pair = Pair::start().await;
+    // The stream's own watcher over everything is taken away first: it is there for the test only.
+    assert_eq!(pair.run(&[Op::Progress]).await, None);
+    for side in [&mut pair.watchkeep, &mut pair.etcd] {
+        side.cancel_everything().await.expect("canceled");
+        assert!(matches!(side.ask_progress().await, Ok(Answer::Watch(told)) if told.len() == 1));
+    }
+    pair.stop().await;
+}
+
+#[tokio::test]
 async fn a_store_never_compacted() {
     is_listed("A store that was never compacted");
     let mut pair = Pair::start().await;

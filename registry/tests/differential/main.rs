@@ -31,7 +31,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use pair::Pair;
 
 /// About a minute in a debug build on two cores.
-const SEQUENCES: u64 = 600;
+const SEQUENCES: u64 = 800;
 /// Pairs that work side by side: a disk that syncs leaves time.
 const PAIRS: usize = 4;
 

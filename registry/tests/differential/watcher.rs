@@ -130,6 +130,15 @@ impl Side {
             return Ok(Answer::Watch(Vec::new()));
         }
         self.settled().await?;
+        self.cancel_now(id).await
+    }
+
+    /// Takes the watcher over everything away: the sequence is over.
+    pub(crate) async fn cancel_everything(&mut self) -> Result<Answer, String> {
+        self.cancel_now(EVERYTHING).await
+    }
+
+    async fn cancel_now(&mut self, id: i64) -> Result<Answer, String> {
         let known = self.watchers.get_mut(&id).filter(|watcher| watcher.open);
         let known = known.map(|watcher| watcher.open = false).is_some();
         let stream = self.stream();
@@ -145,6 +154,11 @@ impl Side {
 
     pub(super) async fn progress(&mut self) -> Result<Answer, String> {
         self.settled().await?;
+        self.ask_progress().await
+    }
+
+    /// Asks for progress, whatever watchers there are.
+    pub(crate) async fn ask_progress(&mut self) -> Result<Answer, String> {
         let stream = self.stream();
         let before = progress(&stream.log()).count();
         stream.send(RequestUnion::ProgressRequest(WatchProgressRequest {})).await;
