@@ -5,6 +5,7 @@
 //!                     ▲ reads: a view of the store                              └▶ watch hub
 //! ```
 
+mod auth;
 mod authority;
 mod bootstrap;
 mod calls;

@@ -7,6 +7,8 @@ use http_body_util::BodyExt;
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
+use crate::auth::PeerCertificate;
+
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 /// Headers of the HTTP request that the call carries on.
@@ -47,6 +49,8 @@ impl Answers {
         *request.uri_mut() =
             path.parse().map_err(|error| Status::internal(format!("{path}: {error}")))?;
         *request.extensions_mut() = origin.extensions.clone();
+        // As etcd: whoever calls through the gateway is who the token says, never who the certificate names.
+        request.extensions_mut().remove::<PeerCertificate>();
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
