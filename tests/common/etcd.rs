@@ -1,6 +1,10 @@
 //! A real etcd of one node or several: the oracle beside which we are held, and a registry already there.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use super::{etcdctl, eventually, ports, process::Process, wait::ensure};
 
@@ -8,6 +12,9 @@ use super::{etcdctl, eventually, ports, process::Process, wait::ensure};
 pub struct Etcd {
     /// Its client address, `127.0.0.1:port`.
     pub client: String,
+    name: String,
+    args: Vec<String>,
+    log: PathBuf,
     process: Process,
 }
 
@@ -25,28 +32,58 @@ impl Etcd {
             members.iter().map(|(name, peer, _)| format!("{name}={peer}")).collect();
         let initial = initial.join(",");
         let start = |(name, peer, client): &(String, String, String)| {
-            let mut command = Command::new("etcd");
-            command.args(["--name", name, "--data-dir"]).arg(dir.join(name));
-            command.args(["--listen-client-urls", client, "--advertise-client-urls", client]);
-            command.args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
-            command.args(["--initial-cluster", &initial, "--log-level", "error"]);
-            let process = Process::spawn(name, command, &dir.join(format!("{name}.log")));
-            Self { client: client.trim_start_matches("http://").to_owned(), process }
+            let data = dir.join(name).display().to_string();
+            let args = [
+                ["--name", name],
+                ["--data-dir", &data],
+                ["--listen-client-urls", client],
+                ["--advertise-client-urls", client],
+                ["--listen-peer-urls", peer],
+                ["--initial-advertise-peer-urls", peer],
+                ["--initial-cluster", &initial],
+                ["--log-level", "error"],
+            ];
+            let args: Vec<String> = args.as_flattened().iter().map(ToString::to_string).collect();
+            let log = dir.join(format!("{name}.log"));
+            let client = client.trim_start_matches("http://").to_owned();
+            let process = spawn(name, &args, &log);
+            Self { client, name: name.clone(), args, log, process }
         };
         let cluster: Vec<Self> = members.iter().map(start).collect();
         for etcd in &cluster {
-            eventually("etcd", Duration::from_secs(20), async || {
-                let output = etcdctl::run(&etcd.client, &["get", "health"], "");
-                let why = || String::from_utf8_lossy(&output.stderr).into_owned();
-                ensure(output.status.success(), why)
-            })
-            .await;
+            etcd.ready().await;
         }
         cluster
+    }
+
+    /// Waits until it answers a linearizable read.
+    pub async fn ready(&self) {
+        eventually("etcd", Duration::from_secs(20), async || {
+            let output = etcdctl::run(&self.client, &["get", "health"], "");
+            let why = || String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure(output.status.success(), why)
+        })
+        .await;
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Self::kill`]; it may not be [`Self::ready`] yet.
+    pub fn start_again(&mut self) {
+        self.process = spawn(&self.name, &self.args, &self.log);
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
+}
+
+fn spawn(name: &str, args: &[String], log: &Path) -> Process {
+    let mut command = Command::new("etcd");
+    command.args(args);
+    Process::spawn(name, command, log)
 }
