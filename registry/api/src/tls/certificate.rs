@@ -1,0 +1,34 @@
+//! What is read of a certificate beyond what rustls does with it: whose it is, and until when.
+
+use thiserror::Error;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A certificate that cannot be read.
+#[derive(Debug, Error)]
+#[error("this is not an X.509 certificate: {0}")]
+pub struct CertificateError(String);
+
+/// The parts of a certificate that Watchkeep looks at. Nothing here says that anybody vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject's Common Name; none when it has none, or one that is not text.
+    pub common_name: Option<String>,
+    /// Unix time in seconds after which it is worth nothing.
+    pub not_after_seconds: i64,
+}
+
+impl Certificate {
+    /// Reads DER.
+    ///
+    /// # Errors
+    /// When it is not a certificate.
+    pub fn read(der: &[u8]) -> Result<Self, CertificateError> {
+        let (_, certificate) =
+            X509Certificate::from_der(der).map_err(|e| CertificateError(e.to_string()))?;
+        let common_name = certificate.subject().iter_common_name().next();
+        Ok(Self {
+            common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
+            not_after_seconds: certificate.validity().not_after.timestamp(),
+        })
+    }
+}

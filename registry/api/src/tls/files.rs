@@ -1,0 +1,237 @@
+//! A certificate, its key and the authorities that are trusted: PEM files and what is in them.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+};
+use thiserror::Error;
+
+use super::{Certificate, CertificateError};
+
+/// Where the files are. A certificate and its key go together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Certificate, followed by those between it and its authority.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`: PKCS #8, PKCS #1 or SEC 1.
+    pub key: Option<PathBuf>,
+    /// Certificates of the authorities that the other side's certificate may come from.
+    pub ca: Option<PathBuf>,
+}
+
+/// Which of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The certificate.
+    Cert,
+    /// Its key.
+    Key,
+    /// The authorities.
+    Ca,
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cert => "cert",
+            Self::Key => "key",
+            Self::Ca => "ca",
+        })
+    }
+}
+
+/// Why files are of no use.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// It cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which.
+        field: Field,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What should be in it is not.
+    #[error("{path}: {message}")]
+    Content {
+        /// Which.
+        field: Field,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A key without a certificate, or the other way round.
+    #[error("{present} is given without {missing}: give both or neither")]
+    Half {
+        /// What is there.
+        present: Field,
+        /// What is not.
+        missing: Field,
+    },
+    /// The certificate and the key do not belong together, or rustls cannot use them.
+    #[error("{cert} and {key}: {source}")]
+    Pair {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// rustls refuses the whole.
+    #[error("TLS: {0}")]
+    Config(String),
+}
+
+impl TlsError {
+    /// The file to look at first.
+    #[must_use]
+    pub fn field(&self) -> Field {
+        match self {
+            Self::Read { field, .. } | Self::Content { field, .. } => *field,
+            Self::Half { present, .. } => *present,
+            Self::Pair { .. } => Field::Key,
+            Self::Config(_) => Field::Cert,
+        }
+    }
+}
+
+/// Who this side is: a certificate chain and its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+    /// The certificate's end, Unix time in seconds.
+    pub not_after_seconds: i64,
+}
+
+/// What is in the files.
+#[derive(Debug)]
+pub struct Material {
+    /// This side's certificate.
+    pub identity: Option<Identity>,
+    /// The authorities.
+    pub roots: Option<RootCertStore>,
+}
+
+/// The files' bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    cert: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+    ca: Option<Vec<u8>>,
+}
+
+impl Files {
+    /// Reads them. Blocks.
+    pub(super) fn read(&self) -> Result<Contents, TlsError> {
+        let (cert, key) = (self.cert.as_deref(), self.key.as_deref());
+        match (cert, key) {
+            (Some(_), None) => {
+                return Err(TlsError::Half { present: Field::Cert, missing: Field::Key });
+            }
+            (None, Some(_)) => {
+                return Err(TlsError::Half { present: Field::Key, missing: Field::Cert });
+            }
+            _ => {}
+        }
+        Ok(Contents {
+            cert: read(Field::Cert, cert)?,
+            key: read(Field::Key, key)?,
+            ca: read(Field::Ca, self.ca.as_deref())?,
+        })
+    }
+
+    /// Understands what was read.
+    pub(super) fn parse(&self, contents: &Contents) -> Result<Material, TlsError> {
+        let identity = match (&self.cert, &contents.cert, &self.key, &contents.key) {
+            (Some(cert_path), Some(cert), Some(key_path), Some(key)) => {
+                let chain = certificates(Field::Cert, cert_path, cert)?;
+                let first = Certificate::read(&chain[0])
+                    .map_err(|e| unreadable(Field::Cert, cert_path, &e))?;
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+                    let message = match error {
+                        pem::Error::NoItemsFound => {
+                            "there is no private key in it (PEM, not encrypted)".to_owned()
+                        }
+                        error => format!("this is not PEM: {error}"),
+                    };
+                    TlsError::Content { field: Field::Key, path: key_path.clone(), message }
+                })?;
+                Some(Identity { chain, key, not_after_seconds: first.not_after_seconds })
+            }
+            _ => None,
+        };
+        let roots = match (&self.ca, &contents.ca) {
+            (Some(path), Some(pem)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(Field::Ca, path, pem)? {
+                    roots.add(certificate).map_err(|error| TlsError::Content {
+                        field: Field::Ca,
+                        path: path.clone(),
+                        message: format!("this is no authority's certificate: {error}"),
+                    })?;
+                }
+                Some(roots)
+            }
+            _ => None,
+        };
+        Ok(Material { identity, roots })
+    }
+
+    /// Names the two files in an error of rustls.
+    #[must_use]
+    pub fn refused(&self, source: rustls::Error) -> TlsError {
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                TlsError::Pair { cert: cert.clone(), key: key.clone(), source }
+            }
+            _ => TlsError::Config(source.to_string()),
+        }
+    }
+}
+
+fn read(field: Field, path: Option<&Path>) -> Result<Option<Vec<u8>>, TlsError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| TlsError::Read {
+            field,
+            path: path.to_owned(),
+            source,
+        })
+    };
+    path.map(read).transpose()
+}
+
+/// At least one.
+fn certificates(
+    field: Field,
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let content =
+        |message: String| TlsError::Content { field, path: path.to_owned(), message };
+    let found = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| content(format!("this is not PEM: {error}")))?;
+    if found.is_empty() {
+        return Err(content("there is no certificate in it (PEM)".to_owned()));
+    }
+    Ok(found)
+}
+
+fn unreadable(field: Field, path: &Path, error: &CertificateError) -> TlsError {
+    TlsError::Content { field, path: path.to_owned(), message: error.to_string() }
+}
