@@ -81,6 +81,8 @@ struct Inner {
     silence: Duration,
     /// When the leader was last heard.
     heard: Mutex<Instant>,
+    /// How often a quiet watcher that asked for it is told the revision.
+    watch_progress_interval: Duration,
     /// Until then it votes for nobody: see [`Cluster::may_vote`].
     votes_from: Instant,
 }
@@ -102,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) requests_max: usize,
     /// The longest election timeout.
     pub(crate) silence: Duration,
+    pub(crate) watch_progress_interval: Duration,
     /// Whether it has been up before.
     pub(crate) returns: bool,
 }
@@ -121,6 +124,7 @@ impl Cluster {
             permits: Semaphore::new(parts.requests_max),
             silence: parts.silence,
             heard: Mutex::new(now),
+            watch_progress_interval: parts.watch_progress_interval,
             votes_from: if parts.returns { now + parts.silence } else { now },
         }))
     }
@@ -143,6 +147,10 @@ impl Cluster {
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.0.hub
+    }
+
+    pub(crate) fn watch_progress_interval(&self) -> Duration {
+        self.0.watch_progress_interval
     }
 
     pub(crate) fn lessor(&self) -> &Lessor {

@@ -43,6 +43,8 @@ pub struct RegistryConfig {
     pub log_entries_kept: u64,
     /// Size of one file of the log.
     pub log_segment_bytes: u64,
+    /// How often a quiet watcher that asked for it is told the revision.
+    pub watch_progress_interval_ms: u64,
     /// Requests under way at once; more are told to come back.
     pub requests_max: usize,
 }
@@ -62,6 +64,7 @@ impl Default for RegistryConfig {
             election_timeout_ms: 500,
             log_entries_kept: 50_000,
             log_segment_bytes: 64 << 20,
+            watch_progress_interval_ms: 600_000,
             requests_max: 8_192,
         }
     }
@@ -127,6 +130,14 @@ impl RegistryConfig {
             format!(
                 "{} is out of range: give 1048576 (1 MiB) to 1073741824 (1 GiB)",
                 self.log_segment_bytes
+            ),
+        );
+        check(
+            (100..=86_400_000).contains(&self.watch_progress_interval_ms),
+            "watch_progress_interval_ms",
+            format!(
+                "{} is out of range: give 100 to 86400000 (a day)",
+                self.watch_progress_interval_ms
             ),
         );
         check(

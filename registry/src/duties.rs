@@ -20,6 +20,10 @@ use crate::{
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Revocations under way at once.
 const REVOKES_MAX: usize = 64;
+/// Steps by which watchers that are behind are counted, in revisions.
+const WATCHER_LAGS: [i64; 5] = [1, 10, 100, 1_000, 10_000];
+/// Watchers shown one by one, those that are furthest behind.
+const WATCHERS_SHOWN: usize = 10;
 const METRICS_INTERVAL: Duration = Duration::from_millis(500);
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -100,6 +104,7 @@ pub(crate) async fn refresh_metrics(cluster: Cluster) {
         ticks.tick().await;
         raft_gauges(&cluster);
         storage_gauges(&cluster);
+        watch_gauges(&cluster);
         stage_gauges(&cluster).await;
     }
 }
@@ -167,6 +172,20 @@ fn storage_gauges(cluster: &Cluster) {
     m.revision.set(applied.revision);
     m.compact_revision.set(applied.compact_revision);
     m.leases.set(int(cluster.lessor().len()));
+}
+
+fn watch_gauges(cluster: &Cluster) {
+    let (m, lags) = (cluster.metrics(), cluster.hub().lags());
+    m.watch_streams.set(int(cluster.hub().stream_count()));
+    for step in WATCHER_LAGS {
+        let behind = lags.partition_point(|lag| lag.revisions >= step);
+        m.watchers_behind.with_label_values(&[&step.to_string()]).set(int(behind));
+    }
+    m.watcher_lag.reset();
+    for lag in lags.iter().take(WATCHERS_SHOWN) {
+        let labels = [lag.stream.to_string(), lag.watcher.to_string()];
+        m.watcher_lag.with_label_values(&labels).set(lag.revisions);
+    }
 }
 
 /// openraft measures each entry on its way; the newest thousand make these quantiles.

@@ -13,7 +13,7 @@ mod watch;
 use tonic::service::Routes;
 use watchkeep_api::etcdserverpb::{
     ResponseHeader, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
-    maintenance_server::MaintenanceServer, watch_server::WatchServer,
+    maintenance_server::MaintenanceServer,
 };
 
 use crate::cluster::Cluster;
@@ -31,9 +31,7 @@ pub(crate) fn routes(cluster: &Cluster, seed: u64) -> Routes {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX),
     )
-    .add_service(
-        WatchServer::new(watch::Watch(cluster.clone())).max_encoding_message_size(usize::MAX),
-    )
+    .add_service(watch::Watch(cluster.clone()))
     .add_service(LeaseServer::new(lease::Lease::new(cluster.clone(), seed)))
     .add_service(ClusterServer::new(cluster::ClusterService(cluster.clone())))
     .add_service(MaintenanceServer::new(maintenance::Maintenance(cluster.clone())))

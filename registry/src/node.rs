@@ -26,7 +26,7 @@ use crate::{
     serve,
     store::Store,
     wal::{LogStore, WalMetrics, WalOptions},
-    watch::Hub,
+    watch::{self, Hub},
 };
 
 /// How long the listeners may take to end their requests.
@@ -143,6 +143,7 @@ impl Node {
             applied_index,
             requests_max: config.requests_max,
             silence: Duration::from_millis(config.election_timeout_ms * 2),
+            watch_progress_interval: Duration::from_millis(config.watch_progress_interval_ms),
             returns: !is_new,
         });
 
@@ -158,6 +159,7 @@ impl Node {
         let routes = etcd::routes(&cluster, random.random());
         let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
         listeners.spawn(serve::serve(client_listener, clients, stop.clone()));
+        duties.spawn(watch::dispatch(Arc::clone(cluster.hub())));
         duties.spawn(duties::watch_leadership(cluster.clone()));
         duties.spawn(duties::expire_leases(cluster.clone()));
         duties.spawn(duties::refresh_metrics(cluster.clone()));

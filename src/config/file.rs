@@ -103,6 +103,8 @@ pub(crate) struct Registry {
     pub(crate) log_entries_kept: u64,
     /// Size of one file of the log.
     pub(crate) log_segment_bytes: u64,
+    /// Milliseconds after which a quiet watcher that asked for it is told the revision.
+    pub(crate) watch_progress_interval_ms: u64,
     /// Requests under way at once.
     pub(crate) requests_max: usize,
 }
@@ -158,6 +160,7 @@ impl Default for Registry {
             election_timeout_ms: server.election_timeout_ms,
             log_entries_kept: server.log_entries_kept,
             log_segment_bytes: server.log_segment_bytes,
+            watch_progress_interval_ms: server.watch_progress_interval_ms,
             requests_max: server.requests_max,
         }
     }
@@ -205,6 +208,7 @@ impl Config {
             election_timeout_ms: self.registry.election_timeout_ms,
             log_entries_kept: self.registry.log_entries_kept,
             log_segment_bytes: self.registry.log_segment_bytes,
+            watch_progress_interval_ms: self.registry.watch_progress_interval_ms,
             requests_max: self.registry.requests_max,
         }
     }

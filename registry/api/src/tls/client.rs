@@ -44,7 +44,8 @@ impl ClientTls {
 
     /// Connects and shakes hands.
     async fn connect(self, uri: Uri) -> io::Result<TlsStream<TcpStream>> {
-        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{uri}: {what}"));
+        let invalid =
+            |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{uri}: {what}"));
         let host = uri.host().ok_or_else(|| invalid("no host"))?.trim_matches(['[', ']']);
         let port = uri.port_u16().ok_or_else(|| invalid("no port"))?;
         let name = ServerName::try_from(host.to_owned())

@@ -221,8 +221,7 @@ fn certificates(
     path: &Path,
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let content =
-        |message: String| TlsError::Content { field, path: path.to_owned(), message };
+    let content = |message: String| TlsError::Content { field, path: path.to_owned(), message };
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| content(format!("this is not PEM: {error}")))?;

@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{
-    Files, Material, TlsError,
-    files::Contents,
-};
+use super::{Files, Material, TlsError, files::Contents};
 
 type Build<T> = dyn Fn(&Files, Material) -> Result<T, TlsError> + Send + Sync;
 

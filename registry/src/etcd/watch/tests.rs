@@ -1,6 +1,13 @@
 //! Which watchers there can be, and what they are told.
 
-use super::*;
+use bytes::Bytes;
+use watchkeep_api::etcdserverpb::{WatchCreateRequest, WatchResponse};
+
+use super::{
+    watcher::{refusal, shows_previous},
+    wire::Frame,
+};
+use crate::schema::Event;
 
 #[test]
 fn a_watcher_that_cannot_be_is_refused_in_etcds_words() {
@@ -45,5 +52,29 @@ fn what_was_before_an_event_is_told_unless_it_is_compacted() {
     ];
     for (name, event, compacted, expected) in cases {
         assert_eq!(shows_previous(&event, 7, compacted), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_large_response_is_sent_in_fragments_and_only_the_last_does_not_say_so() {
+    let frame = |sizes: &[usize]| Frame {
+        response: WatchResponse { watch_id: 5, ..WatchResponse::default() },
+        events: sizes.iter().map(|size| Bytes::from(vec![0; *size])).collect(),
+    };
+    let cases: [(&[usize], &[usize]); 5] = [
+        (&[40, 40], &[2]),
+        (&[40, 40, 40], &[2, 1]),
+        (&[200], &[1]),
+        (&[200, 10, 10, 200], &[1, 2, 1]),
+        (&[96, 96], &[1, 1]),
+    ];
+    for (sizes, expected) in cases {
+        let parts = frame(sizes).fragments(100);
+        let counts: Vec<usize> = parts.iter().map(|part| part.events.len()).collect();
+        assert_eq!(counts, expected, "{sizes:?}");
+        for (number, part) in parts.iter().enumerate() {
+            assert_eq!(part.response.fragment, number + 1 < parts.len(), "{sizes:?}: {number}");
+            assert_eq!(part.response.watch_id, 5);
+        }
     }
 }
