@@ -23,7 +23,7 @@ use watchkeep_api::peer::LeaseResponse;
 use crate::{
     lessor::Lessor,
     metrics::Metrics,
-    mvcc::{MEMBER, Table, View, ViewError, decode},
+    mvcc::{MEMBER, Refusal, Table, View, ViewError, decode, refused_by},
     raft::{
         PeerError, Peers,
         types::{Encoded, Peer, Raft},
@@ -62,6 +62,9 @@ pub(crate) enum ClusterError {
     /// A snapshot is replacing this member's state.
     #[error("watchkeep: this member is catching up by a snapshot: ask another, or again")]
     Replaced,
+    /// Members disagree, and nothing is changed until that is settled.
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
     /// The state cannot be read.
     #[error("watchkeep: the state cannot be read: {0}")]
     View(#[from] ViewError),
@@ -161,6 +164,15 @@ impl Cluster {
         &self.0.metrics
     }
 
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// The applied log index, for those who wait for it.
+    pub(crate) fn applied_index(&self) -> watch::Receiver<u64> {
+        self.0.applied_index.clone()
+    }
+
     pub(crate) fn term(&self) -> u64 {
         self.0.raft.metrics().borrow_watched().current_term
     }
@@ -224,6 +236,9 @@ impl Cluster {
 
     /// Puts a command into the log, through the leader, and answers with what applying it gave.
     pub(crate) async fn propose(&self, body: Body) -> Result<Outcome, ClusterError> {
+        if let Some(refused) = self.refused_by_alarm(&body).await? {
+            return Ok(refused);
+        }
         let span = info_span!("propose");
         let command = Command {
             time_ms: now_ms(),
@@ -246,6 +261,22 @@ impl Cluster {
             self.0.metrics.proposals_failed.inc();
         }
         answer
+    }
+
+    /// Keeps out of the log what an alarm refuses anyway. This member may not know yet that the alarm has ended, so it asks
+    /// the leader first.
+    async fn refused_by_alarm(&self, body: &Body) -> Result<Option<Outcome>, ClusterError> {
+        if refused_by(self.0.store.alarms(), body).is_none() {
+            return Ok(None);
+        }
+        let view = self.linearizable_view().await?;
+        let applied = view.applied();
+        Ok(refused_by(applied.alarms, body).map(|refusal| Outcome {
+            refusal: refusal as u32,
+            revision: applied.revision,
+            term: applied.term,
+            ..Outcome::default()
+        }))
     }
 
     fn late(&self) -> ClusterError {
@@ -293,7 +324,9 @@ impl Cluster {
     pub(crate) async fn expire(&self, id: i64, term: u64) -> Result<(), ClusterError> {
         let body = Some(Body::Revoke(Revoke { id, term }));
         let command = Command { time_ms: now_ms(), body, trace_parent: String::new() };
-        self.propose_here(command.encode_to_vec().into()).await.map(drop)
+        let outcome = self.propose_here(command.encode_to_vec().into()).await?;
+        // It stays as it is until the alarm ends.
+        if outcome.refusal == Refusal::Corrupt as u32 { Err(ClusterError::Corrupt) } else { Ok(()) }
     }
 
     /// A view that has everything that was acknowledged before this call.

@@ -47,6 +47,10 @@ pub struct RegistryConfig {
     pub watch_progress_interval_ms: u64,
     /// Requests under way at once; more are told to come back.
     pub requests_max: usize,
+    /// Pause between two steps in which the leader compares a part of the members' data; 0: it never does.
+    pub corrupt_check_interval_ms: u64,
+    /// Free space on the file system of `data_dir` below which this member raises NOSPACE; 0: it never does.
+    pub nospace_free_bytes: u64,
 }
 
 impl Default for RegistryConfig {
@@ -66,6 +70,8 @@ impl Default for RegistryConfig {
             log_segment_bytes: 64 << 20,
             watch_progress_interval_ms: 600_000,
             requests_max: 8_192,
+            corrupt_check_interval_ms: 1_000,
+            nospace_free_bytes: 256 << 20,
         }
     }
 }
@@ -144,6 +150,15 @@ impl RegistryConfig {
             self.requests_max > 0,
             "requests_max",
             "0 lets no request in: give at least 1".to_owned(),
+        );
+        check(
+            self.corrupt_check_interval_ms == 0
+                || (10..=86_400_000).contains(&self.corrupt_check_interval_ms),
+            "corrupt_check_interval_ms",
+            format!(
+                "{} is out of range: give 10 to 86400000 (a day), or 0 to compare nothing",
+                self.corrupt_check_interval_ms
+            ),
         );
         if invalid.is_empty() { Ok(()) } else { Err(invalid) }
     }

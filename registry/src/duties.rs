@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use crate::{
     cluster::Cluster,
+    mvcc,
     node::raft_numbers,
     schema::{Body, MemberInfo},
 };
@@ -65,6 +66,10 @@ pub(crate) async fn expire_leases(cluster: Cluster) {
     let mut revoking: JoinSet<()> = JoinSet::new();
     loop {
         ticks.tick().await;
+        // It would be refused.
+        if cluster.store().alarms() & (1 << mvcc::CORRUPT) != 0 {
+            continue;
+        }
         let (term, due) = cluster.lessor().expired(Instant::now());
         for id in due {
             while revoking.len() >= REVOKES_MAX {
@@ -172,6 +177,15 @@ fn storage_gauges(cluster: &Cluster) {
     m.revision.set(applied.revision);
     m.compact_revision.set(applied.compact_revision);
     m.leases.set(int(cluster.lessor().len()));
+    m.alarms.reset();
+    if cluster.store().alarms() != 0
+        && let Ok(alarms) = mvcc::alarms(&cluster.store().view())
+    {
+        for (kind, member) in alarms {
+            let kind = if kind == mvcc::CORRUPT { "CORRUPT" } else { "NOSPACE" };
+            m.alarms.with_label_values(&[&format!("{member:x}"), kind]).set(1);
+        }
+    }
 }
 
 fn watch_gauges(cluster: &Cluster) {

@@ -62,6 +62,10 @@ pub(crate) struct Metrics {
     pub(crate) revision: IntGauge,
     pub(crate) compact_revision: IntGauge,
     pub(crate) leases: IntGauge,
+    pub(crate) alarms: IntGaugeVec,
+    pub(crate) free_bytes: IntGauge,
+    pub(crate) corruption_checks: IntCounterVec,
+    pub(crate) corruption_check_seconds: Gauge,
 }
 
 struct Declare<'r>(&'r Registry);
@@ -224,6 +228,24 @@ impl Metrics {
             revision: d.gauge("watchkeep_registry_revision", "The store's revision.")?,
             compact_revision: d.gauge("watchkeep_registry_compact_revision", "Revision up to which the store is compacted.")?,
             leases: d.gauge("watchkeep_registry_leases", "Leases that exist.")?,
+            alarms: d.gauges(
+                "etcd_debugging_server_alarms",
+                "1 for each alarm that is raised, by the member (hexadecimal; 0: nobody's in particular) and the type.",
+                &["server_id", "alarm_type"],
+            )?,
+            free_bytes: d.gauge(
+                "watchkeep_registry_free_bytes",
+                "Bytes that are free on the file system of the data directory.",
+            )?,
+            corruption_checks: d.counters(
+                "watchkeep_registry_corruption_checks_total",
+                "On the leader: comparisons of a part of the data with another member, by what came out: equal, different, unanswered.",
+                &["result"],
+            )?,
+            corruption_check_seconds: d.float(
+                "watchkeep_registry_corruption_check_round_seconds",
+                "On the leader: how long the last comparison of all keys took, from the first to the last.",
+            )?,
         })
     }
 

@@ -9,9 +9,11 @@
 //! put a=3   latest a → {create 5, mod 5, version 1, "3"}   history (a,5) → position 0   events (5,0) → put a
 //! ```
 
+mod alarm;
 mod apply;
 mod compact;
 mod draft;
+mod hash;
 mod keys;
 mod lease;
 mod range;
@@ -19,9 +21,11 @@ mod refusal;
 mod txn;
 mod view;
 
+pub(crate) use alarm::{CORRUPT, NO_SPACE, alarms, refused_by};
 pub(crate) use apply::{Effects, Place, apply};
 pub(crate) use compact::superseded;
 pub(crate) use draft::{Write, merge};
+pub(crate) use hash::{Limits, hash_all, hash_events, hash_keys, hash_kv};
 pub(crate) use keys::{Bounds, event_key, event_revision};
 pub(crate) use lease::{lease_keys, leases};
 pub(crate) use range::{at_revision, range};

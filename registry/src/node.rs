@@ -15,7 +15,7 @@ use crate::{
     bootstrap, client,
     cluster::{Cluster, Parts},
     config::RegistryConfig,
-    duties,
+    corruption, duties,
     error::StartError,
     etcd,
     identity::Identity,
@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     mvcc,
     raft::{Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, types::Raft},
-    serve,
+    serve, space,
     store::Store,
     wal::{LogStore, WalMetrics, WalOptions},
     watch::{self, Hub},
@@ -164,6 +164,15 @@ impl Node {
         duties.spawn(duties::expire_leases(cluster.clone()));
         duties.spawn(duties::refresh_metrics(cluster.clone()));
         duties.spawn(duties::publish(cluster.clone(), config.name.clone(), config.client_url()));
+        duties.spawn(corruption::watch(
+            cluster.clone(),
+            Duration::from_millis(config.corrupt_check_interval_ms),
+        ));
+        duties.spawn(space::watch(
+            cluster.clone(),
+            config.data_dir.clone(),
+            config.nospace_free_bytes,
+        ));
         duties.spawn(run_snapshots(raft, config.log_entries_kept));
         info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
         Ok(Self { cluster, log, client_addr, stop, listeners, duties })

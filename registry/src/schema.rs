@@ -13,7 +13,7 @@ pub(crate) struct Command {
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
     /// What to do.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 8")]
     pub body: Option<Body>,
     /// W3C `traceparent` of the request; empty: not traced.
     #[prost(string, tag = "7")]
@@ -38,6 +38,9 @@ pub(crate) enum Body {
     /// A member says what it is called and where clients find it.
     #[prost(message, tag = "6")]
     Publish(MemberInfo),
+    /// Raise or end a member's alarm.
+    #[prost(message, tag = "8")]
+    Alarm(Alarm),
 }
 
 /// A transaction.
@@ -225,6 +228,20 @@ pub(crate) struct Compact {
     pub revision: i64,
 }
 
+/// Raise or end a member's alarm.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Alarm {
+    /// Raise it; else end it.
+    #[prost(bool, tag = "1")]
+    pub raise: bool,
+    /// Whose it is; 0: nobody's in particular.
+    #[prost(uint64, tag = "2")]
+    pub member: u64,
+    /// `AlarmType`: 1 no space, 2 corrupt.
+    #[prost(uint32, tag = "3")]
+    pub kind: u32,
+}
+
 /// What a member says of itself.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct MemberInfo {
@@ -254,6 +271,9 @@ pub(crate) struct Outcome {
     /// The answer to a transaction.
     #[prost(message, optional, tag = "4")]
     pub txn: Option<TxnOutcome>,
+    /// The answer to [`Alarm`]: it is raised now, or was until now.
+    #[prost(bool, tag = "40")]
+    pub alarm: bool,
 }
 
 /// The answer to a transaction.
@@ -420,6 +440,9 @@ pub(crate) struct Applied {
     /// False before the first entry: then index 0 is not an applied entry.
     #[prost(bool, tag = "7")]
     pub any: bool,
+    /// Which alarms are raised, whoever's: bit 1 (value 2) no space, bit 2 (value 4) corrupt.
+    #[prost(uint32, tag = "40")]
+    pub alarms: u32,
 }
 
 #[cfg(test)]

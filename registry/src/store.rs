@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -75,6 +75,8 @@ struct Inner {
     progress: watch::Sender<Progress>,
     /// Odd while a snapshot is being installed.
     installs: AtomicU64,
+    /// `Applied::alarms` as applied last.
+    alarms: AtomicU32,
 }
 
 /// The store. Cheap to clone.
@@ -91,6 +93,7 @@ impl Store {
         let applied = engine.applied()?;
         let inner = Arc::new(Inner {
             engine,
+            alarms: AtomicU32::new(applied.alarms),
             overlay: Mutex::new(Overlay::new(applied)),
             work: std::sync::Condvar::new(),
             progress: watch::Sender::new(Progress::default()),
@@ -123,8 +126,14 @@ impl Store {
         self.inner.lock().applied()
     }
 
+    /// Which alarms are raised: bits as in `Applied`.
+    pub(crate) fn alarms(&self) -> u32 {
+        self.inner.alarms.load(Ordering::Relaxed)
+    }
+
     /// Adds one entry's writes. The caller follows with [`Self::room`] before the next batch of entries.
     pub(crate) fn push(&self, writes: Vec<Write>, applied: Applied) {
+        self.inner.alarms.store(applied.alarms, Ordering::Relaxed);
         let mut overlay = self.inner.lock();
         overlay.push(writes, applied);
         let waiting = overlay.waiting_bytes();
@@ -204,6 +213,7 @@ impl Store {
         let applied = tokio::task::spawn_blocking(move || snapshot::install(&inner.engine, file))
             .await
             .map_err(|e| StoreError::Stopped(e.to_string()))??;
+        self.inner.alarms.store(applied.alarms, Ordering::Relaxed);
         self.inner.lock().reset(applied.clone());
         // After an error the number stays odd: the state is nobody's, and the member ends.
         self.inner.installs.fetch_add(1, Ordering::SeqCst);

@@ -107,6 +107,10 @@ pub(crate) struct Registry {
     pub(crate) watch_progress_interval_ms: u64,
     /// Requests under way at once.
     pub(crate) requests_max: usize,
+    /// Milliseconds between two comparisons of a part of the members' data; 0: never.
+    pub(crate) corrupt_check_interval_ms: u64,
+    /// Free space below which the alarm NOSPACE is raised; 0: never.
+    pub(crate) nospace_free_bytes: u64,
 }
 
 /// Logs and traces.
@@ -162,6 +166,8 @@ impl Default for Registry {
             log_segment_bytes: server.log_segment_bytes,
             watch_progress_interval_ms: server.watch_progress_interval_ms,
             requests_max: server.requests_max,
+            corrupt_check_interval_ms: server.corrupt_check_interval_ms,
+            nospace_free_bytes: server.nospace_free_bytes,
         }
     }
 }
@@ -210,6 +216,8 @@ impl Config {
             log_segment_bytes: self.registry.log_segment_bytes,
             watch_progress_interval_ms: self.registry.watch_progress_interval_ms,
             requests_max: self.registry.requests_max,
+            corrupt_check_interval_ms: self.registry.corrupt_check_interval_ms,
+            nospace_free_bytes: self.registry.nospace_free_bytes,
         }
     }
 }

@@ -198,8 +198,12 @@ impl Node {
         } else {
             String::new()
         };
-        let _ = writeln!(text, "registry: {{{cluster}endpoints: [{endpoints}]}}");
-        for (name, value) in sections {
+        // Settings of the section `registry` go beside those that make the cluster.
+        let own = sections.iter().filter(|(name, _)| *name == "registry");
+        let own = own.filter_map(|(_, value)| value.as_object()).flatten();
+        let own: String = own.map(|(name, value)| format!("{name}: {value}, ")).collect();
+        let _ = writeln!(text, "registry: {{{cluster}{own}endpoints: [{endpoints}]}}");
+        for (name, value) in sections.iter().filter(|(name, _)| *name != "registry") {
             let _ = writeln!(text, "{name}: {value}");
         }
         text

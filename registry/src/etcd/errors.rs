@@ -64,6 +64,8 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         Refusal::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
         Refusal::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
         Refusal::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
+        Refusal::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        Refusal::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
     };
     Status::new(code, text)
 }
@@ -79,7 +81,7 @@ impl From<ClusterError> for Status {
             | ClusterError::Replaced
             | ClusterError::Stopped => Code::Unavailable,
             ClusterError::TooManyRequests => Code::ResourceExhausted,
-            ClusterError::View(_) => Code::DataLoss,
+            ClusterError::Corrupt | ClusterError::View(_) => Code::DataLoss,
         };
         Self::new(code, error.to_string())
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    alarm::{alarm_key, alarms, refused_by},
     draft::{Draft, Write},
     keys::{Bounds, event_key, history_key, history_prefix, lease_key},
     lease,
@@ -12,8 +13,8 @@ use super::{
     view::{MEMBER, Table, View, ViewError},
 };
 use crate::schema::{
-    Applied, Body, Command, Delete, DeleteOutcome, Event, Grant, KeyValue, Lease, MemberInfo,
-    Outcome, Put, PutOutcome, Version,
+    Alarm, Applied, Body, Command, Delete, DeleteOutcome, Event, Grant, KeyValue, Lease,
+    MemberInfo, Outcome, Put, PutOutcome, Version,
 };
 
 /// Where an entry stands in the log.
@@ -45,6 +46,12 @@ pub(crate) fn apply<V: View>(
     command: &Command,
     place: Place,
 ) -> Result<Effects, ViewError> {
+    let refused = command.body.as_ref().and_then(|body| refused_by(applied.alarms, body));
+    if let Some(refusal) = refused {
+        let (refusal, revision, term) = (refusal as u32, applied.revision, place.term);
+        let outcome = Outcome { revision, term, refusal, ..Outcome::default() };
+        return Ok(Effects { outcome, ..Effects::default() });
+    }
     let mut writer = Writer {
         draft: Draft::new(view),
         events: Vec::new(),
@@ -71,6 +78,10 @@ pub(crate) fn apply<V: View>(
         }),
         Some(Body::Publish(info)) => {
             writer.publish(info);
+            Ok(None)
+        }
+        Some(Body::Alarm(alarm)) => {
+            (effects.outcome.alarm, applied.alarms) = writer.alarm(alarm)?;
             Ok(None)
         }
         None => Ok(None),
@@ -228,6 +239,21 @@ impl<'v, V: View> Writer<'v, V> {
             return Err(Refusal::Compacted);
         }
         Ok(())
+    }
+
+    /// Whether the alarm is raised now, or was until now; and which alarms are raised.
+    fn alarm(&mut self, alarm: &Alarm) -> Result<(bool, u32), ViewError> {
+        let key = alarm_key(alarm.kind, alarm.member);
+        let was = self.draft.get(Table::Meta, &key)?.is_some();
+        if alarm.raise && !was {
+            self.draft.put_empty(Table::Meta, key);
+        } else if !alarm.raise && was {
+            self.draft.delete(Table::Meta, key);
+        }
+        let raised = alarms(&self.draft)?
+            .iter()
+            .fold(0, |mask, (kind, _)| mask | 1u32.checked_shl(*kind).unwrap_or_default());
+        Ok((alarm.raise || was, raised))
     }
 
     fn publish(&mut self, info: &MemberInfo) {

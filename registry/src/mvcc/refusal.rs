@@ -24,6 +24,12 @@ pub(crate) enum Refusal {
     /// A lease that a former leader saw run out.
     #[error("lease was judged by a former leader")]
     FormerTerm = 6,
+    /// A member has raised [`super::NO_SPACE`].
+    #[error("mvcc: database space exceeded")]
+    NoSpace = 60,
+    /// [`super::CORRUPT`] is raised.
+    #[error("corrupt cluster")]
+    Corrupt = 61,
 }
 
 impl Refusal {
@@ -35,6 +41,8 @@ impl Refusal {
             Self::LeaseExists,
             Self::KeyNotFound,
             Self::FormerTerm,
+            Self::NoSpace,
+            Self::Corrupt,
         ]
         .into_iter()
         .find(|refusal| *refusal as u32 == number)

@@ -11,6 +11,8 @@ use crate::schema::{
     Revoke, Target, Txn,
 };
 
+mod alarms;
+mod hashes;
 mod transactions;
 
 /// Tables in memory.

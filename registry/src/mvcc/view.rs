@@ -45,6 +45,8 @@ impl Table {
 pub(crate) const APPLIED: &[u8] = b"applied";
 /// Prefix of `MemberInfo` in [`Table::Meta`]; the id follows, big-endian.
 pub(crate) const MEMBER: &[u8] = b"member/";
+/// Prefix of raised alarms in [`Table::Meta`]; kind (1 byte) and member (8 bytes, big-endian) follow.
+pub(crate) const ALARM: &[u8] = b"alarm/";
 
 /// Reading failed: the storage engine's own words, or a record that cannot be decoded.
 #[derive(Debug, Error)]

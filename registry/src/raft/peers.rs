@@ -12,7 +12,10 @@ use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
 };
-use watchkeep_api::peer::{Envelope, LeaseRequest, LeaseResponse, peer_client::PeerClient};
+use watchkeep_api::peer::{
+    Envelope, LeaseRequest, LeaseResponse, RangeHashRequest, RangeHashResponse,
+    peer_client::PeerClient,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member that vanished without a word is noticed by pings.
@@ -90,6 +93,19 @@ impl Peers {
         // A read may be asked again whatever happened.
         answer
             .map(|a| a.into_inner().index)
+            .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
+    }
+
+    /// What another member's data hashes to.
+    pub(crate) async fn range_hash(
+        &self,
+        address: &str,
+        request: RangeHashRequest,
+    ) -> Result<RangeHashResponse, PeerError> {
+        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
+        let answer = client.range_hash(request).await;
+        answer
+            .map(tonic::Response::into_inner)
             .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
     }
 

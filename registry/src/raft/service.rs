@@ -10,7 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 use watchkeep_api::peer::{
-    Envelope, IdentityResponse, LeaseRequest, LeaseResponse, ReadIndexResponse, peer_server::Peer,
+    Envelope, IdentityResponse, LeaseRequest, LeaseResponse, RangeHashRequest, RangeHashResponse,
+    ReadIndexResponse, peer_server::Peer,
 };
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     machine::log_id,
     types::{SnapshotMeta, TypeConfig, Vote},
 };
-use crate::{cluster::Cluster, store::SnapshotWriter};
+use crate::{cluster::Cluster, corruption, store::SnapshotWriter};
 
 /// The service on the peer listener.
 pub(crate) struct PeerService(pub(crate) Cluster);
@@ -156,5 +157,11 @@ impl Peer for PeerService {
         self.check(envelope.cluster_id, envelope.to)?;
         let published = self.0.members().map_err(failed)?.into_iter().map(|m| m.id).collect();
         Ok(Response::new(IdentityResponse { node_id: self.0.id(), published }))
+    }
+
+    async fn range_hash(&self, request: Request<RangeHashRequest>) -> Answer<RangeHashResponse> {
+        let request = request.into_inner();
+        self.check(request.cluster_id, request.to)?;
+        Ok(Response::new(corruption::answer(&self.0, request).await?))
     }
 }

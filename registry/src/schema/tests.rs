@@ -82,6 +82,7 @@ fn records_keep_their_bytes() {
         term: 4,
         refusal: 5,
         txn: Some(TxnOutcome { succeeded: true, ops, revision: 3 }),
+        alarm: true,
     };
     let info = MemberInfo { id: 1, name: "n".to_owned(), client_urls: vec!["u".to_owned()] };
     let applied = Applied {
@@ -92,6 +93,7 @@ fn records_keep_their_bytes() {
         compact_revision: 5,
         membership: "{}".into(),
         any: true,
+        alarms: 6,
     };
     let records = [
         ("txn", hex(&command(Body::Txn(txn)))),
@@ -99,6 +101,7 @@ fn records_keep_their_bytes() {
         ("revoke", hex(&command(Body::Revoke(Revoke { id: 1, term: 2 })))),
         ("compact", hex(&command(Body::Compact(Compact { revision: 1 })))),
         ("publish", hex(&command(Body::Publish(info)))),
+        ("alarm", hex(&command(Body::Alarm(Alarm { raise: true, member: 1, kind: 2 })))),
         ("outcome", hex(&outcome)),
         ("event", hex(&Event { deleted: true, kv: kv() })),
         ("version", hex(&Version { position: 1, deleted: true, again: true })),
