@@ -13,12 +13,16 @@ struct Package {
 }
 
 /// Everything the tests start, and why.
-const PACKAGES: [Package; 7] = [
+const PACKAGES: [Package; 9] = [
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
     // Scrapes us and answers the dashboards' queries; brings promtool.
     Package { name: "prometheus", file: "/usr/bin/promtool" },
+    // Network namespaces, partitions and slow links between members.
+    Package { name: "iproute2", file: "/usr/sbin/ip" },
+    // Shifts the clock of one member while it runs.
+    Package { name: "faketime", file: "/usr/bin/faketime" },
     // The service that is killed.
     Package { name: "nginx-light", file: "/usr/sbin/nginx" },
     // Crate etcd-client compiles its own .proto files with protoc; users' builds need neither.
