@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod api;
 mod check;
 mod incident;
+mod member;
 mod oncall;
 mod serve;
 mod service;
@@ -30,6 +31,9 @@ enum Command {
     /// Register, remove and list services
     #[command(subcommand)]
     Service(service::Service),
+    /// List, add, promote, remove and move members of the registry
+    #[command(subcommand)]
+    Member(member::Member),
     /// Who is on call
     Oncall(oncall::Oncall),
     /// List, acknowledge and resolve incidents
@@ -54,6 +58,7 @@ impl Cli {
             Command::Serve(serve) => serve.run().await,
             Command::Check(check) => check.run(),
             Command::Service(service) => service.run().await,
+            Command::Member(member) => member.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
             Command::Demo(demo) => demo.run().await,

@@ -61,7 +61,7 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
 
     tokio::select! {
         () = stop.cancelled() => info!("stopping"),
-        reason = failed(node.as_deref()) => bail!("registry: {reason}; start the node again"),
+        reason = failed(node.as_deref()) => bail!("registry: {reason}"),
         name = rooms.ended() => bail!("{name} ended by itself; start the node again"),
         served = &mut server => return served?.context("HTTP listener"),
     }
@@ -211,17 +211,23 @@ async fn open_series(config: &Config) -> anyhow::Result<Arc<SeriesStore>> {
 /// The registry as this node sees it. Holds the node weakly, so that it can be taken down.
 fn view(node: &Arc<Node>, config: &Config) -> ClusterView {
     let (node, node_id, name) = (Arc::downgrade(node), config.node.id, config.node.name.clone());
-    let member = |(id, peer): (&u64, &String)| ClusterMember { id: *id, peer: peer.clone() };
-    let members: Vec<_> = config.registry.initial_cluster.iter().map(member).collect();
+    let member = |member: watchkeep_registry::Member| ClusterMember {
+        id: member.id,
+        name: member.name,
+        peer: member.peer,
+        is_learner: member.is_learner,
+    };
     ClusterView::new(move || {
-        let status = node.upgrade().map(|node| node.status());
+        let node = node.upgrade();
+        let status = node.as_ref().map(|node| node.status());
+        let members = node.map(|node| node.members()).unwrap_or_default();
         ClusterState {
             node_id,
             name: name.clone(),
             role: status.as_ref().map_or("stopped", |s| s.role).to_owned(),
             leader: status.as_ref().and_then(|s| s.leader),
             term: status.as_ref().map_or(0, |s| s.term),
-            members: members.clone(),
+            members: members.into_iter().map(member).collect(),
         }
     })
 }

@@ -23,7 +23,7 @@ use watchkeep_api::peer::LeaseResponse;
 use crate::{
     lessor::Lessor,
     metrics::Metrics,
-    mvcc::{MEMBER, Refusal, Table, View, ViewError, decode, refused_by},
+    mvcc::{self, Refusal, ViewError, refused_by},
     raft::{
         PeerError, Peers,
         types::{Encoded, Peer, Raft},
@@ -32,6 +32,10 @@ use crate::{
     store::{Store, StoreView},
     watch::Hub,
 };
+
+mod members;
+
+pub(crate) use members::Listed;
 
 /// How long a request waits for a leader and for its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
@@ -88,6 +92,10 @@ struct Inner {
     watch_progress_interval: Duration,
     /// Until then it votes for nobody: see [`Cluster::may_vote`].
     votes_from: Instant,
+    /// Held while this member, leading, changes the membership.
+    changing: tokio::sync::Mutex<()>,
+    /// Whether this member was removed from the cluster.
+    removed: watch::Sender<bool>,
 }
 
 /// One member. Cheap to clone.
@@ -129,6 +137,8 @@ impl Cluster {
             heard: Mutex::new(now),
             watch_progress_interval: parts.watch_progress_interval,
             votes_from: if parts.returns { now + parts.silence } else { now },
+            changing: tokio::sync::Mutex::new(()),
+            removed: watch::Sender::new(false),
         }))
     }
 
@@ -224,9 +234,7 @@ impl Cluster {
 
     /// What the members say of themselves.
     pub(crate) fn members(&self) -> Result<Vec<MemberInfo>, ViewError> {
-        let view = self.0.store.view();
-        let end = [&MEMBER[..MEMBER.len() - 1], b"0"].concat();
-        view.scan(Table::Meta, MEMBER, Some(&end)).map(|row| decode(Table::Meta, row?.1)).collect()
+        mvcc::members(&self.0.store.view())
     }
 
     /// One of the places for requests, or a quick refusal.

@@ -17,6 +17,17 @@ pub struct Invalid {
     pub message: String,
 }
 
+/// What a member with an empty data directory does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InitialClusterState {
+    /// It begins a cluster with the others of `initial_cluster`.
+    #[default]
+    New,
+    /// It joins a cluster that was told of it before, and is there.
+    Existing,
+}
+
 /// Settings of one member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,8 +44,11 @@ pub struct RegistryConfig {
     pub peer_listen: SocketAddr,
     /// What clients are told to connect to; none: `http://` and `client_listen`.
     pub client_url: Option<String>,
-    /// Every member the cluster begins with, itself included: id → `host:port` of its peer listener.
+    /// Every member the cluster begins with, itself included: id → `host:port` of its peer listener. A member that
+    /// has been up knows better, and asks nobody here but to hear whether it was removed.
     pub initial_cluster: BTreeMap<u64, String>,
+    /// Whether the first start begins a cluster or joins one.
+    pub initial_cluster_state: InitialClusterState,
     /// How often the leader tells the others that it is there.
     pub heartbeat_interval_ms: u64,
     /// Silence after which a member calls an election; the actual time is drawn between this and its double.
@@ -64,6 +78,7 @@ impl Default for RegistryConfig {
             peer_listen,
             client_url: None,
             initial_cluster: BTreeMap::from([(1, peer_listen.to_string())]),
+            initial_cluster_state: InitialClusterState::New,
             heartbeat_interval_ms: 100,
             election_timeout_ms: 500,
             log_entries_kept: 50_000,
@@ -102,6 +117,14 @@ impl RegistryConfig {
                 self.initial_cluster.keys().collect::<Vec<_>>(),
                 self.node_id
             ),
+        );
+        check(
+            self.initial_cluster_state == InitialClusterState::New
+                || self.initial_cluster.keys().any(|id| *id != self.node_id),
+            "initial_cluster",
+            "it names nobody but this member, which is to join an existing cluster: add a member that is up, as \
+             id=host:port of its peer listener"
+                .to_owned(),
         );
         for (id, address) in &self.initial_cluster {
             let port = address.rsplit_once(':').and_then(|(host, port)| {

@@ -17,6 +17,8 @@ use crate::{
     schema::{Body, MemberInfo},
 };
 
+pub(crate) mod members;
+
 /// How often leases are looked at: the most by which one outlives its TTL, apart from the revocation itself.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Revocations under way at once.

@@ -59,6 +59,66 @@ pub enum StartError {
         /// Who said so.
         by: u64,
     },
+    /// Whoever is at a peer address belongs to another cluster.
+    #[error(
+        "member {by} at {address} belongs to cluster {found}, and this member would begin cluster {own}: to join that one, add this member to it (`watchkeep member add`) and start it with initial_cluster_state: existing; else correct initial_cluster"
+    )]
+    OtherCluster {
+        /// Who answered.
+        by: u64,
+        /// Where.
+        address: String,
+        /// Its cluster, hexadecimal.
+        found: String,
+        /// The one that the settings make, hexadecimal.
+        own: String,
+    },
+    /// A member that is to join was not announced.
+    #[error(
+        "member {id} is not one of cluster {cluster}, whose members are {members}: add it first (`watchkeep member add {address}` at a member that is up), and start it with the number that is answered as node id"
+    )]
+    NotAdded {
+        /// This member.
+        id: u64,
+        /// The cluster, hexadecimal.
+        cluster: String,
+        /// Numbers and peer addresses.
+        members: String,
+        /// Its own peer address.
+        address: String,
+    },
+    /// The cluster knows the member under another address.
+    #[error(
+        "member {id} was added to cluster {cluster} with the peer address {known}, but initial_cluster says {given}: make them equal, here or with `watchkeep member update {id} {given}`"
+    )]
+    OtherAddress {
+        /// This member.
+        id: u64,
+        /// The cluster, hexadecimal.
+        cluster: String,
+        /// What the cluster knows.
+        known: String,
+        /// What the settings say.
+        given: String,
+    },
+    /// Its number belonged to a member that was removed.
+    #[error(
+        "member {id} was removed from cluster {cluster}, and its number is not given again: remove its data directory, add it as a new member (`watchkeep member add`), and start it with the number that is answered and initial_cluster_state: existing"
+    )]
+    Removed {
+        /// This member.
+        id: u64,
+        /// The cluster, hexadecimal.
+        cluster: String,
+    },
+    /// Nobody of the cluster to be joined answers.
+    #[error(
+        "no member of the cluster to join answers at {addresses}: start one, or correct initial_cluster"
+    )]
+    NobodyToJoin {
+        /// Who was asked.
+        addresses: String,
+    },
     /// Log or state are damaged, or Raft does not start.
     #[error("{0}")]
     State(String),

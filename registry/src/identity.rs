@@ -11,18 +11,22 @@ const FILE: &str = "identity.json";
 /// Format of the directory.
 const FORMAT: u32 = 1;
 
-/// A member of a cluster.
+/// A member of a cluster. What is written counts from the first start on: the cluster keeps its id when its members
+/// change, and the settings then say nothing of it any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     format: u32,
     /// Hexadecimal.
     cluster: String,
     node: u64,
+    /// Whether it joined a cluster that was there: then it never writes a first log entry of its own.
+    #[serde(default)]
+    joined: bool,
 }
 
 impl Identity {
-    /// What the settings say: the cluster is known by the members it begins with, as etcd does it.
-    pub(crate) fn of(config: &RegistryConfig) -> Self {
+    /// Of a member with which a cluster begins: the cluster is known by the members it begins with, as etcd does it.
+    pub(crate) fn founder(config: &RegistryConfig) -> Self {
         let mut hash = Sha256::new();
         for (id, address) in &config.initial_cluster {
             hash.update(format!("{id}={address},"));
@@ -30,35 +34,41 @@ impl Identity {
         let digest = hash.finalize();
         let mut id = [0; 8];
         id.copy_from_slice(&digest[..8]);
-        Self {
-            format: FORMAT,
-            cluster: format!("{:016x}", u64::from_be_bytes(id)),
-            node: config.node_id,
-        }
+        let cluster = cluster_words(u64::from_be_bytes(id));
+        Self { format: FORMAT, cluster, node: config.node_id, joined: false }
+    }
+
+    /// Of a member that joins a cluster.
+    pub(crate) fn joining(node: u64, cluster_id: u64) -> Self {
+        Self { format: FORMAT, cluster: cluster_words(cluster_id), node, joined: true }
     }
 
     pub(crate) fn cluster_id(&self) -> u64 {
         u64::from_str_radix(&self.cluster, 16).unwrap_or_default()
     }
 
-    /// Whether the directory is new; refuses one of another member or cluster.
-    pub(crate) fn check(&self, dir: &Path) -> Result<bool, StartError> {
+    pub(crate) fn has_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// What is written in the directory; none when it is new. Refuses one of another member.
+    pub(crate) fn load(dir: &Path, node: u64) -> Result<Option<Self>, StartError> {
         let path = dir.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StartError::io(path)(error)),
         };
         let found: Self = serde_json::from_str(&text).map_err(|e| {
             StartError::State(format!("{}: {e}; restore the directory", path.display()))
         })?;
-        if found == *self {
-            return Ok(false);
+        if (found.format, found.node) == (FORMAT, node) {
+            return Ok(Some(found));
         }
         Err(StartError::Foreign {
             path: dir.to_owned(),
             found: found.words(),
-            expected: self.words(),
+            expected: format!("member {node} (format {FORMAT})"),
         })
     }
 
@@ -76,5 +86,35 @@ impl Identity {
 
     fn words(&self) -> String {
         format!("member {} of cluster {} (format {})", self.node, self.cluster, self.format)
+    }
+}
+
+/// A cluster's id as people read it.
+pub(crate) fn cluster_words(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = RegistryConfig::default();
+        assert_eq!(Identity::load(dir.path(), 1).unwrap(), None);
+        let founder = Identity::founder(&config);
+        founder.write(dir.path()).unwrap();
+        assert_eq!(Identity::load(dir.path(), 1).unwrap(), Some(founder.clone()));
+        let foreign = Identity::load(dir.path(), 2).unwrap_err().to_string();
+        assert!(foreign.contains("belongs to member 1 of cluster"), "{foreign}");
+        // Written before members could join.
+        let old = format!(r#"{{"format":1,"cluster":"{}","node":1}}"#, founder.cluster);
+        fs::write(dir.path().join(FILE), old).unwrap();
+        assert_eq!(Identity::load(dir.path(), 1).unwrap(), Some(founder));
+        let joined = Identity::joining(4, 0xa);
+        joined.write(dir.path()).unwrap();
+        let read = Identity::load(dir.path(), 4).unwrap().unwrap();
+        assert_eq!((read.cluster_id(), read.has_joined()), (10, true));
     }
 }

@@ -19,6 +19,7 @@ mod etcd;
 mod gateway;
 mod identity;
 mod lessor;
+mod members;
 mod metrics;
 mod mvcc;
 mod node;
@@ -30,6 +31,6 @@ mod store;
 mod wal;
 mod watch;
 
-pub use config::{Invalid, RegistryConfig};
+pub use config::{InitialClusterState, Invalid, RegistryConfig};
 pub use error::StartError;
-pub use node::{Node, Status};
+pub use node::{Member, Node, Status};

@@ -16,6 +16,7 @@ mod draft;
 mod hash;
 mod keys;
 mod lease;
+mod members;
 mod range;
 mod refusal;
 mod txn;
@@ -28,10 +29,11 @@ pub(crate) use draft::{Write, merge};
 pub(crate) use hash::{Limits, hash_all, hash_events, hash_keys, hash_kv};
 pub(crate) use keys::{Bounds, event_key, event_revision};
 pub(crate) use lease::{lease_keys, leases};
+pub(crate) use members::{last_member_id, members, membership_changed};
 pub(crate) use range::{at_revision, range};
 pub(crate) use refusal::Refusal;
 pub(crate) use txn::{is_read_only, read_only};
-pub(crate) use view::{APPLIED, Item, MEMBER, Table, View, ViewError, decode};
+pub(crate) use view::{APPLIED, Item, Table, View, ViewError, decode};
 
 #[cfg(test)]
 mod tests;

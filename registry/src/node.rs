@@ -13,12 +13,12 @@ use watchkeep_api::peer::peer_server::PeerServer;
 
 use crate::{
     bootstrap, client,
-    cluster::{Cluster, Parts},
+    cluster::{Cluster, Listed, Parts},
     config::RegistryConfig,
     corruption, duties,
     error::StartError,
     etcd,
-    identity::Identity,
+    identity::{Identity, cluster_words},
     lessor::Lessor,
     metrics::Metrics,
     mvcc,
@@ -55,6 +55,19 @@ pub struct Status {
     pub is_learner: bool,
     /// `leader`, `follower`, `candidate` or `learner`.
     pub role: &'static str,
+}
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: u64,
+    /// Its name; empty before it was up.
+    pub name: String,
+    /// `host:port` of its peer listener.
+    pub peer: String,
+    /// Whether it has no vote.
+    pub is_learner: bool,
 }
 
 /// Reads Raft's numbers.
@@ -105,8 +118,13 @@ impl Node {
             .local_addr()
             .map_err(StartError::bind("client", config.client_listen))?;
 
-        let identity = Identity::of(&config);
-        let is_new = identity.check(&config.data_dir)?;
+        let stranger = Peers::new(0);
+        let found = Identity::load(&config.data_dir, config.node_id)?;
+        let is_new = found.is_none();
+        let identity = match found {
+            Some(identity) => identity,
+            None => bootstrap::first_start(&config, &stranger).await?,
+        };
         let mut random = StdRng::from_os_rng();
         let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
         let (store, log) = open(&config, registry, random.random()).await?;
@@ -122,10 +140,9 @@ impl Node {
             Arc::clone(&metrics),
         );
         let applied_index = machine.applied_index();
-        let peers = Peers::new(identity.cluster_id());
+        let peers = stranger.of_cluster(identity.cluster_id());
         let network = Network { peers: peers.clone(), metrics: Arc::clone(&metrics) };
         if is_new {
-            bootstrap::refuse_amnesia(&config, &peers).await?;
             identity.write(&config.data_dir)?;
         }
         let raft_config = raft_config(&config).map_err(StartError::raft)?;
@@ -155,7 +172,9 @@ impl Node {
                 .max_encoding_message_size(usize::MAX),
         );
         listeners.spawn(serve::serve(peer_listener, peer_routes.into_axum_router(), stop.clone()));
-        bootstrap::initialize(&config, &raft).await?;
+        if !identity.has_joined() {
+            bootstrap::initialize(&config, &raft).await?;
+        }
         let routes = etcd::routes(&cluster, random.random());
         let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
         listeners.spawn(serve::serve(client_listener, clients, stop.clone()));
@@ -173,6 +192,11 @@ impl Node {
             config.data_dir.clone(),
             config.nospace_free_bytes,
         ));
+        duties.spawn(duties::members::seat_arrivals(cluster.clone()));
+        duties.spawn(duties::members::follow_addresses(cluster.clone()));
+        let hints = config.initial_cluster.iter().filter(|(id, _)| **id != config.node_id);
+        let hints = hints.map(|(_, address)| address.clone()).collect();
+        duties.spawn(duties::members::notice_removal(cluster.clone(), hints));
         duties.spawn(run_snapshots(raft, config.log_entries_kept));
         info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
         Ok(Self { cluster, log, client_addr, stop, listeners, duties })
@@ -190,8 +214,21 @@ impl Node {
         Status { cluster_id: self.cluster.cluster_id(), ..raft_numbers(self.cluster.raft()) }
     }
 
-    /// Resolves, with the reason, when this member cannot go on and the process must end: its supervisor starts it
-    /// again. Pending as long as all is well.
+    /// The members as applied here; none when they cannot be read.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let listed = self.cluster.listed().unwrap_or_default().into_iter();
+        let member = |listed: Listed| Member {
+            id: listed.id,
+            name: listed.info.map(|info| info.name).unwrap_or_default(),
+            peer: listed.peer.address,
+            is_learner: listed.is_learner,
+        };
+        listed.map(member).collect()
+    }
+
+    /// Resolves, with the reason and the remedy, when this member cannot go on and the process must end. Pending as
+    /// long as all is well.
     pub async fn failed(&self) -> String {
         let raft_ended = async {
             let mut metrics = self.cluster.raft().metrics();
@@ -205,8 +242,15 @@ impl Node {
             }
         };
         tokio::select! {
-            reason = raft_ended => reason,
-            reason = self.cluster.store().failed() => format!("the state cannot be written: {reason}"),
+            reason = raft_ended => format!("{reason}; start the node again"),
+            reason = self.cluster.store().failed() => {
+                format!("the state cannot be written: {reason}; start the node again")
+            }
+            () = self.cluster.removed() => StartError::Removed {
+                id: self.cluster.id(),
+                cluster: cluster_words(self.cluster.cluster_id()),
+            }
+            .to_string(),
         }
     }
 

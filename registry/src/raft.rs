@@ -7,7 +7,7 @@ mod policy;
 mod service;
 pub(crate) mod types;
 
-pub(crate) use machine::{SnapshotData, StateMachine};
+pub(crate) use machine::{SnapshotData, StateMachine, stored_membership};
 pub(crate) use network::Network;
 pub(crate) use peers::{PeerError, Peers};
 pub(crate) use policy::{raft_config, run_snapshots};

@@ -256,6 +256,14 @@ pub(crate) struct MemberInfo {
     pub client_urls: Vec<String>,
 }
 
+/// In the `meta` table: ids up to this one belong to members, or did.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct LastMemberId {
+    /// The highest id that a member ever had.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+}
+
 /// What applying a command answers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Outcome {

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use watchkeep_alerting::{AlertingConfig, slo::SloConfig};
 use watchkeep_collector::CollectorConfig;
-use watchkeep_registry::RegistryConfig;
+use watchkeep_registry::{InitialClusterState, RegistryConfig};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub(crate) struct Listen {
 pub(crate) struct Registry {
     /// Members by number: peer `host:port`. Empty: this node alone.
     pub(crate) initial_cluster: BTreeMap<u64, String>,
+    /// Whether the first start begins a cluster or joins one.
+    pub(crate) initial_cluster_state: InitialClusterState,
     /// What collector and alerting connect to. Empty: the registry in this process.
     pub(crate) endpoints: Vec<String>,
     /// The client URL told to other members and to clients; none: `http://{listen.client}`.
@@ -158,6 +160,7 @@ impl Default for Registry {
         let server = RegistryConfig::default();
         Self {
             initial_cluster: BTreeMap::new(),
+            initial_cluster_state: InitialClusterState::New,
             endpoints: Vec::new(),
             client_url: None,
             heartbeat_interval_ms: server.heartbeat_interval_ms,
@@ -210,6 +213,7 @@ impl Config {
             peer_listen: self.listen.peer,
             client_url: self.registry.client_url.clone(),
             initial_cluster: self.registry.initial_cluster.clone(),
+            initial_cluster_state: self.registry.initial_cluster_state,
             heartbeat_interval_ms: self.registry.heartbeat_interval_ms,
             election_timeout_ms: self.registry.election_timeout_ms,
             log_entries_kept: self.registry.log_entries_kept,

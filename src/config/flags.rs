@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
+use watchkeep_registry::InitialClusterState;
 
 use super::file::{Config, Role};
 
@@ -30,6 +31,18 @@ pub(crate) struct Flags {
     /// Every member's number and peer address: 1=10.0.0.1:2380,2=10.0.0.2:2380,3=10.0.0.3:2380
     #[arg(long, value_name = "ID=HOST:PORT,…", value_delimiter = ',', value_parser = member)]
     pub(crate) initial_cluster: Option<Vec<(u64, String)>>,
+    /// `new`: the first start begins a cluster; `existing`: it joins one, after `watchkeep member add` [default: new]
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub(crate) initial_cluster_state: Option<InitialClusterState>,
+}
+
+/// `new` or `existing`.
+fn state(text: &str) -> Result<InitialClusterState, String> {
+    match text {
+        "new" => Ok(InitialClusterState::New),
+        "existing" => Ok(InitialClusterState::Existing),
+        _ => Err("write new or existing".to_owned()),
+    }
 }
 
 /// `id=host:port`.
@@ -71,6 +84,10 @@ impl Flags {
         if let Some(members) = &self.initial_cluster {
             config.registry.initial_cluster = members.iter().cloned().collect();
             note("registry.initial_cluster", "--initial-cluster");
+        }
+        if let Some(state) = self.initial_cluster_state {
+            config.registry.initial_cluster_state = state;
+            note("registry.initial_cluster_state", "--initial-cluster-state");
         }
     }
 }

@@ -12,8 +12,14 @@ use super::problem::Problem;
 pub(crate) struct ClusterMember {
     /// Its number.
     pub(crate) id: u64,
+    /// Its name; empty before it was up.
+    #[serde(default)]
+    pub(crate) name: String,
     /// `host:port` of its peer listener.
     pub(crate) peer: String,
+    /// Whether it has no vote (yet).
+    #[serde(default)]
+    pub(crate) is_learner: bool,
 }
 
 /// What this node knows.
@@ -29,7 +35,7 @@ pub(crate) struct ClusterState {
     pub(crate) leader: Option<u64>,
     /// The Raft term.
     pub(crate) term: u64,
-    /// Everybody the cluster began with.
+    /// Everybody who belongs to it now.
     pub(crate) members: Vec<ClusterMember>,
 }
 

@@ -90,6 +90,7 @@ fn cluster(site: &Site) -> String {
     };
     let row = |member: super::ClusterMember| {
         let role = match state.leader {
+            _ if member.is_learner => "learner",
             Some(leader) if leader == member.id => "leader",
             Some(_) => "follower",
             None => "",

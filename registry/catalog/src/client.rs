@@ -21,11 +21,13 @@ use watchkeep_api::{
 mod endpoints;
 mod follow;
 mod lease;
+mod members;
 mod txn;
 
 use endpoints::Endpoints;
 pub use follow::Change;
 pub use lease::HeldLease;
+pub use members::{RegistryMember, RegistryMembers};
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
 
 /// How long reads and puts are tried again while no endpoint answers.

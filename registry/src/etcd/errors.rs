@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 
 use super::limits::{KEY_BYTES_MAX, NESTING_MAX};
-use crate::{cluster::ClusterError, mvcc::Refusal};
+use crate::{cluster::ClusterError, members, mvcc::Refusal};
 
 /// A request that is wrong in itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,17 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         Refusal::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
     };
     Status::new(code, text)
+}
+
+impl From<members::Refusal> for Status {
+    fn from(refusal: members::Refusal) -> Self {
+        let code = match refusal {
+            members::Refusal::NotFound => Code::NotFound,
+            members::Refusal::Unhealthy => Code::Unavailable,
+            _ => Code::FailedPrecondition,
+        };
+        Self::new(code, refusal.to_string())
+    }
 }
 
 impl From<ClusterError> for Status {

@@ -374,3 +374,27 @@ fn ranges_sort_limit_and_count_as_etcd_does() {
         assert_eq!(ask(request.clone()), (keys.to_owned(), more, count), "{request:?}");
     }
 }
+
+/// Ids are noted when they are given, and outlive their members; what a member said of itself does not.
+#[test]
+fn ids_of_members_are_never_forgotten() {
+    let (mut state, mut applied) = (Memory::default(), Applied::default());
+    for id in [1, 2, 300] {
+        let info = crate::schema::MemberInfo { id, name: id.to_string(), client_urls: Vec::new() };
+        let command = Command { body: Some(Body::Publish(info)), ..Command::default() };
+        let effects = apply(&state, &mut applied, &command, Place { term: 1 }).unwrap();
+        state.write(effects.writes);
+    }
+    for (ids, last, known) in [
+        (&[1, 2, 300][..], 300, &[1, 2, 300][..]),
+        (&[1, 2], 300, &[1, 2]),
+        (&[1], 300, &[1]),
+        (&[1, 301], 301, &[1]),
+    ] {
+        let writes = membership_changed(&state, ids).unwrap();
+        state.write(writes);
+        assert_eq!(last_member_id(&state).unwrap(), last);
+        let infos: Vec<u64> = members(&state).unwrap().iter().map(|info| info.id).collect();
+        assert_eq!(infos, known);
+    }
+}

@@ -48,6 +48,9 @@ pub(crate) const MEMBER: &[u8] = b"member/";
 /// Prefix of raised alarms in [`Table::Meta`]; kind (1 byte) and member (8 bytes, big-endian) follow.
 pub(crate) const ALARM: &[u8] = b"alarm/";
 
+/// Key of `LastMemberId` in [`Table::Meta`].
+pub(crate) const LAST_MEMBER_ID: &[u8] = b"last_member_id";
+
 /// Reading failed: the storage engine's own words, or a record that cannot be decoded.
 #[derive(Debug, Error)]
 #[error("{table:?}: {message}")]

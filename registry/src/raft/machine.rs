@@ -75,6 +75,8 @@ impl StateMachine {
                 })?;
             }
             EntryPayload::Membership(membership) => {
+                let ids: Vec<u64> = membership.nodes().map(|(id, _)| *id).collect();
+                effects.writes = mvcc::membership_changed(&self.store.live(), &ids)?;
                 let stored = StoredMembership::new(Some(log_id), membership);
                 self.applied.membership = encode_membership(&stored)?;
             }
@@ -99,7 +101,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        Ok((log_id(&self.applied), membership(&self.applied)?))
+        Ok((log_id(&self.applied), stored_membership(&self.applied)?))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
@@ -179,7 +181,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
 fn snapshot_of(view: StoreView) -> Result<Snapshot, io::Error> {
     let applied = view.applied();
-    let meta = SnapshotMeta { last_log_id: log_id(applied), last_membership: membership(applied)? };
+    let meta =
+        SnapshotMeta { last_log_id: log_id(applied), last_membership: stored_membership(applied)? };
     Ok(Snapshot { meta, snapshot: SnapshotData::View(view) })
 }
 
@@ -194,7 +197,8 @@ pub(super) fn log_id(applied: &Applied) -> Option<LogId> {
     })
 }
 
-fn membership(applied: &Applied) -> Result<StoredMembership, io::Error> {
+/// The membership as of `applied`.
+pub(crate) fn stored_membership(applied: &Applied) -> Result<StoredMembership, io::Error> {
     if applied.membership.is_empty() {
         return Ok(StoredMembership::default());
     }

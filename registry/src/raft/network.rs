@@ -56,7 +56,12 @@ type Failure = RPCError<TypeConfig>;
 
 impl Link {
     fn client(&self) -> Result<PeerClient<Channel>, Failure> {
-        self.peers.client(&self.address).map_err(|e| Unreachable::new(&e).into())
+        self.peers.client(&self.address()).map_err(|e| Unreachable::new(&e).into())
+    }
+
+    /// Where it is now: it may have moved since this was made.
+    fn address(&self) -> String {
+        self.peers.address(self.target).unwrap_or_else(|| self.address.clone())
     }
 
     fn envelope(&self, message: &impl Serialize) -> Result<Envelope, Failure> {
@@ -150,7 +155,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
                 tracing::error!(%error, "snapshot cannot be read");
             }
         });
-        let mut client = self.peers.client(&self.address).map_err(|e| lost(e.to_string()))?;
+        let mut client = self.peers.client(&self.address()).map_err(|e| lost(e.to_string()))?;
         let stream = tokio_stream::wrappers::ReceiverStream::new(frames);
         let answer = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),

@@ -13,9 +13,12 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use watchkeep_api::peer::{
-    Envelope, LeaseRequest, LeaseResponse, RangeHashRequest, RangeHashResponse,
+    AddPeer, ChangeMemberRequest, Envelope, IdentityResponse, LeaseRequest, LeaseResponse,
+    PeerMember, RangeHashRequest, RangeHashResponse, change_member_request::Change as Asked,
     peer_client::PeerClient,
 };
+
+use crate::members::{Change, Refusal};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member that vanished without a word is noticed by pings.
@@ -37,11 +40,28 @@ pub(crate) enum PeerError {
 pub(crate) struct Peers {
     cluster_id: u64,
     channels: Arc<Mutex<HashMap<String, Channel>>>,
+    /// Where each member is now: what an open replication was told may be old.
+    addresses: Arc<Mutex<HashMap<u64, String>>>,
 }
 
 impl Peers {
     pub(crate) fn new(cluster_id: u64) -> Self {
-        Self { cluster_id, channels: Arc::default() }
+        Self { cluster_id, channels: Arc::default(), addresses: Arc::default() }
+    }
+
+    /// The same connections, for a member of another cluster: before a member joins, it knows of none.
+    pub(crate) fn of_cluster(&self, cluster_id: u64) -> Self {
+        Self { cluster_id, ..self.clone() }
+    }
+
+    /// Where the members are from now on.
+    pub(crate) fn set_addresses(&self, addresses: HashMap<u64, String>) {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Where a member is, if that is known.
+    pub(crate) fn address(&self, id: u64) -> Option<String> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     pub(crate) fn cluster_id(&self) -> u64 {
@@ -123,6 +143,45 @@ impl Peers {
         answer
             .map(tonic::Response::into_inner)
             .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
+    }
+}
+
+impl Peers {
+    /// Who is at `address`; none when nobody answers within `limit`.
+    pub(crate) async fn identity(
+        &self,
+        address: &str,
+        limit: Duration,
+    ) -> Option<IdentityResponse> {
+        let mut client = self.client(address).ok()?;
+        let asked = client.identity(self.envelope(0, Bytes::new()));
+        Some(tokio::time::timeout(limit, asked).await.ok()?.ok()?.into_inner())
+    }
+
+    /// Lets the leader change the members.
+    pub(crate) async fn change_member(
+        &self,
+        to: u64,
+        address: &str,
+        change: &Change,
+    ) -> Result<Result<u64, Refusal>, PeerError> {
+        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
+        let change = match change.clone() {
+            Change::Add { address, is_learner } => Asked::Add(AddPeer { address, is_learner }),
+            Change::Promote { id } => Asked::Promote(id),
+            Change::Remove { id } => Asked::Remove(id),
+            Change::Update { id, address } => {
+                Asked::Update(PeerMember { id, address, is_learner: false })
+            }
+        };
+        let request = ChangeMemberRequest { cluster_id: self.cluster_id, to, change: Some(change) };
+        let answer = client.change_member(request).await.map_err(|s| failed(&s))?.into_inner();
+        match answer.refusal {
+            0 => Ok(Ok(answer.id)),
+            number => Refusal::from_number(number)
+                .map(Err)
+                .ok_or_else(|| PeerError::Lost(format!("refusal {number} is not known here"))),
+        }
     }
 }
 

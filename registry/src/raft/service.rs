@@ -10,8 +10,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 use watchkeep_api::peer::{
-    Envelope, IdentityResponse, LeaseRequest, LeaseResponse, RangeHashRequest, RangeHashResponse,
-    ReadIndexResponse, peer_server::Peer,
+    AddPeer, ChangeMemberRequest, ChangeMemberResponse, Envelope, IdentityResponse, LeaseRequest,
+    LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse, ReadIndexResponse,
+    change_member_request::Change as Asked, peer_server::Peer,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     machine::log_id,
     types::{SnapshotMeta, TypeConfig, Vote},
 };
-use crate::{cluster::Cluster, corruption, store::SnapshotWriter};
+use crate::{cluster::Cluster, corruption, members::Change, store::SnapshotWriter};
 
 /// The service on the peer listener.
 pub(crate) struct PeerService(pub(crate) Cluster);
@@ -152,11 +153,30 @@ impl Peer for PeerService {
         Ok(Response::new(self.0.lease_here(request.id, request.renew).await?))
     }
 
-    async fn identity(&self, request: Request<Envelope>) -> Answer<IdentityResponse> {
-        let envelope = request.into_inner();
-        self.check(envelope.cluster_id, envelope.to)?;
-        let published = self.0.members().map_err(failed)?.into_iter().map(|m| m.id).collect();
-        Ok(Response::new(IdentityResponse { node_id: self.0.id(), published }))
+    async fn identity(&self, _: Request<Envelope>) -> Answer<IdentityResponse> {
+        Ok(Response::new(self.0.identity()?))
+    }
+
+    async fn change_member(
+        &self,
+        request: Request<ChangeMemberRequest>,
+    ) -> Answer<ChangeMemberResponse> {
+        let request = request.into_inner();
+        self.check(request.cluster_id, request.to)?;
+        let change = match request.change {
+            Some(Asked::Add(AddPeer { address, is_learner })) => {
+                Change::Add { address, is_learner }
+            }
+            Some(Asked::Promote(id)) => Change::Promote { id },
+            Some(Asked::Remove(id)) => Change::Remove { id },
+            Some(Asked::Update(PeerMember { id, address, .. })) => Change::Update { id, address },
+            None => return Err(Status::invalid_argument("a change of members without a change")),
+        };
+        let (id, refusal) = match self.0.change_member_here(&change).await? {
+            Ok(id) => (id, 0),
+            Err(refusal) => (0, refusal as u32),
+        };
+        Ok(Response::new(ChangeMemberResponse { id, refusal }))
     }
 
     async fn range_hash(&self, request: Request<RangeHashRequest>) -> Answer<RangeHashResponse> {

@@ -12,6 +12,16 @@ use crate::schema::Outcome;
 pub(crate) struct Peer {
     /// `host:port` of its peer listener.
     pub address: String,
+    /// Added as a voter: it gets its vote as soon as it has caught up. Means nothing once it votes.
+    #[serde(default)]
+    pub arriving: bool,
+}
+
+impl Peer {
+    /// A member from the beginning, or a learner that stays one.
+    pub(crate) fn at(address: impl Into<String>) -> Self {
+        Self { address: address.into(), arriving: false }
+    }
 }
 
 impl fmt::Display for Peer {

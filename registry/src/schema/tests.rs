@@ -107,6 +107,7 @@ fn records_keep_their_bytes() {
         ("version", hex(&Version { position: 1, deleted: true, again: true })),
         ("lease", hex(&Lease { ttl_seconds: 1, granted_ms: 2 })),
         ("applied", hex(&applied)),
+        ("last member id", hex(&LastMemberId { id: 300 })),
     ];
     insta::assert_snapshot!(records.map(|(name, bytes)| format!("{name} {bytes}")).join("\n"));
 }

@@ -102,6 +102,8 @@ struct Voters {
 struct PeerMessage {
     #[prost(string, tag = "1")]
     address: String,
+    #[prost(bool, tag = "2")]
+    arriving: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -241,8 +243,9 @@ fn entry(message: EntryMessage) -> Result<Entry, String> {
 
 fn membership_message(membership: &Membership<u64, Peer>) -> MembershipMessage {
     let voters = |ids: &BTreeSet<u64>| Voters { ids: ids.iter().copied().collect() };
-    let peer =
-        |(id, Peer { address }): (&u64, &Peer)| (*id, PeerMessage { address: address.clone() });
+    let peer = |(id, peer): (&u64, &Peer)| {
+        (*id, PeerMessage { address: peer.address.clone(), arriving: peer.arriving })
+    };
     MembershipMessage {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         nodes: membership.nodes().map(peer).collect(),
@@ -250,7 +253,7 @@ fn membership_message(membership: &Membership<u64, Peer>) -> MembershipMessage {
 }
 
 fn membership(message: MembershipMessage) -> Result<Membership<u64, Peer>, String> {
-    let peer = |(id, PeerMessage { address })| (id, Peer { address });
+    let peer = |(id, PeerMessage { address, arriving })| (id, Peer { address, arriving });
     let configs =
         message.configs.into_iter().map(|voters| voters.ids.into_iter().collect()).collect();
     let nodes: BTreeMap<u64, Peer> = message.nodes.into_iter().map(peer).collect();

@@ -4,7 +4,7 @@ use super::*;
 use crate::mvcc::{Table, ViewError};
 
 /// etcd's errors that this server can meet, as etcd defines them (`api/v3rpc/rpctypes/error.go`).
-const ETCD: [(Code, &str); 19] = [
+const ETCD: [(Code, &str); 26] = [
     (Code::InvalidArgument, "etcdserver: key is not provided"),
     (Code::InvalidArgument, "etcdserver: key not found"),
     (Code::InvalidArgument, "etcdserver: value is provided"),
@@ -24,6 +24,19 @@ const ETCD: [(Code, &str); 19] = [
     (Code::Unavailable, "etcdserver: leader changed"),
     (Code::Unavailable, "etcdserver: server stopped"),
     (Code::Unavailable, "etcdserver: request timed out"),
+    (Code::NotFound, "etcdserver: member not found"),
+    (Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
+    (Code::FailedPrecondition, "etcdserver: can only promote a learner member"),
+    (
+        Code::FailedPrecondition,
+        "etcdserver: can only promote a learner member which is in sync with leader",
+    ),
+    (Code::FailedPrecondition, "etcdserver: too many learner members in cluster"),
+    (
+        Code::FailedPrecondition,
+        "etcdserver: re-configuration failed due to not enough started members",
+    ),
+    (Code::Unavailable, "etcdserver: unhealthy cluster"),
 ];
 
 fn all() -> Vec<Status> {
@@ -51,6 +64,8 @@ fn all() -> Vec<Status> {
         ClusterError::Replaced,
         ClusterError::View(ViewError::new(Table::Latest, "bad bytes")),
     ];
+    let members = (40..).map_while(members::Refusal::from_number).map(Status::from);
+    let refusals = refusals.chain(members);
     bad.into_iter().map(Status::from).chain(refusals).chain(cluster.map(Status::from)).collect()
 }
 

@@ -19,8 +19,8 @@ use crate::{
 };
 
 fn records() -> Vec<(&'static str, Record)> {
-    let peer = |address: &str| Peer { address: address.into() };
-    let nodes = BTreeMap::from([(1, peer("a:2380")), (2, peer("b:2380")), (300, peer("c:2380"))]);
+    let nodes = [(1, "a:2380"), (2, "b:2380"), (300, "c:2380")];
+    let nodes = BTreeMap::from(nodes.map(|(id, address)| (id, Peer::at(address))));
     let configs = vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 300])];
     let membership = EntryPayload::Membership(Membership::new(configs, nodes).unwrap());
     let state = State {
