@@ -6,6 +6,7 @@ mod api;
 mod check;
 mod incident;
 mod member;
+mod migrate;
 mod oncall;
 mod serve;
 mod service;
@@ -34,6 +35,8 @@ enum Command {
     /// List, add, promote, remove and move members of the registry
     #[command(subcommand)]
     Member(member::Member),
+    /// Copy a live etcd into the registry, and follow it until clients are moved over
+    Migrate(migrate::Migrate),
     /// Who is on call
     Oncall(oncall::Oncall),
     /// List, acknowledge and resolve incidents
@@ -59,6 +62,7 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Service(service) => service.run().await,
             Command::Member(member) => member.run().await,
+            Command::Migrate(migrate) => migrate.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
             Command::Demo(demo) => demo.run().await,

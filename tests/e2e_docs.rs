@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -16,6 +16,8 @@ const DOCUMENTS: [&str; 9] = [
     "docs/configuration.md",
     "docs/api.md",
     "docs/dashboards.md",
+    "docs/members.md",
+    "docs/migrate.md",
     "docs/decisions/README.md",
 ];
 

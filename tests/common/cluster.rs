@@ -98,6 +98,20 @@ impl Cluster {
         }
     }
 
+    /// Lays out one more node with all roles, which joins the registry as member `id` at its first start. Returns
+    /// its place in `nodes`.
+    pub fn joining(&mut self, id: usize, sections: &[Section<'_>]) -> usize {
+        let node = Node::layout(id, "registry, collector, alerting", self.dir.path());
+        self.nodes.push(node);
+        let (node, others) = self.nodes.split_last().expect("just pushed");
+        let members: Vec<&Node> =
+            others.iter().filter(|other| other.is_running()).chain([node]).collect();
+        let text = node.configuration(&members, sections);
+        let text = text.replace("registry: {", "registry: {initial_cluster_state: existing, ");
+        fs::write(node.config(), text).expect("write configuration");
+        self.nodes.len() - 1
+    }
+
     /// A folder for the test's own files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -157,6 +171,21 @@ impl Node {
             roles: roles.to_owned(),
             process: None,
         }
+    }
+
+    /// Puts `fields` into the section `registry` of its configuration.
+    pub fn set_registry(&self, fields: &str) {
+        let text = fs::read_to_string(self.config()).expect("configuration");
+        let text = text.replacen("registry: {", &format!("registry: {{{fields}, "), 1);
+        fs::write(self.config(), text).expect("write configuration");
+    }
+
+    /// Gives it another peer address.
+    pub fn move_peer(&mut self) {
+        let peer = format!("127.0.0.1:{}", ports::free());
+        let text = fs::read_to_string(self.config()).expect("configuration");
+        fs::write(self.config(), text.replace(&self.peer, &peer)).expect("write configuration");
+        self.peer = peer;
     }
 
     /// Its configuration file.

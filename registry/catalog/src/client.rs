@@ -22,12 +22,14 @@ mod endpoints;
 mod follow;
 mod lease;
 mod members;
+mod raw;
 mod txn;
 
 use endpoints::Endpoints;
 pub use follow::Change;
 pub use lease::HeldLease;
 pub use members::{RegistryMember, RegistryMembers};
+pub(crate) use raw::RawWatch;
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
 
 /// How long reads and puts are tried again while no endpoint answers.
@@ -352,7 +354,7 @@ fn encode<T: Serialize>(key: &str, record: &T) -> Result<Bytes, ClientError> {
 }
 
 /// The first key behind all that begin with `prefix`; `"\0"` (no end) when there is none.
-fn prefix_end(prefix: &[u8]) -> Bytes {
+pub(crate) fn prefix_end(prefix: &[u8]) -> Bytes {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod keys;
+pub mod migrate;
 mod name;
 mod record;
 mod registration;
