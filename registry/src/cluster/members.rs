@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     /// Changes the members through the leader; answers with the id of the member changed, and with the change
-    /// applied here.
+    /// applied here, unless it was the removal of this member.
     pub(crate) async fn change_member(
         &self,
         change: &Change,
@@ -126,7 +126,8 @@ impl Cluster {
         };
         let answer = tokio::time::timeout(CHANGE_TIMEOUT, changing).await;
         let changed = answer.unwrap_or_else(|_| Err(self.late()))?;
-        if changed.is_ok() {
+        // One that was removed hears nothing of it: the leader speaks to members only.
+        if changed.is_ok_and(|_| *change != Change::Remove { id: self.0.id }) {
             self.linearizable_view().await?;
         }
         Ok(changed)

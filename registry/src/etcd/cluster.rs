@@ -77,7 +77,9 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Answer<MemberRemoveResponse> {
-        let (_, members) = self.change(Change::Remove { id: request.into_inner().id }).await?;
+        let (id, mut members) = self.change(Change::Remove { id: request.into_inner().id }).await?;
+        // When it was this member, its own state does not say so.
+        members.retain(|member| member.id != id);
         Ok(Response::new(MemberRemoveResponse { header: self.header(), members }))
     }
 
