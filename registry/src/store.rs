@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod engine;
+mod frames;
 mod live;
 mod overlay;
 mod snapshot;
@@ -34,9 +35,10 @@ mod view;
 mod writer;
 
 pub(crate) use engine::{Engine, EngineStats};
+pub(crate) use frames::{FrameError, FrameReader, SnapshotReader};
 pub(crate) use live::Live;
 use overlay::Overlay;
-pub(crate) use snapshot::{SnapshotFile, SnapshotReader, SnapshotWriter};
+pub(crate) use snapshot::{SnapshotFile, SnapshotWriter, create};
 pub(crate) use view::StoreView;
 
 /// The overlay's size in bytes beyond which applying waits for the writer.

@@ -1,12 +1,5 @@
-//! A snapshot as it travels: rows in frames, each with its length and checksum, and a trailer that counts them.
-//!
-//! ```text
-//! frame     length u32 | crc32c u32 | rows…        row   table u8 | key length u32 | key | value length u32 | value
-//! trailer   length 0   | crc32c of  | rows u64     (12 more bytes: 8 for the count)
-//! ```
-//!
-//! A received snapshot is first written whole to a file and checked. Installing renames it to `installing`; whoever opens
-//! the store and finds that name installs it again from the start.
+//! A snapshot that is received: first written whole to a file and checked. Installing renames it to `installing`; whoever
+//! opens the store and finds that name installs it again from the start. What is in it: `frames.rs`.
 
 use std::{
     fs::File,
@@ -15,19 +8,17 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use super::{Engine, StoreError, StoreView};
+use super::{
+    Engine, StoreError,
+    frames::{FrameError, FrameReader},
+};
 use crate::{
-    mvcc::{APPLIED, Table, View, ViewError, Write, decode},
+    mvcc::{APPLIED, Table, ViewError, Write, decode},
     schema::Applied,
 };
 
-/// Rows are put into one frame until it has this size.
-const FRAME_BYTES: usize = 256 << 10;
-/// No frame is longer: one row (the largest request) and its neighbours.
-const FRAME_BYTES_MAX: usize = 64 << 20;
 const INSTALLING: &str = "installing";
 /// Prefix of files that are being received; what a crash leaves of them is removed at the next start.
 const RECEIVING: &str = "receiving-";
@@ -41,71 +32,6 @@ pub(crate) enum SnapshotError {
     Corrupt { path: PathBuf, offset: u64, what: &'static str },
     #[error("snapshot: {0}")]
     View(#[from] ViewError),
-}
-
-/// Turns a view into frames.
-pub(crate) struct SnapshotReader {
-    view: StoreView,
-    /// The table being read and the key to go on behind.
-    at: Option<(usize, Bytes)>,
-    rows: u64,
-    done: bool,
-}
-
-impl SnapshotReader {
-    pub(crate) fn new(view: StoreView) -> Self {
-        Self { view, at: Some((0, Bytes::new())), rows: 0, done: false }
-    }
-
-    /// The next frame; none behind the trailer.
-    pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, ViewError> {
-        if self.done {
-            return Ok(None);
-        }
-        let mut body = BytesMut::new();
-        while let Some((table, from)) = self.at.take() {
-            let name = Table::ALL[table];
-            self.at = (table + 1 < Table::ALL.len()).then(|| (table + 1, Bytes::new()));
-            for row in self.view.scan(name, &from, None) {
-                let (key, value) = row?;
-                if body.len() >= FRAME_BYTES {
-                    self.at = Some((table, key));
-                    break;
-                }
-                self.rows += 1;
-                put_row(&mut body, name, &key, &value);
-            }
-            if body.len() >= FRAME_BYTES {
-                return Ok(Some(frame(&body)));
-            }
-        }
-        if !body.is_empty() {
-            return Ok(Some(frame(&body)));
-        }
-        self.done = true;
-        let count = self.rows.to_be_bytes();
-        let mut out = BytesMut::with_capacity(16);
-        out.put_u32(0);
-        out.put_u32(crc32c::crc32c(&count));
-        out.put_slice(&count);
-        Ok(Some(out.freeze()))
-    }
-}
-
-fn put_row(out: &mut BytesMut, table: Table, key: &[u8], value: &[u8]) {
-    out.put_u8(table as u8);
-    for part in [key, value] {
-        out.put_u32(u32::try_from(part.len()).unwrap_or(u32::MAX));
-        out.put_slice(part);
-    }
-}
-
-fn frame(body: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(8 + body.len());
-    out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-    out.put_u32(crc32c::crc32c(body));
-    out.put_slice(body);
-    out.freeze()
 }
 
 /// Receives frames into a file.
@@ -202,6 +128,20 @@ pub(super) fn finish_install(dir: &Path, engine: &Engine) -> Result<(), StoreErr
     Ok(())
 }
 
+/// Makes a new state under `dir`, of rows that come in parts.
+pub(crate) fn create<E: From<StoreError>>(
+    dir: &Path,
+    applied: &Applied,
+    mut next: impl FnMut() -> Result<Option<Vec<Write>>, E>,
+) -> Result<(), E> {
+    let engine = Engine::open(dir)?;
+    while let Some(rows) = next()? {
+        engine.write(rows.iter(), None)?;
+    }
+    engine.write(std::iter::empty(), Some(applied))?;
+    Ok(engine.sync()?)
+}
+
 fn load(engine: &Engine, path: &Path) -> Result<Applied, StoreError> {
     let fail = |e: SnapshotError| StoreError::Engine {
         path: engine.dir().to_owned(),
@@ -231,49 +171,18 @@ fn read_rows(
     mut take: impl FnMut(Vec<Write>) -> Result<(), &'static str>,
 ) -> Result<(), SnapshotError> {
     let io = |source| SnapshotError::Io { path: path.to_owned(), source };
-    let mut file = BufReader::new(File::open(path).map_err(io)?);
-    let (mut offset, mut rows) = (0u64, 0u64);
-    loop {
-        let corrupt = |what| SnapshotError::Corrupt { path: path.to_owned(), offset, what };
-        let mut head = [0; 8];
-        file.read_exact(&mut head).map_err(|_| corrupt("it ends in the middle"))?;
-        let mut head = &head[..];
-        let (length, checksum) = (head.get_u32() as usize, head.get_u32());
-        let trailer = length == 0;
-        if length > FRAME_BYTES_MAX {
-            return Err(corrupt("a frame is longer than any can be"));
-        }
-        let mut body = vec![0; if trailer { 8 } else { length }];
-        file.read_exact(&mut body).map_err(|_| corrupt("it ends in the middle"))?;
-        if crc32c::crc32c(&body) != checksum {
-            return Err(corrupt("a checksum does not fit"));
-        }
-        if trailer {
-            let counted = (&body[..]).get_u64();
-            let end = file.read(&mut [0]).map_err(io)?;
-            return match (counted == rows, end) {
-                (true, 0) => Ok(()),
-                (false, _) => Err(corrupt("rows are missing")),
-                (true, _) => Err(corrupt("there is more behind its end")),
-            };
-        }
-        let parsed = parse_rows(body.into()).ok_or_else(|| corrupt("a row is malformed"))?;
-        rows += parsed.len() as u64;
-        take(parsed).map_err(corrupt)?;
-        offset += 8 + length as u64;
+    let corrupt = |offset, what| SnapshotError::Corrupt { path: path.to_owned(), offset, what };
+    let bad = |error| match error {
+        FrameError::Io(source) => io(source),
+        FrameError::Corrupt { offset, what } => corrupt(offset, what),
+    };
+    let mut frames = FrameReader::new(BufReader::new(File::open(path).map_err(io)?), 0);
+    while let Some(rows) = frames.next_rows().map_err(bad)? {
+        take(rows).map_err(|what| corrupt(frames.offset(), what))?;
     }
-}
-
-fn parse_rows(mut body: Bytes) -> Option<Vec<Write>> {
-    let mut rows = Vec::new();
-    while body.has_remaining() {
-        let table = Table::from_number(body.get_u8())?;
-        let mut part = || {
-            let length = body.try_get_u32().ok()? as usize;
-            (body.remaining() >= length).then(|| body.split_to(length))
-        };
-        let (key, value) = (part()?, part()?);
-        rows.push(Write { table, key, value: Some(value) });
+    let end = frames.offset();
+    match frames.into_inner().read(&mut [0]).map_err(io)? {
+        0 => Ok(()),
+        _ => Err(corrupt(end, "there is more behind its end")),
     }
-    Some(rows)
 }
