@@ -239,33 +239,4 @@ async fn raise(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(keys_hash: u32, events_hash: u32, compact_revision: i64) -> RangeHashResponse {
-        RangeHashResponse { keys_hash, events_hash, compact_revision }
-    }
-
-    #[test]
-    fn the_majority_of_all_members_decides_who_is_wrong() {
-        let same = answer(1, 1, 0);
-        for (what, answers, members, wrong) in [
-            ("all agree", vec![(1, same), (2, same), (3, same)], 3, vec![]),
-            ("one differs", vec![(1, same), (2, same), (3, answer(2, 1, 0))], 3, vec![3]),
-            ("the leader differs", vec![(1, answer(1, 2, 0)), (2, same), (3, same)], 3, vec![1]),
-            (
-                "two of five",
-                vec![(1, same), (2, same), (3, same), (4, answer(2, 1, 0))],
-                5,
-                vec![4],
-            ),
-            ("one is down, the others differ", vec![(1, same), (2, answer(2, 1, 0))], 3, vec![0]),
-            ("two members", vec![(1, same), (2, answer(2, 1, 0))], 2, vec![0]),
-            ("all differ", vec![(1, same), (2, answer(2, 1, 0)), (3, answer(3, 1, 0))], 3, vec![0]),
-            ("events are compacted", vec![(1, same), (2, same), (3, answer(1, 9, 6))], 3, vec![]),
-            ("events count", vec![(1, same), (2, same), (3, answer(1, 9, 5))], 3, vec![3]),
-        ] {
-            assert_eq!(minority(&answers.into_iter().collect(), members, 5), wrong, "{what}");
-        }
-    }
-}
+mod tests;

@@ -202,6 +202,11 @@ impl Node {
         Ok(Self { cluster, log, client_addr, stop, listeners, duties })
     }
 
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Where clients connect.
     #[must_use]
     pub fn client_addr(&self) -> SocketAddr {
