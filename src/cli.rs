@@ -3,11 +3,13 @@
 use clap::{Parser, Subcommand};
 
 mod api;
+mod backup;
 mod check;
 mod incident;
 mod member;
 mod migrate;
 mod oncall;
+mod restore;
 mod serve;
 mod service;
 mod version;
@@ -42,6 +44,10 @@ enum Command {
     /// List, acknowledge and resolve incidents
     #[command(subcommand)]
     Incident(incident::Incident),
+    /// Back up the registry while it runs, or check a backup
+    Backup(backup::Backup),
+    /// Make a node's data of a backup: the beginning of a new cluster
+    Restore(restore::Restore),
     /// Three nodes, two services and a fault: watch a failover, a page and an election
     Demo(crate::demo::Demo),
     /// What the demo watches
@@ -65,6 +71,8 @@ impl Cli {
             Command::Migrate(migrate) => migrate.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
+            Command::Backup(backup) => backup.run().await,
+            Command::Restore(restore) => restore.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::DemoService(service) => service.run().await,
             Command::Version => {

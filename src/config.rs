@@ -10,7 +10,7 @@ mod parse;
 mod problem;
 
 pub(crate) use file::{Config, LogFormat, Role, reachable};
-pub(crate) use flags::Flags;
+pub(crate) use flags::{Flags, member};
 pub(crate) use problem::Problems;
 
 use index::Index;

@@ -8,6 +8,7 @@ mod lease;
 mod limits;
 mod maintenance;
 pub(crate) mod oversize;
+mod snapshot;
 mod watch;
 
 use tonic::service::Routes;
@@ -34,7 +35,7 @@ pub(crate) fn routes(cluster: &Cluster, seed: u64) -> Routes {
     .add_service(watch::Watch(cluster.clone()))
     .add_service(LeaseServer::new(lease::Lease::new(cluster.clone(), seed)))
     .add_service(ClusterServer::new(cluster::ClusterService(cluster.clone())))
-    .add_service(MaintenanceServer::new(maintenance::Maintenance(cluster.clone())))
+    .add_service(MaintenanceServer::new(maintenance::Maintenance::new(cluster.clone())))
 }
 
 /// The header of every answer.

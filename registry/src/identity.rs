@@ -1,6 +1,6 @@
 //! Whose data directory it is: written once, checked at every start, so that no member ever opens another's.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -41,6 +41,21 @@ impl Identity {
     /// Of a member that joins a cluster.
     pub(crate) fn joining(node: u64, cluster_id: u64) -> Self {
         Self { format: FORMAT, cluster: cluster_words(cluster_id), node, joined: true }
+    }
+
+    /// Of a member of a cluster that is restored: of a backup, so that no member of the old cluster, and of another
+    /// one that was restored, takes it for its own.
+    pub(crate) fn restored(node: u64, members: &BTreeMap<u64, String>, salt: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(format!("restored of {salt}:"));
+        for (id, address) in members {
+            hash.update(format!("{id}={address},"));
+        }
+        let digest = hash.finalize();
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        let cluster = cluster_words(u64::from_be_bytes(id));
+        Self { format: FORMAT, cluster, node, joined: false }
     }
 
     pub(crate) fn cluster_id(&self) -> u64 {

@@ -7,6 +7,7 @@
 
 mod auth;
 mod authority;
+pub mod backup;
 mod bootstrap;
 mod calls;
 mod client;

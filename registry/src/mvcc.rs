@@ -33,7 +33,9 @@ pub(crate) use members::{last_member_id, members, membership_changed};
 pub(crate) use range::{at_revision, range};
 pub(crate) use refusal::Refusal;
 pub(crate) use txn::{is_read_only, read_only};
-pub(crate) use view::{APPLIED, Item, Table, View, ViewError, decode};
+pub(crate) use view::{
+    ALARM, APPLIED, Item, LAST_MEMBER_ID, MEMBER, Table, View, ViewError, decode,
+};
 
 #[cfg(test)]
 mod tests;

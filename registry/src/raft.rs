@@ -4,6 +4,7 @@ mod machine;
 mod network;
 mod peers;
 mod policy;
+mod restored;
 mod service;
 pub(crate) mod types;
 
@@ -11,4 +12,5 @@ pub(crate) use machine::{SnapshotData, StateMachine, stored_membership};
 pub(crate) use network::Network;
 pub(crate) use peers::{PeerError, Peers};
 pub(crate) use policy::{raft_config, run_snapshots};
+pub(crate) use restored::{at_beginning, begin_log};
 pub(crate) use service::PeerService;

@@ -46,7 +46,7 @@ fn state(text: &str) -> Result<InitialClusterState, String> {
 }
 
 /// `id=host:port`.
-fn member(text: &str) -> Result<(u64, String), String> {
+pub(crate) fn member(text: &str) -> Result<(u64, String), String> {
     let (id, address) = text.split_once('=').ok_or("write it as id=host:port")?;
     let id =
         id.trim().parse().map_err(|_| format!("{id:?} is not a number; write id=host:port"))?;

@@ -23,6 +23,7 @@ mod follow;
 mod lease;
 mod members;
 mod raw;
+mod snapshot;
 mod txn;
 
 use endpoints::Endpoints;
@@ -30,6 +31,7 @@ pub use follow::Change;
 pub use lease::HeldLease;
 pub use members::{RegistryMember, RegistryMembers};
 pub(crate) use raw::RawWatch;
+pub use snapshot::Snapshot;
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
 
 /// How long reads and puts are tried again while no endpoint answers.

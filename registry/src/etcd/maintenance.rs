@@ -1,18 +1,21 @@
 //! `etcdserverpb.Maintenance`.
 
-use std::pin::Pin;
-
-use futures::Stream;
 use tonic::{Request, Response, Status};
 use watchkeep_api::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
     DowngradeInfo, DowngradeRequest, DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest,
-    HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, SnapshotResponse,
-    StatusRequest, StatusResponse, alarm_request::AlarmAction, downgrade_request::DowngradeAction,
+    HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest, StatusRequest,
+    StatusResponse, alarm_request::AlarmAction, downgrade_request::DowngradeAction,
     maintenance_server,
 };
 
-use super::{ETCD_VERSION, errors::refused, header, kv::accepted};
+use super::{
+    ETCD_VERSION,
+    errors::refused,
+    header,
+    kv::accepted,
+    snapshot::{Pieces, Snapshots},
+};
 use crate::{
     cluster::{Cluster, ClusterError},
     mvcc::{self, Refusal, ViewError},
@@ -21,11 +24,15 @@ use crate::{
     store::StoreView,
 };
 
-pub(super) struct Maintenance(pub(super) Cluster);
+pub(super) struct Maintenance(Cluster, Snapshots);
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Maintenance {
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self(cluster.clone(), Snapshots::new(cluster))
+    }
+
     fn revision(&self) -> i64 {
         self.0.store().applied().revision
     }
@@ -59,7 +66,7 @@ fn alarm_member((kind, member_id): (u32, u64)) -> Option<AlarmMember> {
 
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Maintenance {
-    type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
+    type SnapshotStream = Pieces;
 
     async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
         let stats = self.0.store().stats();
@@ -170,7 +177,7 @@ impl maintenance_server::Maintenance for Maintenance {
     }
 
     async fn snapshot(&self, _: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
-        Err(Status::unimplemented("watchkeep: Snapshot is not there yet"))
+        Ok(Response::new(self.1.begin()?))
     }
 
     /// There is no version below this one that could read this one's data: every version that is asked for is refused, in
