@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/quickstart.md",
     "docs/configuration.md",
     "docs/api.md",
+    "docs/backup.md",
     "docs/dashboards.md",
     "docs/members.md",
     "docs/migrate.md",
