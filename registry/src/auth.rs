@@ -1,10 +1,31 @@
 //! Who calls, and what they may: users, roles and permissions, tokens, client certificates.
+//!
+//! ```text
+//! token or certificate ─▶ caller ─▶ command with user and revision ─▶ log ─▶ judge (by the tables as of there) ─▶ mvcc
+//!                              └──▶ reads: the state first, then the tables, then the answer
+//! ```
+//!
+//! Tables of users and roles are replicated like keys, by the same log: a permission that is taken away is gone for
+//! every command behind that change. Tokens are each member's own matter.
 
-/// The verified certificate of the client on a connection. Who accepts a TLS connection puts it into the extensions
-/// of each of its requests; without it, or without a name in it, the connection names nobody.
-#[derive(Debug, Clone)]
-#[allow(dead_code, reason = "read by the service hooks")]
-pub(crate) struct PeerCertificate {
-    /// Common Name of its subject.
-    pub(crate) common_name: Option<String>,
-}
+mod caller;
+mod grants;
+mod judge;
+mod jwt;
+mod live;
+mod metrics;
+mod password;
+mod ranges;
+mod tables;
+mod tokens;
+
+use std::time::Duration;
+
+pub(crate) use caller::{Caller, Credentials, PeerCertificate};
+pub(crate) use live::{Auth, Denied, Provider, ProviderError};
+pub(crate) use metrics::AuthMetrics;
+pub(crate) use password::{PasswordError, Passwords};
+pub(crate) use tables::{NAME_BYTES_MAX, Tables};
+
+/// How long a token may be ahead of this member.
+const TOKEN_WAIT: Duration = Duration::from_secs(2);

@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use crate::{
     calls,
     cluster::Cluster,
-    etcd::{ETCD_VERSION, oversize},
+    etcd::{ETCD_VERSION, GateLayer, oversize},
     gateway,
     metrics::Metrics,
 };
@@ -31,6 +31,7 @@ pub(crate) fn router(
 ) -> Router {
     let grpc = routes
         .into_axum_router()
+        .layer(GateLayer(cluster.clone()))
         .layer(middleware::from_fn(oversize::in_etcds_words))
         .layer(middleware::from_fn_with_state(metrics, calls::count));
     let plain = Router::new()

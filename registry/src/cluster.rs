@@ -21,6 +21,7 @@ use tracing::{Instrument, info_span};
 use watchkeep_api::peer::LeaseResponse;
 
 use crate::{
+    auth::{Auth, Caller, Denied},
     lessor::Lessor,
     metrics::Metrics,
     mvcc::{self, Refusal, ViewError, refused_by},
@@ -39,6 +40,8 @@ pub(crate) use members::Listed;
 
 /// How long a request waits for a leader and for its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+/// How often a command is tried whose caller has changed on the way.
+const TRIES_MAX: usize = 5;
 /// Pause before the leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(15);
 
@@ -72,6 +75,9 @@ pub(crate) enum ClusterError {
     /// The state cannot be read.
     #[error("watchkeep: the state cannot be read: {0}")]
     View(#[from] ViewError),
+    /// Whose request it is may not, or is not known.
+    #[error("{0:?}")]
+    Denied(Denied),
 }
 
 struct Inner {
@@ -80,6 +86,7 @@ struct Inner {
     store: Store,
     hub: Arc<Hub>,
     lessor: Arc<Lessor>,
+    auth: Arc<Auth>,
     peers: Peers,
     metrics: Arc<Metrics>,
     applied_index: watch::Receiver<u64>,
@@ -109,6 +116,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) hub: Arc<Hub>,
     pub(crate) lessor: Arc<Lessor>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) peers: Peers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) applied_index: watch::Receiver<u64>,
@@ -120,6 +128,12 @@ pub(crate) struct Parts {
     pub(crate) returns: bool,
 }
 
+impl From<Denied> for ClusterError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
 impl Cluster {
     pub(crate) fn new(parts: Parts) -> Self {
         let now = Instant::now();
@@ -129,6 +143,7 @@ impl Cluster {
             store: parts.store,
             hub: parts.hub,
             lessor: parts.lessor,
+            auth: parts.auth,
             peers: parts.peers,
             metrics: parts.metrics,
             applied_index: parts.applied_index,
@@ -168,6 +183,10 @@ impl Cluster {
 
     pub(crate) fn lessor(&self) -> &Lessor {
         &self.0.lessor
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.auth
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
@@ -242,8 +261,45 @@ impl Cluster {
         self.0.permits.try_acquire().map_err(|_| ClusterError::TooManyRequests)
     }
 
-    /// Puts a command into the log, through the leader, and answers with what applying it gave.
+    /// Puts a command of this member's own into the log, through the leader, and answers with what applying it gave.
+    /// What a client asks for goes by [`Self::propose_for`].
     pub(crate) async fn propose(&self, body: Body) -> Result<Outcome, ClusterError> {
+        self.propose_as(body, "", 0).await
+    }
+
+    /// The same for a caller, who is judged where the command stands in the log. When users or roles have changed on
+    /// its way there, it is tried again with what its caller is now.
+    pub(crate) async fn propose_for(
+        &self,
+        caller: &Caller,
+        body: Body,
+    ) -> Result<Outcome, ClusterError> {
+        if caller.user().is_empty() {
+            return self.propose_as(body, "", caller.revision()).await;
+        }
+        let mut caller = caller.clone();
+        for _ in 1..TRIES_MAX {
+            let outcome = self.propose_as(body.clone(), caller.user(), caller.revision()).await?;
+            if outcome.refusal != Refusal::AuthOldRevision as u32 {
+                return Ok(outcome);
+            }
+            let revision = outcome.auth.map_or(0, |auth| auth.revision);
+            let renewing = self.auth().renewed(&caller, revision, self.applied_index());
+            let renewed = tokio::time::timeout(REQUEST_TIMEOUT, renewing).await;
+            match renewed.map_err(|_| self.late())? {
+                Some(renewed) => caller = renewed.map_err(ClusterError::Denied)?,
+                None => return Ok(outcome),
+            }
+        }
+        self.propose_as(body, caller.user(), caller.revision()).await
+    }
+
+    async fn propose_as(
+        &self,
+        body: Body,
+        auth_user: &str,
+        auth_revision: u64,
+    ) -> Result<Outcome, ClusterError> {
         if let Some(refused) = self.refused_by_alarm(&body).await? {
             return Ok(refused);
         }
@@ -252,6 +308,8 @@ impl Cluster {
             time_ms: now_ms(),
             body: Some(body),
             trace_parent: watchkeep_api::trace::trace_parent(&span).unwrap_or_default(),
+            auth_user: auth_user.to_owned(),
+            auth_revision,
         };
         let command = Bytes::from(command.encode_to_vec());
         let _pending = self.0.metrics.proposal();
@@ -331,7 +389,7 @@ impl Cluster {
     /// of renewals that this one does not.
     pub(crate) async fn expire(&self, id: i64, term: u64) -> Result<(), ClusterError> {
         let body = Some(Body::Revoke(Revoke { id, term }));
-        let command = Command { time_ms: now_ms(), body, trace_parent: String::new() };
+        let command = Command { time_ms: now_ms(), body, ..Command::default() };
         let outcome = self.propose_here(command.encode_to_vec().into()).await?;
         // It stays as it is until the alarm ends.
         if outcome.refusal == Refusal::Corrupt as u32 { Err(ClusterError::Corrupt) } else { Ok(()) }

@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Provider;
+
 /// A setting that cannot be: where it stands and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
@@ -65,6 +67,10 @@ pub struct RegistryConfig {
     pub corrupt_check_interval_ms: u64,
     /// Free space on the file system of `data_dir` below which this member raises NOSPACE; 0: it never does.
     pub nospace_free_bytes: u64,
+    /// How tokens are made: `simple`, or `jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m`.
+    pub auth_token: String,
+    /// bcrypt's cost of a password's hash.
+    pub bcrypt_cost: u32,
 }
 
 impl Default for RegistryConfig {
@@ -87,6 +93,8 @@ impl Default for RegistryConfig {
             requests_max: 8_192,
             corrupt_check_interval_ms: 1_000,
             nospace_free_bytes: 256 << 20,
+            auth_token: "simple".to_owned(),
+            bcrypt_cost: 10,
         }
     }
 }
@@ -182,6 +190,13 @@ impl RegistryConfig {
                 "{} is out of range: give 10 to 86400000 (a day), or 0 to compare nothing",
                 self.corrupt_check_interval_ms
             ),
+        );
+        let token = Provider::new(&self.auth_token);
+        check(token.is_ok(), "auth_token", token.err().map(|e| e.to_string()).unwrap_or_default());
+        check(
+            (4..=31).contains(&self.bcrypt_cost),
+            "bcrypt_cost",
+            format!("{} is out of range: give 4 to 31, each step takes twice the time", self.bcrypt_cost),
         );
         if invalid.is_empty() { Ok(()) } else { Err(invalid) }
     }

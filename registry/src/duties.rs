@@ -110,6 +110,7 @@ pub(crate) async fn refresh_metrics(cluster: Cluster) {
     loop {
         ticks.tick().await;
         raft_gauges(&cluster);
+        cluster.auth().refresh_metrics();
         storage_gauges(&cluster);
         watch_gauges(&cluster);
         stage_gauges(&cluster).await;

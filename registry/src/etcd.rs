@@ -1,8 +1,10 @@
 //! The etcd v3 services: a file each. Here the wire's messages end and the core's types begin.
 
+mod auth;
 mod cluster;
 mod convert;
 mod errors;
+mod gate;
 mod kv;
 mod lease;
 mod limits;
@@ -13,9 +15,11 @@ mod watch;
 
 use tonic::service::Routes;
 use watchkeep_api::etcdserverpb::{
-    ResponseHeader, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
+    ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
     maintenance_server::MaintenanceServer,
 };
+
+pub(crate) use gate::GateLayer;
 
 use crate::cluster::Cluster;
 
@@ -35,6 +39,7 @@ pub(crate) fn routes(cluster: &Cluster, seed: u64) -> Routes {
     .add_service(watch::Watch(cluster.clone()))
     .add_service(LeaseServer::new(lease::Lease::new(cluster.clone(), seed)))
     .add_service(ClusterServer::new(cluster::ClusterService(cluster.clone())))
+    .add_service(AuthServer::new(auth::Auth(cluster.clone())))
     .add_service(MaintenanceServer::new(maintenance::Maintenance::new(cluster.clone())))
 }
 

@@ -12,9 +12,10 @@ use tracing::{info, warn};
 use watchkeep_api::peer::peer_server::PeerServer;
 
 use crate::{
+    auth::{Auth, AuthMetrics, Passwords, Provider, ProviderError, Tables},
     bootstrap, client,
     cluster::{Cluster, Listed, Parts},
-    config::RegistryConfig,
+    config::{Invalid, RegistryConfig},
     corruption, duties,
     error::StartError,
     etcd,
@@ -24,7 +25,7 @@ use crate::{
     mvcc,
     raft::{Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, types::Raft},
     serve, space,
-    store::Store,
+    store::{Store, StoreView},
     wal::{LogStore, WalMetrics, WalOptions},
     watch::{self, Hub},
 };
@@ -132,11 +133,13 @@ impl Node {
         let view = store.view();
         let lessor = Arc::new(Lessor::new(mvcc::leases(&view).map_err(StartError::state)?));
         let hub = Arc::new(Hub::new(view.applied().revision));
+        let auth = Arc::new(open_auth(&config, &view, registry)?);
         drop(view);
         let machine = StateMachine::new(
             store.clone(),
             Arc::clone(&hub),
             Arc::clone(&lessor),
+            Arc::clone(&auth),
             Arc::clone(&metrics),
         );
         let applied_index = machine.applied_index();
@@ -155,6 +158,7 @@ impl Node {
             store,
             hub,
             lessor,
+            auth,
             peers,
             metrics: Arc::clone(&metrics),
             applied_index,
@@ -299,6 +303,21 @@ async fn open(
         ))
     };
     tokio::task::spawn_blocking(opening).await.map_err(StartError::state)?
+}
+
+fn open_auth(
+    config: &RegistryConfig,
+    view: &StoreView,
+    registry: &Registry,
+) -> Result<Auth, StartError> {
+    let wrong = |error: ProviderError| {
+        let path = "auth_token".to_owned();
+        StartError::Config(vec![Invalid { path, message: error.to_string() }])
+    };
+    let provider = Provider::new(&config.auth_token).map_err(wrong)?;
+    let tables = Tables::load(view).map_err(StartError::state)?;
+    let metrics = AuthMetrics::new(registry).map_err(StartError::Metrics)?;
+    Ok(Auth::new(tables, provider, Passwords::new(config.bcrypt_cost), metrics))
 }
 
 fn open_store(dir: &Path) -> Result<Store, StartError> {

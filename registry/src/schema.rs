@@ -6,6 +6,13 @@
 
 use bytes::Bytes;
 
+mod auth;
+
+pub(crate) use auth::{
+    Auth, AuthAction, AuthOutcome, AuthState, Login, Permission, Role, RolePermission, User,
+    UserPassword, UserRole,
+};
+
 /// A command in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Command {
@@ -13,11 +20,17 @@ pub(crate) struct Command {
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
     /// What to do.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 8")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 8, 9")]
     pub body: Option<Body>,
     /// W3C `traceparent` of the request; empty: not traced.
     #[prost(string, tag = "7")]
     pub trace_parent: String,
+    /// The user whose request it is; empty: nobody in particular.
+    #[prost(string, tag = "10")]
+    pub auth_user: String,
+    /// Revision of users and roles at which they asked; 0: the member itself, which is not checked.
+    #[prost(uint64, tag = "11")]
+    pub auth_revision: u64,
 }
 
 /// What a command does.
@@ -41,6 +54,9 @@ pub(crate) enum Body {
     /// Raise or end a member's alarm.
     #[prost(message, tag = "8")]
     Alarm(Alarm),
+    /// Change users, roles or permissions, or log in.
+    #[prost(message, tag = "9")]
+    Auth(Auth),
 }
 
 /// A transaction.
@@ -282,6 +298,9 @@ pub(crate) struct Outcome {
     /// The answer to [`Alarm`]: it is raised now, or was until now.
     #[prost(bool, tag = "40")]
     pub alarm: bool,
+    /// More about users and roles, where it is a matter of them.
+    #[prost(message, optional, tag = "30")]
+    pub auth: Option<AuthOutcome>,
 }
 
 /// The answer to a transaction.

@@ -2,6 +2,11 @@
 
 #![allow(missing_docs, unreachable_pub, rust_2018_idioms, clippy::all, reason = "generated code")]
 
+/// Permissions (`authpb`).
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
 /// Keys and events (`mvccpb`).
 pub mod mvccpb {
     tonic::include_proto!("mvccpb");

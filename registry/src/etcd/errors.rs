@@ -3,7 +3,12 @@
 use tonic::{Code, Status};
 
 use super::limits::{KEY_BYTES_MAX, NESTING_MAX};
-use crate::{cluster::ClusterError, members, mvcc::Refusal};
+use crate::{
+    auth::Denied,
+    cluster::ClusterError,
+    members,
+    mvcc::{Refusal, ViewError},
+};
 
 /// A request that is wrong in itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,27 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         Refusal::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
         Refusal::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Refusal::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
+        Refusal::RootUserMissing => (Code::FailedPrecondition, "etcdserver: root user does not exist"),
+        Refusal::RootRoleMissing => (Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+        Refusal::UserExists => (Code::FailedPrecondition, "etcdserver: user name already exists"),
+        Refusal::UserEmpty => (Code::InvalidArgument, "etcdserver: user name is empty"),
+        Refusal::UserNotFound => (Code::FailedPrecondition, "etcdserver: user name not found"),
+        Refusal::RoleExists => (Code::FailedPrecondition, "etcdserver: role name already exists"),
+        Refusal::RoleNotFound => (Code::FailedPrecondition, "etcdserver: role name not found"),
+        Refusal::RoleEmpty => (Code::InvalidArgument, "etcdserver: role name is empty"),
+        Refusal::AuthFailed => (Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
+        Refusal::PermissionDenied => (Code::PermissionDenied, "etcdserver: permission denied"),
+        Refusal::RoleNotGranted => (Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
+        Refusal::PermissionNotGranted => (Code::FailedPrecondition, "etcdserver: permission is not granted to the role"),
+        Refusal::AuthNotEnabled => (Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+        Refusal::InvalidAuthManagement => (Code::InvalidArgument, "etcdserver: invalid auth management"),
+        Refusal::AuthOldRevision => (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        Refusal::PermissionNotGiven => (Code::InvalidArgument, "etcdserver: permission not given"),
+        Refusal::ReservedKeys => (
+            Code::InvalidArgument,
+            "watchkeep: among the keys under /watchkeep/ a role can be given registrations to write, below \
+             /watchkeep/services/ or /watchkeep/instances/; for the others grant the user the role watchkeep",
+        ),
     };
     Status::new(code, text)
 }
@@ -81,6 +107,22 @@ impl From<members::Refusal> for Status {
     }
 }
 
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Refused(refusal) => refused(refusal),
+            Denied::InvalidToken => Self::unauthenticated("etcdserver: invalid auth token"),
+            Denied::Replaced => ClusterError::Replaced.into(),
+        }
+    }
+}
+
+impl From<ViewError> for Status {
+    fn from(error: ViewError) -> Self {
+        ClusterError::from(error).into()
+    }
+}
+
 impl From<ClusterError> for Status {
     fn from(error: ClusterError) -> Self {
         let code = match &error {
@@ -93,6 +135,7 @@ impl From<ClusterError> for Status {
             | ClusterError::Stopped => Code::Unavailable,
             ClusterError::TooManyRequests => Code::ResourceExhausted,
             ClusterError::Corrupt | ClusterError::View(_) => Code::DataLoss,
+            ClusterError::Denied(denied) => return (*denied).into(),
         };
         Self::new(code, error.to_string())
     }

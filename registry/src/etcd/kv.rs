@@ -9,6 +9,7 @@ use watchkeep_api::etcdserverpb::{
 
 use super::{convert, errors::refused, header, limits};
 use crate::{
+    auth::Caller,
     cluster::{Cluster, ClusterError},
     mvcc::{self, Refusal},
     schema::{Body, Compact, Op, OpKind, OpOutcomeKind, Outcome, Txn, TxnOutcome},
@@ -21,15 +22,15 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl Kv {
     /// Proposes one writing operation and returns its answer.
-    async fn write(&self, kind: OpKind) -> Result<(OpOutcomeKind, i64), Status> {
+    async fn write(&self, caller: &Caller, kind: OpKind) -> Result<(OpOutcomeKind, i64), Status> {
         let txn = Txn { success: vec![Op { kind: Some(kind) }], ..Txn::default() };
-        let (mut outcome, revision) = self.propose(txn).await?;
+        let (mut outcome, revision) = self.propose(caller, txn).await?;
         let op = outcome.ops.pop().and_then(|op| op.kind);
         Ok((op.ok_or_else(|| Status::internal("the state machine gave no answer"))?, revision))
     }
 
-    async fn propose(&self, txn: Txn) -> Result<(TxnOutcome, i64), Status> {
-        let outcome = accepted(self.0.propose(Body::Txn(txn)).await?)?;
+    async fn propose(&self, caller: &Caller, txn: Txn) -> Result<(TxnOutcome, i64), Status> {
+        let outcome = accepted(self.0.propose_for(caller, Body::Txn(txn)).await?)?;
         let revision = outcome.revision;
         let txn =
             outcome.txn.ok_or_else(|| Status::internal("the state machine gave no answer"))?;
@@ -81,6 +82,7 @@ pub(super) fn accepted(outcome: Outcome) -> Result<Outcome, Status> {
 #[tonic::async_trait]
 impl kv_server::Kv for Kv {
     async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
+        let caller = Caller::of(&request, &self.0);
         let request = request.into_inner();
         limits::check_range(&request)?;
         let _permit = self.0.admit()?;
@@ -90,6 +92,7 @@ impl kv_server::Kv for Kv {
                 (read.0.applied().revision, read.0.applied().compact_revision);
             let small = request.range_end.is_empty();
             let request = convert::range(request);
+            self.0.auth().check_range(&caller, &request)?;
             let work = move |view: &StoreView| mvcc::range(view, &request, current, compacted);
             let outcome = self.read(read, work, small).await?;
             let response = convert::range_response(outcome);
@@ -99,12 +102,13 @@ impl kv_server::Kv for Kv {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
+        let caller = Caller::of(&request, &self.0);
         let request = request.into_inner();
         limits::check_put(&request)?;
         limits::check_size(&request)?;
         let _permit = self.0.admit()?;
         let kind = OpKind::Put(convert::put(request));
-        let (kind, revision) = self.write(kind).instrument(info_span!("etcd.put")).await?;
+        let (kind, revision) = self.write(&caller, kind).instrument(info_span!("etcd.put")).await?;
         let OpOutcomeKind::Put(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };
@@ -116,12 +120,13 @@ impl kv_server::Kv for Kv {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Answer<DeleteRangeResponse> {
+        let caller = Caller::of(&request, &self.0);
         let request = request.into_inner();
         limits::check_delete(&request)?;
         limits::check_size(&request)?;
         let _permit = self.0.admit()?;
         let kind = OpKind::Delete(convert::delete(request));
-        let (kind, revision) = self.write(kind).instrument(info_span!("etcd.delete_range")).await?;
+        let (kind, revision) = self.write(&caller, kind).instrument(info_span!("etcd.delete_range")).await?;
         let OpOutcomeKind::Delete(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };
@@ -130,6 +135,7 @@ impl kv_server::Kv for Kv {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
+        let caller = Caller::of(&request, &self.0);
         let request = request.into_inner();
         limits::check_txn(&request)?;
         let size = limits::check_size(&request);
@@ -140,21 +146,23 @@ impl kv_server::Kv for Kv {
             let read = self.view(false).instrument(span).await?;
             let (current, compacted) =
                 (read.0.applied().revision, read.0.applied().compact_revision);
+            self.0.auth().check_txn::<Status>(&caller, &txn, &read.0)?;
             let work = move |view: &StoreView| mvcc::read_only(view, &txn, current, compacted);
             (self.read(read, work, false).await?, current)
         } else {
             // Only what goes into the log is limited.
             size?;
-            self.propose(txn).instrument(span).await?
+            self.propose(&caller, txn).instrument(span).await?
         };
         Ok(Response::new(convert::txn_response(&self.0, outcome, revision)))
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Answer<CompactionResponse> {
+        let caller = Caller::of(&request, &self.0);
         let request = request.into_inner();
         let _permit = self.0.admit()?;
         let body = Body::Compact(Compact { revision: request.revision });
-        let outcome = accepted(self.0.propose(body).await?)?;
+        let outcome = accepted(self.0.propose_for(&caller, body).await?)?;
         if request.physical {
             self.0.store().flush(false).await.map_err(|e| Status::internal(e.to_string()))?;
         }

@@ -17,6 +17,7 @@ use watchkeep_api::etcdserverpb::{
 
 use super::{errors::BadRequest, header, kv::accepted};
 use crate::{
+    auth::Caller,
     cluster::{Cluster, ClusterError},
     mvcc,
     schema::{Body, Grant, Revoke},
@@ -43,6 +44,12 @@ impl Lease {
     }
 }
 
+/// Whether a caller may renew a lease: as this member knows its keys, since nothing of a renewal is in the log.
+fn check_renewal(cluster: &Cluster, caller: &Caller, id: i64) -> Result<(), Status> {
+    let auth = cluster.auth();
+    if auth.enabled() { auth.check_lease(caller, id, &cluster.store().view()) } else { Ok(()) }
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -51,6 +58,7 @@ impl lease_server::Lease for Lease {
         Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
 
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Answer<LeaseGrantResponse> {
+        let caller = Caller::of(&request, &self.cluster);
         let LeaseGrantRequest { ttl, id } = request.into_inner();
         if ttl > TTL_SECONDS_MAX {
             return Err(BadRequest::LeaseTtlTooLarge.into());
@@ -59,7 +67,7 @@ impl lease_server::Lease for Lease {
         let ttl_seconds = ttl.max(1);
         let id = if id == 0 { self.new_id() } else { id };
         let outcome =
-            accepted(self.cluster.propose(Body::Grant(Grant { id, ttl_seconds })).await?)?;
+            accepted(self.cluster.propose_for(&caller, Body::Grant(Grant { id, ttl_seconds })).await?)?;
         Ok(Response::new(LeaseGrantResponse {
             header: header(&self.cluster, outcome.revision),
             id,
@@ -72,9 +80,10 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Answer<LeaseRevokeResponse> {
+        let caller = Caller::of(&request, &self.cluster);
         let id = request.into_inner().id;
         let _permit = self.cluster.admit()?;
-        let outcome = accepted(self.cluster.propose(Body::Revoke(Revoke { id, term: 0 })).await?)?;
+        let outcome = accepted(self.cluster.propose_for(&caller, Body::Revoke(Revoke { id, term: 0 })).await?)?;
         Ok(Response::new(LeaseRevokeResponse { header: header(&self.cluster, outcome.revision) }))
     }
 
@@ -82,11 +91,16 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Answer<Self::LeaseKeepAliveStream> {
+        let caller = Caller::of(&request, &self.cluster);
         let mut requests = request.into_inner();
         let (answers, stream) = tokio::sync::mpsc::channel(ANSWERS_MAX);
         let cluster = self.cluster.clone();
         tokio::spawn(async move {
             while let Some(Ok(LeaseKeepAliveRequest { id })) = requests.next().await {
+                if let Err(denied) = check_renewal(&cluster, &caller, id) {
+                    let _ = answers.send(Err(denied)).await;
+                    return;
+                }
                 let answer = match cluster.lease(id, true).await {
                     Ok(left) => Ok(LeaseKeepAliveResponse {
                         header: header(&cluster, cluster.store().applied().revision),
@@ -108,6 +122,7 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Answer<LeaseTimeToLiveResponse> {
+        let caller = Caller::of(&request, &self.cluster);
         let request = request.into_inner();
         let left = self.cluster.lease(request.id, false).await?;
         let view = self.cluster.linearizable_view().await?;
@@ -122,15 +137,23 @@ impl lease_server::Lease for Lease {
             response.ttl = left.left_ms / 1_000;
             response.granted_ttl = left.granted_seconds;
             if request.keys {
+                let auth = self.cluster.auth();
+                auth.check_lease_keys::<Status>(&caller, [request.id], &view)?;
                 response.keys = mvcc::lease_keys(&view, request.id).map_err(ClusterError::from)?;
             }
         }
         Ok(Response::new(response))
     }
 
-    async fn lease_leases(&self, _: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
+    async fn lease_leases(
+        &self,
+        request: Request<LeaseLeasesRequest>,
+    ) -> Answer<LeaseLeasesResponse> {
+        let caller = Caller::of(&request, &self.cluster);
         let view = self.cluster.linearizable_view().await?;
         let mut leases = mvcc::leases(&view).map_err(ClusterError::from)?;
+        let ids = leases.iter().map(|(id, _)| *id);
+        self.cluster.auth().check_lease_keys::<Status>(&caller, ids, &view)?;
         // etcd: the one that runs out first comes first. A member that does not lead knows no renewals.
         let deadlines = self.cluster.lessor().deadlines();
         leases.sort_by_key(|(id, lease)| {

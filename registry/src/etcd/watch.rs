@@ -28,7 +28,9 @@ impl Watch {
     fn responses(&self, request: Request<Streaming<WatchRequest>>) -> Responses {
         // etcd's clients ask so for a stream that ends when its member has lost the quorum.
         let require_leader = request.metadata().get("hasleader").is_some_and(|v| v == "true");
-        let session = Session::new(self.0.clone(), request.into_inner(), require_leader);
+        let credentials = request.extensions().get().cloned().unwrap_or_default();
+        let requests = request.into_inner();
+        let session = Session::new(self.0.clone(), requests, require_leader, credentials);
         Box::pin(futures::stream::unfold(session, |mut session| async move {
             session.next().await.map(|response| (response, session))
         }))

@@ -1,7 +1,7 @@
 //! Which path calls which method: etcd's (`api/etcdserverpb/rpc.proto`, the `google.api.http` options).
 
 /// Path, service, method.
-pub(super) const ROUTES: [(&str, &str, &str); 27] = [
+pub(super) const ROUTES: [(&str, &str, &str); 44] = [
     ("/v3/kv/range", "KV", "Range"),
     ("/v3/kv/put", "KV", "Put"),
     ("/v3/kv/deleterange", "KV", "DeleteRange"),
@@ -29,4 +29,21 @@ pub(super) const ROUTES: [(&str, &str, &str); 27] = [
     ("/v3/maintenance/snapshot", "Maintenance", "Snapshot"),
     ("/v3/maintenance/transfer-leadership", "Maintenance", "MoveLeader"),
     ("/v3/maintenance/downgrade", "Maintenance", "Downgrade"),
+    ("/v3/auth/enable", "Auth", "AuthEnable"),
+    ("/v3/auth/disable", "Auth", "AuthDisable"),
+    ("/v3/auth/status", "Auth", "AuthStatus"),
+    ("/v3/auth/authenticate", "Auth", "Authenticate"),
+    ("/v3/auth/user/add", "Auth", "UserAdd"),
+    ("/v3/auth/user/get", "Auth", "UserGet"),
+    ("/v3/auth/user/list", "Auth", "UserList"),
+    ("/v3/auth/user/delete", "Auth", "UserDelete"),
+    ("/v3/auth/user/changepw", "Auth", "UserChangePassword"),
+    ("/v3/auth/user/grant", "Auth", "UserGrantRole"),
+    ("/v3/auth/user/revoke", "Auth", "UserRevokeRole"),
+    ("/v3/auth/role/add", "Auth", "RoleAdd"),
+    ("/v3/auth/role/get", "Auth", "RoleGet"),
+    ("/v3/auth/role/list", "Auth", "RoleList"),
+    ("/v3/auth/role/delete", "Auth", "RoleDelete"),
+    ("/v3/auth/role/grant", "Auth", "RoleGrantPermission"),
+    ("/v3/auth/role/revoke", "Auth", "RoleRevokePermission"),
 ];

@@ -84,7 +84,8 @@ pub(crate) fn apply<V: View>(
             (effects.outcome.alarm, applied.alarms) = writer.alarm(alarm)?;
             Ok(None)
         }
-        None => Ok(None),
+        // Users and roles are changed before this (`auth/live.rs`): they are no keys.
+        Some(Body::Auth(_)) | None => Ok(None),
     };
     match answer {
         Ok(txn) => {

@@ -30,6 +30,57 @@ pub(crate) enum Refusal {
     /// [`super::CORRUPT`] is raised.
     #[error("corrupt cluster")]
     Corrupt = 61,
+    /// Users cannot be checked: there is no root.
+    #[error("root user does not exist")]
+    RootUserMissing = 100,
+    /// Users cannot be checked: root has not its role.
+    #[error("root user does not have root role")]
+    RootRoleMissing = 101,
+    /// There is such a user.
+    #[error("user name already exists")]
+    UserExists = 102,
+    /// A user without a name, or a caller.
+    #[error("user name is empty")]
+    UserEmpty = 103,
+    /// There is no such user.
+    #[error("user name not found")]
+    UserNotFound = 104,
+    /// There is such a role.
+    #[error("role name already exists")]
+    RoleExists = 105,
+    /// There is no such role.
+    #[error("role name not found")]
+    RoleNotFound = 106,
+    /// A role without a name.
+    #[error("role name is empty")]
+    RoleEmpty = 107,
+    /// Not the password.
+    #[error("authentication failed, invalid user ID or password")]
+    AuthFailed = 108,
+    /// They may not.
+    #[error("permission denied")]
+    PermissionDenied = 109,
+    /// The user has not this role.
+    #[error("role is not granted to the user")]
+    RoleNotGranted = 110,
+    /// The role has not this permission.
+    #[error("permission is not granted to the role")]
+    PermissionNotGranted = 111,
+    /// Users are not checked, so nobody logs in.
+    #[error("authentication is not enabled")]
+    AuthNotEnabled = 112,
+    /// What would lock everybody out, or mean nothing.
+    #[error("invalid auth management")]
+    InvalidAuthManagement = 113,
+    /// Users or roles have changed since the caller was known.
+    #[error("revision of auth store is old")]
+    AuthOldRevision = 114,
+    /// A permission is missing.
+    #[error("permission not given")]
+    PermissionNotGiven = 115,
+    /// A permission to write Watchkeep's own keys.
+    #[error("keys under /watchkeep/ are written by role watchkeep")]
+    ReservedKeys = 116,
 }
 
 impl Refusal {
@@ -43,6 +94,23 @@ impl Refusal {
             Self::FormerTerm,
             Self::NoSpace,
             Self::Corrupt,
+            Self::RootUserMissing,
+            Self::RootRoleMissing,
+            Self::UserExists,
+            Self::UserEmpty,
+            Self::UserNotFound,
+            Self::RoleExists,
+            Self::RoleNotFound,
+            Self::RoleEmpty,
+            Self::AuthFailed,
+            Self::PermissionDenied,
+            Self::RoleNotGranted,
+            Self::PermissionNotGranted,
+            Self::AuthNotEnabled,
+            Self::InvalidAuthManagement,
+            Self::AuthOldRevision,
+            Self::PermissionNotGiven,
+            Self::ReservedKeys,
         ]
         .into_iter()
         .find(|refusal| *refusal as u32 == number)

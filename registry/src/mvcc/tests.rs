@@ -229,7 +229,7 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn run(memory: &mut Memory, applied: &mut Applied, action: &Action) -> Effects {
     let command =
-        Command { time_ms: 0, body: Some(action.body(applied)), trace_parent: String::new() };
+        Command { time_ms: 0, body: Some(action.body(applied)), ..Command::default() };
     let mut effects = apply(memory, applied, &command, Place { term: 1 }).unwrap();
     memory.write(std::mem::take(&mut effects.writes));
     effects
@@ -320,7 +320,7 @@ fn a_refused_command_changes_nothing() {
         ],
         ..Txn::default()
     };
-    let command = Command { time_ms: 0, body: Some(Body::Txn(txn)), trace_parent: String::new() };
+    let command = Command { time_ms: 0, body: Some(Body::Txn(txn)), ..Command::default() };
     let effects = apply(&memory, &mut applied, &command, Place { term: 1 }).unwrap();
     assert_eq!(Refusal::from_number(effects.outcome.refusal), Some(Refusal::LeaseNotFound));
     assert_eq!((effects.writes, effects.events, applied.revision), (vec![], vec![], 2));

@@ -11,6 +11,7 @@ use tracing::info_span;
 
 use super::types::{Entry, LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::{
+    auth::Auth,
     lessor::Lessor,
     metrics::Metrics,
     mvcc::{self, Place},
@@ -32,6 +33,7 @@ pub(crate) struct StateMachine {
     store: Store,
     hub: Arc<Hub>,
     lessor: Arc<Lessor>,
+    auth: Arc<Auth>,
     metrics: Arc<Metrics>,
     applied: Applied,
     index: watch::Sender<u64>,
@@ -42,11 +44,12 @@ impl StateMachine {
         store: Store,
         hub: Arc<Hub>,
         lessor: Arc<Lessor>,
+        auth: Arc<Auth>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let applied = Applied::clone(&store.applied());
         let index = watch::Sender::new(applied.index);
-        Self { store, hub, lessor, metrics, applied, index }
+        Self { store, hub, lessor, auth, metrics, applied, index }
     }
 
     /// The applied index, for those who wait for it.
@@ -71,7 +74,7 @@ impl StateMachine {
                 watchkeep_api::trace::set_parent(&span, Some(&command.trace_parent));
                 let place = Place { term: log_id.leader_id.term };
                 effects = span.in_scope(|| {
-                    mvcc::apply(&self.store.live(), &mut self.applied, &command, place)
+                    self.auth.apply(&self.store.live(), &mut self.applied, &command, place)
                 })?;
             }
             EntryPayload::Membership(membership) => {
@@ -145,7 +148,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 meta.last_log_id
             )));
         }
+        self.auth.replace();
         self.applied = self.store.install(file).await.map_err(io::Error::other)?;
+        self.auth.reset(&self.store.view()).map_err(io::Error::other)?;
         let leases = mvcc::leases(&self.store.view()).map_err(io::Error::other)?;
         self.lessor.reset(leases);
         self.hub.reset(self.applied.revision);

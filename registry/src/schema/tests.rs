@@ -50,7 +50,7 @@ fn every_operation() -> Vec<Op> {
 }
 
 fn command(body: Body) -> Command {
-    Command { time_ms: 9, body: Some(body), trace_parent: "t".to_owned() }
+    Command { time_ms: 9, body: Some(body), trace_parent: "t".to_owned(), ..Command::default() }
 }
 
 #[test]
@@ -83,6 +83,7 @@ fn records_keep_their_bytes() {
         refusal: 5,
         txn: Some(TxnOutcome { succeeded: true, ops, revision: 3 }),
         alarm: true,
+        ..Outcome::default()
     };
     let info = MemberInfo { id: 1, name: "n".to_owned(), client_urls: vec!["u".to_owned()] };
     let applied = Applied {
@@ -110,4 +111,42 @@ fn records_keep_their_bytes() {
         ("last member id", hex(&LastMemberId { id: 300 })),
     ];
     insta::assert_snapshot!(records.map(|(name, bytes)| format!("{name} {bytes}")).join("\n"));
+}
+
+#[test]
+fn users_and_roles_keep_their_bytes() {
+    let permission = Permission { kind: 2, key: "k".into(), range_end: "l".into() };
+    let password = UserPassword { name: "n".to_owned(), hash: "h".into(), no_password: true };
+    let user_role = UserRole { user: "u".to_owned(), role: "r".to_owned() };
+    let role = RolePermission { role: "r".to_owned(), permission: Some(permission.clone()) };
+    let login = Login { user: "u".to_owned(), token_hash: "h".into(), revision: 3 };
+    let actions = [
+        AuthAction::Enable(()),
+        AuthAction::Disable(()),
+        AuthAction::UserAdd(password.clone()),
+        AuthAction::UserDelete("n".to_owned()),
+        AuthAction::UserChangePassword(password),
+        AuthAction::UserGrantRole(user_role.clone()),
+        AuthAction::UserRevokeRole(user_role),
+        AuthAction::RoleAdd("r".to_owned()),
+        AuthAction::RoleDelete("r".to_owned()),
+        AuthAction::RoleGrant(role.clone()),
+        AuthAction::RoleRevoke(role),
+        AuthAction::Login(login),
+    ];
+    let mut lines: Vec<String> = actions
+        .into_iter()
+        .map(|action| {
+            let body = Some(Body::Auth(Auth { action: Some(action) }));
+            let auth_user = "u".to_owned();
+            hex(&Command { time_ms: 9, body, auth_user, auth_revision: 2, ..Command::default() })
+        })
+        .collect();
+    let user = User { hash: "h".into(), no_password: true, roles: vec!["r".to_owned()] };
+    lines.push(format!("state {}", hex(&AuthState { enabled: true, revision: 2 })));
+    lines.push(format!("user {}", hex(&user)));
+    lines.push(format!("role {}", hex(&Role { permissions: vec![permission] })));
+    let auth = Some(AuthOutcome { index: 1, revision: 2 });
+    lines.push(format!("outcome {}", hex(&Outcome { auth, ..Outcome::default() })));
+    insta::assert_snapshot!(lines.join("\n"));
 }

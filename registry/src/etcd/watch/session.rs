@@ -17,10 +17,11 @@ use watchkeep_api::etcdserverpb::{
 
 use super::{
     MESSAGE_BYTES_MAX, header,
-    watcher::{Batch, Watcher, refusal},
+    watcher::{Batch, COMPACTED, Watcher, refusal},
     wire::Frame,
 };
 use crate::{
+    auth::{Credentials, Denied},
     cluster::{Cluster, ClusterError},
     mvcc::{Table, ViewError},
     store::StoreView,
@@ -46,6 +47,8 @@ pub(super) struct Session {
     asked: Asked,
     clocks: Clocks,
     require_leader: bool,
+    /// Whose stream it is: asked for each watcher.
+    credentials: Credentials,
     failed: bool,
 }
 
@@ -105,6 +108,7 @@ impl Session {
         cluster: Cluster,
         requests: Streaming<WatchRequest>,
         require_leader: bool,
+        credentials: Credentials,
     ) -> Self {
         let (outbox, clocks) =
             (cluster.hub().open(), Clocks::new(cluster.watch_progress_interval()));
@@ -119,6 +123,7 @@ impl Session {
             asked: Asked::default(),
             clocks,
             require_leader,
+            credentials,
             failed: false,
         }
     }
@@ -154,7 +159,7 @@ impl Session {
         }
         tokio::select! {
             request = self.requests.next(), if self.open => match request {
-                Some(Ok(request)) => self.take(request),
+                Some(Ok(request)) => self.take(request).await,
                 // The client sends no more; its watchers go on.
                 None => { self.open = false; Ok(()) }
                 Some(Err(_)) => Err(End::Gone),
@@ -179,9 +184,9 @@ impl Session {
         self.made.push_back(response.into());
     }
 
-    fn take(&mut self, request: WatchRequest) -> Result<(), End> {
+    async fn take(&mut self, request: WatchRequest) -> Result<(), End> {
         match request.request_union {
-            Some(RequestUnion::CreateRequest(create)) => self.create(create),
+            Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
             Some(RequestUnion::CancelRequest(cancel)) => {
                 if self.remove(cancel.watch_id) {
                     let response = self.response(cancel.watch_id, self.cluster.hub().newest());
@@ -197,12 +202,20 @@ impl Session {
         Ok(())
     }
 
-    fn create(&mut self, mut create: WatchCreateRequest) {
+    async fn create(&mut self, mut create: WatchCreateRequest) {
         if create.key.is_empty() {
             // etcd: no key means the first there can be.
             create.key = Bytes::from_static(b"\0");
         }
         let revision = self.cluster.hub().newest();
+        if create.start_revision < 0 {
+            // etcd says so before it asks whose stream it is.
+            return self.refuse(COMPACTED);
+        }
+        let user = match self.admit(&create).await {
+            Ok(user) => user,
+            Err(denied) => return self.refuse(&reason(denied)),
+        };
         let taken = create.watch_id != 0 && self.watchers.contains_key(&create.watch_id);
         if let Some(reason) = refusal(&create, taken) {
             return self.refuse(reason);
@@ -215,7 +228,33 @@ impl Session {
             // What is still in memory of it is not shown either: the answer must not depend on that.
             return self.say_compacted(id, compacted);
         }
-        self.insert(id, create, revision);
+        self.insert(id, create, revision, user);
+    }
+
+    /// Whose a new watcher is, if they may read its range.
+    async fn admit(&self, create: &WatchCreateRequest) -> Result<Arc<str>, Denied> {
+        let auth = self.cluster.auth();
+        if !auth.enabled() {
+            return Ok(Arc::default());
+        }
+        let applied = self.cluster.applied_index();
+        let caller = auth.caller(self.credentials.clone(), applied).await?;
+        auth.check_watch(&caller, &create.key, &create.range_end)?;
+        Ok(caller.name())
+    }
+
+    /// Whether a watcher may be sent what was just read for it. Asked after the reading: what it is sent was there
+    /// when its user was allowed to see it.
+    fn may_see(&self, watcher: &Watcher) -> Result<(), Denied> {
+        let interest = &watcher.target.interest;
+        self.cluster.auth().check_user(&watcher.user, &interest.key, &interest.range_end)
+    }
+
+    /// Ends a watcher whose user may not read its range any more.
+    fn end(&mut self, id: i64, denied: Denied) {
+        self.remove(id);
+        let response = self.response(id, self.cluster.hub().newest());
+        self.say(WatchResponse { canceled: true, cancel_reason: reason(denied), ..response });
     }
 
     fn refuse(&mut self, reason: &str) {
@@ -224,7 +263,7 @@ impl Session {
         self.say(WatchResponse { created: true, canceled: true, cancel_reason, ..response });
     }
 
-    fn insert(&mut self, id: i64, create: WatchCreateRequest, revision: i64) {
+    fn insert(&mut self, id: i64, create: WatchCreateRequest, revision: i64, user: Arc<str>) {
         let filters: Vec<FilterType> = create.filters().collect();
         let next = if create.start_revision > 0 { create.start_revision } else { revision + 1 };
         let interest = Interest {
@@ -241,6 +280,7 @@ impl Session {
             fragment: create.fragment,
             progress: create.progress_notify,
             quiet: true,
+            user,
         };
         watcher.move_to(next, next > revision);
         self.watchers.insert(id, watcher);
@@ -394,6 +434,13 @@ impl Session {
         reached: i64,
         synced: bool,
     ) {
+        let Some(watcher) = self.watchers.get(&id) else { return };
+        let may_see = if batch.events.is_empty() { Ok(()) } else { self.may_see(watcher) };
+        let whole = match may_see {
+            Ok(()) => whole,
+            Err(Denied::Replaced) => false,
+            Err(denied) => return self.end(id, denied),
+        };
         let Some(watcher) = self.watchers.get_mut(&id) else { return };
         watcher.move_to(if whole { reached } else { from }, whole && synced);
         if !watcher.synced {
@@ -423,6 +470,12 @@ impl Drop for Session {
         self.cluster.hub().close(&self.outbox);
         self.cluster.metrics().watchers.sub(i64::try_from(self.watchers.len()).unwrap_or_default());
     }
+}
+
+/// As Go writes an error with its code: clients look for just that (etcd: `isWatchPermitted` in `v3rpc/watch.go`).
+fn reason(denied: Denied) -> String {
+    let status = Status::from(denied);
+    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
 /// Resolves when more has been dispatched; never when nobody asked.

@@ -18,6 +18,9 @@ use crate::{
 const EVENTS_MAX: usize = 1_000;
 const BYTES_MAX: usize = 1 << 20;
 
+/// Why there is no watcher from a negative revision.
+pub(super) const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+
 /// A watcher.
 pub(super) struct Watcher {
     pub(super) target: Arc<Target>,
@@ -31,6 +34,8 @@ pub(super) struct Watcher {
     pub(super) progress: bool,
     /// Nothing has been sent to it since it was last told the revision, or could have been.
     pub(super) quiet: bool,
+    /// Whose it is; what they may read is asked before anything is sent.
+    pub(super) user: Arc<str>,
 }
 
 impl Watcher {
@@ -87,7 +92,7 @@ impl Batch {
 pub(super) fn refusal(create: &WatchCreateRequest, taken: bool) -> Option<&'static str> {
     let (key, end) = (&create.key[..], &create.range_end[..]);
     if create.start_revision < 0 {
-        Some("etcdserver: mvcc: required revision has been compacted")
+        Some(COMPACTED)
     } else if !end.is_empty() && end != b"\0" && key >= end {
         Some("mvcc: watcher range is empty")
     } else if taken {

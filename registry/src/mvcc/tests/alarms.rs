@@ -4,7 +4,7 @@ use super::*;
 use crate::schema::Alarm;
 
 fn apply_body(memory: &mut Memory, applied: &mut Applied, body: Body) -> (Option<Refusal>, bool) {
-    let command = Command { time_ms: 0, body: Some(body), trace_parent: String::new() };
+    let command = Command { time_ms: 0, body: Some(body), ..Command::default() };
     let effects = apply(memory, applied, &command, Place { term: 1 }).unwrap();
     memory.write(effects.writes);
     (Refusal::from_number(effects.outcome.refusal), effects.outcome.alarm)

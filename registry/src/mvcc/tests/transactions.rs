@@ -35,7 +35,7 @@ fn a_key_put_and_deleted_in_one_transaction_leaves_nothing_behind() {
         ],
         ..Txn::default()
     };
-    let command = Command { time_ms: 0, body: Some(Body::Txn(txn)), trace_parent: String::new() };
+    let command = Command { time_ms: 0, body: Some(Body::Txn(txn)), ..Command::default() };
     let effects = apply(&memory, &mut applied, &command, Place { term: 1 }).unwrap();
     let seen: Vec<_> = effects.events.iter().map(|e| (&e.kv.key[..], e.deleted)).collect();
     assert_eq!(seen, [(&b"a"[..], false), (b"b", false), (b"a", true), (b"b", true)]);
@@ -62,7 +62,7 @@ fn a_transaction_is_chosen_and_checked_by_the_state_before_it() {
     let read = |revision| OpKind::Range(Range { key: "a".into(), revision, ..Range::default() });
     let run = |ops: Vec<OpKind>| {
         let body = Some(Body::Txn(txn(ops)));
-        let command = Command { time_ms: 0, body, trace_parent: String::new() };
+        let command = Command { time_ms: 0, body, ..Command::default() };
         let outcome = apply(&memory, &mut applied.clone(), &command, Place { term: 1 });
         let outcome = outcome.unwrap().outcome;
         match Refusal::from_number(outcome.refusal) {
