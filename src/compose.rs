@@ -41,7 +41,10 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
         true => Some(Arc::new(Node::start(config.registry_config(), &metrics).await?)),
         false => None,
     };
-    let client = Client::new(&config.registry.endpoints)?;
+    let mut client = Client::new(&config.registry.endpoints)?;
+    if let Some(credentials) = config.credentials().context("registry.password_file")? {
+        client = client.with_credentials(credentials);
+    }
     let mut rooms = Rooms { tasks: JoinSet::new(), stop: CancellationToken::new() };
     let site = rooms.furnish(config, &client, &metrics, node.as_ref()).await?;
     rooms.start("self-registration", {

@@ -102,6 +102,14 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
     for (at, endpoint) in config.registry.endpoints.iter().enumerate() {
         http_url(&format!("registry.endpoints[{at}]"), endpoint, wrong);
     }
+    if config.registry.username.is_some() != config.registry.password_file.is_some() {
+        let message = "username and password_file go together: set both or neither".to_owned();
+        wrong.push(("registry.username".to_owned(), message));
+    }
+    if let (Err(error), Some(file)) = (config.credentials(), &config.registry.password_file) {
+        let message = format!("{}: {error}; write the password of registry.username into it", file.display());
+        wrong.push(("registry.password_file".to_owned(), message));
+    }
     if !config.runs(Role::Registry) {
         if config.registry.endpoints.is_empty() {
             let message = "empty, and role registry does not run here: give the client URLs of the registry, \

@@ -10,6 +10,7 @@ use std::{
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use watchkeep_alerting::{AlertingConfig, slo::SloConfig};
+use watchkeep_catalog::Credentials;
 use watchkeep_collector::CollectorConfig;
 use watchkeep_registry::{InitialClusterState, RegistryConfig};
 
@@ -113,6 +114,14 @@ pub(crate) struct Registry {
     pub(crate) corrupt_check_interval_ms: u64,
     /// Free space below which the alarm NOSPACE is raised; 0: never.
     pub(crate) nospace_free_bytes: u64,
+    /// How tokens are made: `simple`, or `jwt,sign-method=…,…`.
+    pub(crate) auth_token: String,
+    /// bcrypt's cost of a password's hash.
+    pub(crate) bcrypt_cost: u32,
+    /// Who collector, alerting and the HTTP API are in the registry; none: nobody in particular.
+    pub(crate) username: Option<String>,
+    /// Holds that user's password.
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// Logs and traces.
@@ -171,6 +180,10 @@ impl Default for Registry {
             requests_max: server.requests_max,
             corrupt_check_interval_ms: server.corrupt_check_interval_ms,
             nospace_free_bytes: server.nospace_free_bytes,
+            auth_token: server.auth_token,
+            bcrypt_cost: server.bcrypt_cost,
+            username: None,
+            password_file: None,
         }
     }
 }
@@ -203,6 +216,15 @@ impl Config {
         }
     }
 
+    /// Who this node's rooms are in the registry.
+    ///
+    /// # Errors
+    /// When the password file cannot be read.
+    pub(crate) fn credentials(&self) -> std::io::Result<Option<Credentials>> {
+        let (user, file) = (&self.registry.username, &self.registry.password_file);
+        user.as_ref().zip(file.as_ref()).map(|(user, file)| Credentials::read(user, file)).transpose()
+    }
+
     /// The registry's part, for a node that runs it.
     pub(crate) fn registry_config(&self) -> RegistryConfig {
         RegistryConfig {
@@ -222,6 +244,8 @@ impl Config {
             requests_max: self.registry.requests_max,
             corrupt_check_interval_ms: self.registry.corrupt_check_interval_ms,
             nospace_free_bytes: self.registry.nospace_free_bytes,
+            auth_token: self.registry.auth_token.clone(),
+            bcrypt_cost: self.registry.bcrypt_cost,
         }
     }
 }

@@ -294,6 +294,14 @@ impl Node {
         }
     }
 
+    /// Waits until it answers its HTTP API, whatever its registry says to a caller without a name.
+    pub async fn ready_http(&self) {
+        eventually("its HTTP API", START, async || {
+            http::text(http::client().get(self.url("/healthz"))).await
+        })
+        .await;
+    }
+
     /// A call of its registry's API in JSON: `v3("kv/range", …)`.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ use watchkeep_api::{
 mod endpoints;
 mod follow;
 mod lease;
+mod login;
 mod members;
 mod raw;
 mod snapshot;
@@ -29,6 +30,8 @@ mod txn;
 use endpoints::Endpoints;
 pub use follow::Change;
 pub use lease::HeldLease;
+pub use login::Credentials;
+use login::{LOGINS_MAX, Link, Login};
 pub use members::{RegistryMember, RegistryMembers};
 pub(crate) use raw::RawWatch;
 pub use snapshot::Snapshot;
@@ -143,6 +146,7 @@ impl From<mvccpb::KeyValue> for KeyValue {
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoints: Endpoints,
+    login: Login,
 }
 
 impl Client {
@@ -151,23 +155,36 @@ impl Client {
     /// # Errors
     /// When there is no endpoint or one is not a URL.
     pub fn new(endpoints: &[String]) -> Result<Self, ClientError> {
-        Ok(Self { endpoints: Endpoints::new(endpoints)? })
+        Ok(Self { endpoints: Endpoints::new(endpoints)?, login: Login::default() })
+    }
+
+    /// The same client as a user of the registry. It logs in when it first has to; where users are not checked, it is
+    /// nobody in particular.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { login: Login::new(credentials), ..self }
     }
 
     /// Runs `call` on one endpoint after the other until one answers or [`RETRY_FOR`] is over; each gets `limit`.
     async fn retry<T, F, A>(&self, what: &str, limit: Duration, call: F) -> Result<T, ClientError>
     where
-        F: Fn(tonic::transport::Channel) -> A,
+        F: Fn(Link) -> A,
         A: Future<Output = Result<T, tonic::Status>>,
     {
         let deadline = Instant::now() + RETRY_FOR;
+        let mut logins = 0;
         loop {
             let (at, channel) = self.endpoints.current();
-            let status = match tokio::time::timeout(limit, call(channel)).await {
+            let attempt = async { call(self.login.link(channel).await?).await };
+            let status = match tokio::time::timeout(limit, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => status,
                 Err(_) => no_answer(limit),
             };
+            if self.login.is_over(&status) && logins < LOGINS_MAX {
+                logins += 1;
+                continue;
+            }
             if !is_passing(&status) || Instant::now() >= deadline {
                 return Err(self.endpoints.error(at, what, &status));
             }
@@ -277,16 +294,25 @@ impl Client {
     /// # Errors
     /// When the registry refuses or the endpoint does not answer.
     pub async fn txn(&self, txn: Txn) -> Result<TxnOutcome, ClientError> {
-        let (at, channel) = self.endpoints.current();
-        let asked = tokio::time::timeout(RETRY_FOR, kv(channel).txn(txn.into_request())).await;
-        match asked.unwrap_or_else(|_| Err(no_answer(RETRY_FOR))) {
-            Ok(answer) => Ok(TxnOutcome::from(answer.into_inner())),
-            Err(status) => {
-                if is_passing(&status) {
-                    self.endpoints.rotate(at);
-                }
-                Err(self.endpoints.error(at, "txn", &status))
+        let (request, mut logins) = (txn.into_request(), 0);
+        loop {
+            let (at, channel) = self.endpoints.current();
+            let (login, request) = (&self.login, request.clone());
+            let asked = async { kv(login.link(channel).await?).txn(request).await };
+            let asked = tokio::time::timeout(RETRY_FOR, asked).await;
+            let status = match asked.unwrap_or_else(|_| Err(no_answer(RETRY_FOR))) {
+                Ok(answer) => return Ok(TxnOutcome::from(answer.into_inner())),
+                Err(status) => status,
+            };
+            // What was refused for its token was not applied.
+            if login.is_over(&status) && logins < LOGINS_MAX {
+                logins += 1;
+                continue;
             }
+            if is_passing(&status) {
+                self.endpoints.rotate(at);
+            }
+            return Err(self.endpoints.error(at, "txn", &status));
         }
     }
 
@@ -345,8 +371,8 @@ fn is_passing(status: &tonic::Status) -> bool {
         || (status.code() == Code::Unknown && std::error::Error::source(status).is_some())
 }
 
-fn kv(channel: tonic::transport::Channel) -> KvClient<tonic::transport::Channel> {
-    KvClient::new(channel).max_decoding_message_size(usize::MAX)
+fn kv(link: Link) -> KvClient<Link> {
+    KvClient::new(link).max_decoding_message_size(usize::MAX)
 }
 
 fn encode<T: Serialize>(key: &str, record: &T) -> Result<Bytes, ClientError> {

@@ -2,7 +2,7 @@
 //!
 //! Nobody writes under `/watchkeep/` by a wide permission, root included: verdicts, failovers and incidents decide what
 //! is switched over and who is woken up at night. The built-in role `watchkeep` writes there, and beside it whoever
-//! was given a range *within* the registrations, `/watchkeep/services/` and `/watchkeep/instances/` (decision record 7).
+//! was given a range *within* the registrations, `/watchkeep/services/` and `/watchkeep/instances/` (decision record 8).
 
 use super::ranges::{Interval, Ranges};
 use crate::schema::{Permission, Role};

@@ -89,7 +89,8 @@ impl Client {
             self.endpoints.rotate(at);
             self.endpoints.error(at, &format!("watch {prefix}"), status)
         };
-        let mut watch = WatchClient::new(channel).max_decoding_message_size(usize::MAX);
+        let link = self.login.link(channel).await.map_err(|s| fail(&s))?;
+        let mut watch = WatchClient::new(link).max_decoding_message_size(usize::MAX);
         let mut requests = tonic::Request::new(requests);
         // Ends the stream when the member has lost its leader: then another one is asked.
         requests.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
@@ -101,7 +102,9 @@ impl Client {
             };
             let Some(answer) = message else { return Ok(()) };
             if answer.canceled {
-                *next = None;
+                if !self.login.ends_watch(&answer.cancel_reason) {
+                    *next = None;
+                }
                 return Ok(());
             }
             let told = answer.events.is_empty() && !answer.created;
