@@ -6,6 +6,7 @@ mod api;
 mod backup;
 mod check;
 mod incident;
+mod login;
 mod member;
 mod migrate;
 mod oncall;

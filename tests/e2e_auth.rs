@@ -10,12 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 mod common;
-use common::{
-    Cluster, Node, cluster,
-    cluster::encode,
-    etcdctl, eventually, http,
-    wait::ensure,
-};
+use common::{Cluster, Node, cluster, cluster::encode, etcdctl, eventually, http, wait::ensure};
 
 const ROOT: &str = "root:root-password";
 
@@ -65,7 +60,10 @@ async fn etcdctl_manages_users_roles_and_keys() {
     refused(as_user(node, "nobody:x", &["get", "/app/a"]), "invalid user ID or password");
     let ann = "ann:ann-password";
     assert_eq!(as_user(node, ann, &["put", "/app/a", "1"]).as_deref(), Ok("OK"));
-    assert_eq!(as_user(other, ann, &["get", "/app/", "--prefix", "--print-value-only"]).as_deref(), Ok("1"));
+    assert_eq!(
+        as_user(other, ann, &["get", "/app/", "--prefix", "--print-value-only"]).as_deref(),
+        Ok("1")
+    );
     assert_eq!(as_user(other, ROOT, &["put", "/shared", "s"]).as_deref(), Ok("OK"));
     assert_eq!(as_user(node, ann, &["get", "/shared", "--print-value-only"]).as_deref(), Ok("s"));
     for denied in [
@@ -94,7 +92,10 @@ async fn etcdctl_manages_users_roles_and_keys() {
     refused(as_user(node, ROOT, &["user", "add", ann]), "user name already exists");
     refused(as_user(node, ROOT, &["user", "delete", "root"]), "invalid auth management");
     refused(as_user(node, ROOT, &["role", "delete", "watchkeep"]), "invalid auth management");
-    refused(as_user(node, ROOT, &["role", "revoke-permission", "app", "/none"]), "permission is not granted to the role");
+    refused(
+        as_user(node, ROOT, &["role", "revoke-permission", "app", "/none"]),
+        "permission is not granted to the role",
+    );
 
     // What is taken away holds at once, on every member.
     as_user(node, ROOT, &["role", "revoke-permission", "app", "/shared"]).expect("revoked");
@@ -119,12 +120,18 @@ fn watchkeeps_own_keys(node: &Node) {
     refused(as_user(node, rooms, &["put", "/elsewhere", "x"]), "permission denied");
     as_user(node, ROOT, &["role", "add", "web"]).expect("a role");
     let grant = ["role", "grant-permission", "web", "readwrite", "--prefix"];
-    refused(as_user(node, ROOT, &[&grant[..], &["/watchkeep/verdicts/"]].concat()), "grant the user the role watchkeep");
+    refused(
+        as_user(node, ROOT, &[&grant[..], &["/watchkeep/verdicts/"]].concat()),
+        "grant the user the role watchkeep",
+    );
     as_user(node, ROOT, &[&grant[..], &["/watchkeep/instances/web/"]].concat()).expect("granted");
     as_user(node, ROOT, &["user", "add", "web:web-password"]).expect("a user");
     as_user(node, ROOT, &["user", "grant-role", "web", "web"]).expect("granted");
     let web = "web:web-password";
-    assert_eq!(as_user(node, web, &["put", "/watchkeep/instances/web/1", "{}"]).as_deref(), Ok("OK"));
+    assert_eq!(
+        as_user(node, web, &["put", "/watchkeep/instances/web/1", "{}"]).as_deref(),
+        Ok("OK")
+    );
     refused(as_user(node, web, &["put", "/watchkeep/instances/db/1", "{}"]), "permission denied");
 }
 
@@ -183,11 +190,12 @@ async fn leases_watches_and_transactions_ask_too() {
     ] {
         assert_eq!(message(ann.txn(txn).await), DENIED);
     }
-    let allowed = Txn::new().when([own()]).and_then([TxnOp::put("/app/a", "1", None), get("/shared")]);
+    let allowed =
+        Txn::new().when([own()]).and_then([TxnOp::put("/app/a", "1", None), get("/shared")]);
     assert!(ann.txn(allowed).await.expect("allowed").succeeded());
 
     leases(&mut root, &mut ann).await;
-    watches(node, &mut root, &mut ann).await;
+    watches(&mut root, &mut ann).await;
     gateway(node).await;
 
     // A new password ends the old tokens.
@@ -207,19 +215,19 @@ async fn leases(root: &mut Client, ann: &mut Client) {
     assert_eq!(message(ann.lease_time_to_live(lease, keys.clone()).await), DENIED);
     assert!(ann.lease_time_to_live(lease, None).await.is_ok());
     assert_eq!(message(ann.leases().await), DENIED);
-    assert_eq!(root.leases().await.expect("root sees all").leases().len(), 1);
+    let all = root.leases().await.expect("root sees all");
+    assert!(all.leases().iter().any(|status| status.id() == lease));
     assert_eq!(message(ann.lease_keep_alive(lease).await.map(drop)), DENIED);
     root.lease_revoke(lease).await.expect("root may");
 
     let own = ann.lease_grant(60, None).await.expect("granted").id();
     ann.put("/app/leased", "x", under(own)).await.expect("put");
-    assert_eq!(ann.leases().await.expect("all are hers").leases().len(), 1);
     assert!(ann.lease_time_to_live(own, keys).await.is_ok());
     ann.lease_revoke(own).await.expect("her own");
 }
 
 /// A watch shows nothing that its user may not read: not when it is made, and not afterwards.
-async fn watches(node: &Node, root: &mut Client, ann: &mut Client) {
+async fn watches(root: &mut Client, ann: &mut Client) {
     let from_key = Some(WatchOptions::new().with_from_key());
     for (key, options) in [("/secret", None), ("/shared", from_key)] {
         let mut stream = ann.watch(key, options).await.expect("a stream");
@@ -237,12 +245,14 @@ async fn watches(node: &Node, root: &mut Client, ann: &mut Client) {
     root.put("/shared", "3", None).await.expect("put");
     let end = next(&mut stream).await;
     assert!(end.canceled() && end.events().is_empty(), "{end:?}");
-    root.role_grant_permission("app", etcd_client::Permission::new(PermissionType::Read, "/shared"))
-        .await
-        .expect("granted");
+    root.role_grant_permission(
+        "app",
+        etcd_client::Permission::new(PermissionType::Read, "/shared"),
+    )
+    .await
+    .expect("granted");
     // From the past, too, she sees it only while she may.
     assert!(ann.get("/shared", Some(GetOptions::new())).await.is_ok());
-    drop(node);
 }
 
 async fn next(stream: &mut etcd_client::WatchStream) -> etcd_client::WatchResponse {
@@ -273,7 +283,9 @@ async fn gateway(node: &Node) {
     assert_eq!(call(Some("nonsense.1".to_owned()), "/app/a").await.0, 401);
     let (status, text) = call(None, "/app/a").await;
     assert_eq!((status, text.contains("user name is empty")), (400, true), "{text}");
-    let (status, _) = http::any(Method::POST, &format!("http://{}/v3/auth/user/list", node.client), Some("{}")).await;
+    let (status, _) =
+        http::any(Method::POST, &format!("http://{}/v3/auth/user/list", node.client), Some("{}"))
+            .await;
     assert_eq!(status.as_u16(), 400);
 }
 
@@ -302,8 +314,19 @@ async fn rooms_log_in() {
     let node = &cluster.nodes[0];
     let register = |user: &[&str]| {
         let mut command = std::process::Command::new(cluster::WATCHKEEP);
-        command.args(["service", "register", "--service", "web", "--id", "w1", "--address", "127.0.0.1"]);
-        command.args(["--port", "80", "--endpoints", &format!("http://{}", node.client)]).args(user);
+        command.args([
+            "service",
+            "register",
+            "--service",
+            "web",
+            "--id",
+            "w1",
+            "--address",
+            "127.0.0.1",
+        ]);
+        command
+            .args(["--port", "80", "--endpoints", &format!("http://{}", node.client)])
+            .args(user);
         command.output().expect("it runs")
     };
     let refused = register(&[]);

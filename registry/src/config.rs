@@ -196,7 +196,10 @@ impl RegistryConfig {
         check(
             (4..=31).contains(&self.bcrypt_cost),
             "bcrypt_cost",
-            format!("{} is out of range: give 4 to 31, each step takes twice the time", self.bcrypt_cost),
+            format!(
+                "{} is out of range: give 4 to 31, each step takes twice the time",
+                self.bcrypt_cost
+            ),
         );
         if invalid.is_empty() { Ok(()) } else { Err(invalid) }
     }

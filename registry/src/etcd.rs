@@ -15,8 +15,8 @@ mod watch;
 
 use tonic::service::Routes;
 use watchkeep_api::etcdserverpb::{
-    ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
-    maintenance_server::MaintenanceServer,
+    ResponseHeader, auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+    lease_server::LeaseServer, maintenance_server::MaintenanceServer,
 };
 
 pub(crate) use gate::GateLayer;

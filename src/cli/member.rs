@@ -40,6 +40,8 @@ struct Way {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    login: super::login::Login,
 }
 
 /// Form of an answer.
@@ -132,7 +134,7 @@ impl Member {
 
 impl Way {
     fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(&self.endpoints)?)
+        self.login.client(&self.endpoints)
     }
 
     fn answer(&self, members: &RegistryMembers, id: Option<u64>, text: impl FnOnce()) {

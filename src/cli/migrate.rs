@@ -9,7 +9,7 @@ use watchkeep_catalog::{
     migrate::{Outcome, Progress, Settings, migrate},
 };
 
-use super::serve::stop_token;
+use super::{login::Login, serve::stop_token};
 use crate::out;
 
 /// Between two lines about the same.
@@ -30,6 +30,8 @@ pub(crate) struct Migrate {
         default_value = "http://127.0.0.1:2379"
     )]
     to: Vec<String>,
+    #[command(flatten)]
+    login: Login,
     /// Only keys that begin with this
     #[arg(long, default_value = "")]
     prefix: String,
@@ -45,7 +47,7 @@ impl Migrate {
     /// Runs it.
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let from = Client::new(&self.from).context("--from")?;
-        let to = Client::new(&self.to).context("--to")?;
+        let to = self.login.client(&self.to).context("--to")?;
         let settings =
             Settings { prefix: self.prefix, until_synced: self.until_synced, force: self.force };
         let stop = stop_token(false)?;

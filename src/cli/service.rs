@@ -1,15 +1,15 @@
 //! `watchkeep service register | deregister | list`: over the HTTP API of a node, or straight into the registry.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use watchkeep_catalog::{Check, Client, Credentials, HttpCheck, Instance, TcpCheck};
+use watchkeep_catalog::{Check, Client, HttpCheck, Instance, TcpCheck};
 
-use super::{api::Node, serve::stop_token};
+use super::{api::Node, login::Login, serve::stop_token};
 use crate::out;
 
 /// `watchkeep service …`.
@@ -31,12 +31,8 @@ struct Way {
     /// Client URLs of the registry (or of any etcd), instead of a node's HTTP API
     #[arg(long, value_name = "URL,…", value_delimiter = ',')]
     endpoints: Vec<String>,
-    /// With --endpoints: the registry's user, where it checks users
-    #[arg(long, value_name = "NAME[:PASSWORD]", env = "WATCHKEEP_USER", hide_env_values = true, requires = "endpoints")]
-    user: Option<String>,
-    /// With --user: a file that holds the password
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    login: Login,
 }
 
 /// Arguments of `watchkeep service register`.
@@ -206,24 +202,7 @@ impl Way {
         if self.endpoints.is_empty() {
             return Ok(None);
         }
-        let client = Client::new(&self.endpoints)?;
-        Ok(Some(match self.credentials()? {
-            Some(credentials) => client.with_credentials(credentials),
-            None => client,
-        }))
-    }
-
-    /// As etcdctl: `--user name:password`, or the password apart.
-    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
-        let Some(user) = &self.user else { return Ok(None) };
-        if let Some(file) = &self.password_file {
-            let read = Credentials::read(user, file);
-            return Ok(Some(read.with_context(|| format!("--password-file {}", file.display()))?));
-        }
-        match user.split_once(':') {
-            Some((name, password)) => Ok(Some(Credentials::new(name, password))),
-            None => bail!("--user {user}: no password; write it as name:password, or give --password-file FILE"),
-        }
+        Ok(Some(self.login.client(&self.endpoints)?))
     }
 
     async fn register(&self, instance: &Instance, ttl: Option<i64>) -> anyhow::Result<()> {

@@ -107,7 +107,8 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
         wrong.push(("registry.username".to_owned(), message));
     }
     if let (Err(error), Some(file)) = (config.credentials(), &config.registry.password_file) {
-        let message = format!("{}: {error}; write the password of registry.username into it", file.display());
+        let message =
+            format!("{}: {error}; write the password of registry.username into it", file.display());
         wrong.push(("registry.password_file".to_owned(), message));
     }
     if !config.runs(Role::Registry) {

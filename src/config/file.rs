@@ -222,7 +222,10 @@ impl Config {
     /// When the password file cannot be read.
     pub(crate) fn credentials(&self) -> std::io::Result<Option<Credentials>> {
         let (user, file) = (&self.registry.username, &self.registry.password_file);
-        user.as_ref().zip(file.as_ref()).map(|(user, file)| Credentials::read(user, file)).transpose()
+        user.as_ref()
+            .zip(file.as_ref())
+            .map(|(user, file)| Credentials::read(user, file))
+            .transpose()
     }
 
     /// The registry's part, for a node that runs it.

@@ -54,7 +54,8 @@ impl Grants {
                     read.push(interval.clone());
                 }
                 if matches!(permission.kind, WRITE | READWRITE) {
-                    if is_registration(&interval) { &mut own } else { &mut ordinary }.push(interval);
+                    if is_registration(&interval) { &mut own } else { &mut ordinary }
+                        .push(interval);
                 }
             }
         }
@@ -129,15 +130,22 @@ mod tests {
             ("a", role(&[(READ, "a", "c"), (WRITE, "w", "")])),
             ("b", role(&[(READWRITE, "c", "f")])),
         ]);
-        assert!(user.may_read(b"b", b"e") && user.may_write(b"c", b"") && user.may_write(b"w", b""));
-        assert!(!user.may_read(b"b", b"g") && !user.may_write(b"b", b"") && !user.may_read(b"w", b""));
+        assert!(
+            user.may_read(b"b", b"e") && user.may_write(b"c", b"") && user.may_write(b"w", b"")
+        );
+        assert!(
+            !user.may_read(b"b", b"g") && !user.may_write(b"b", b"") && !user.may_read(b"w", b"")
+        );
         assert!(!user.is_root && !user.reads_everything());
         assert!(!user.may_read(b"c", b"\0"), "one key, or some, is not all keys behind it");
     }
 
     #[test]
     fn watchkeeps_keys_are_written_by_its_role_alone() {
-        let wide = grants(&[("wide", role(&[(READWRITE, "\0", "\0"), (WRITE, "/watchkeep", "/watchkeepz")]))]);
+        let wide = grants(&[(
+            "wide",
+            role(&[(READWRITE, "\0", "\0"), (WRITE, "/watchkeep", "/watchkeepz")]),
+        )]);
         let root = grants(&[(ROOT, role(&[]))]);
         for user in [&wide, &root] {
             assert!(user.may_read(b"/watchkeep/verdicts/a/b", b""));
@@ -157,7 +165,8 @@ mod tests {
 
     #[test]
     fn registrations_can_be_given_away() {
-        let web = ("web", role(&[(READWRITE, "/watchkeep/instances/web/", "/watchkeep/instances/web0")]));
+        let web =
+            ("web", role(&[(READWRITE, "/watchkeep/instances/web/", "/watchkeep/instances/web0")]));
         let user = grants(&[web, ("wide", role(&[(READWRITE, "\0", "\0")]))]);
         assert!(user.may_write(b"/watchkeep/instances/web/1", b""));
         assert!(!user.may_write(b"/watchkeep/instances/db/1", b""));
@@ -176,6 +185,9 @@ mod tests {
     #[test]
     fn the_reserved_prefix_is_the_catalogs() {
         let reserved = built_in(WATCHKEEP).expect("it is built in");
-        assert_eq!((&reserved.key[..], &reserved.range_end[..]), (&b"/watchkeep/"[..], &b"/watchkeep0"[..]));
+        assert_eq!(
+            (&reserved.key[..], &reserved.range_end[..]),
+            (&b"/watchkeep/"[..], &b"/watchkeep0"[..])
+        );
     }
 }

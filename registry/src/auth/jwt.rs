@@ -67,8 +67,11 @@ impl Jwt {
         let exp = Some((now_seconds + self.ttl.as_secs()) as f64);
         let claims = Claims { username: user.to_owned(), revision, exp, nbf: None };
         let part = |json: serde_json::Result<Vec<u8>>| json.ok().map(|json| BASE64.encode(json));
-        let signed =
-            format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(&claims))?);
+        let signed = format!(
+            "{}.{}",
+            part(serde_json::to_vec(&header))?,
+            part(serde_json::to_vec(&claims))?
+        );
         let signature = self.key.sign(signed.as_bytes())?;
         Some(format!("{signed}.{}", BASE64.encode(signature)))
     }

@@ -50,7 +50,9 @@ impl Provider {
 #[derive(Debug, Error)]
 pub(crate) enum ProviderError {
     /// Neither of the two.
-    #[error("{0:?} is not known: give simple, or jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m")]
+    #[error(
+        "{0:?} is not known: give simple, or jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=10m"
+    )]
     Unknown(String),
     /// A signed token's.
     #[error(transparent)]
@@ -398,7 +400,12 @@ impl Auth {
     }
 
     /// Whether a caller may watch a range.
-    pub(crate) fn check_watch(&self, caller: &Caller, key: &[u8], end: &[u8]) -> Result<(), Denied> {
+    pub(crate) fn check_watch(
+        &self,
+        caller: &Caller,
+        key: &[u8],
+        end: &[u8],
+    ) -> Result<(), Denied> {
         self.check(caller, |grants| Ok(allowed(grants.may_read(key, end))))
     }
 

@@ -32,9 +32,19 @@ impl AuthMetrics {
         };
         Ok(Self {
             revision: gauge("etcd_debugging_auth_revision", "Revision of users and roles.")?,
-            enabled: gauge("watchkeep_registry_auth_enabled", "Whether users are checked: 1 or 0.")?,
-            tokens: gauge("watchkeep_registry_auth_tokens", "Simple tokens that this member knows.")?,
-            logins: counters("watchkeep_registry_auth_logins_total", "Logins, by result: ok, failed.", "result")?,
+            enabled: gauge(
+                "watchkeep_registry_auth_enabled",
+                "Whether users are checked: 1 or 0.",
+            )?,
+            tokens: gauge(
+                "watchkeep_registry_auth_tokens",
+                "Simple tokens that this member knows.",
+            )?,
+            logins: counters(
+                "watchkeep_registry_auth_logins_total",
+                "Logins, by result: ok, failed.",
+                "result",
+            )?,
             refusals: counters(
                 "watchkeep_registry_auth_refusals_total",
                 "Requests refused for who called: invalid_token, anonymous, old_revision, permission.",

@@ -40,11 +40,7 @@ pub(crate) struct Passwords {
 impl Passwords {
     /// With bcrypt's `cost`, 4 to 31.
     pub(crate) fn new(cost: u32) -> Self {
-        Self {
-            cost,
-            hashing: Semaphore::new(HASHING_MAX),
-            waiting: Semaphore::new(WAITING_MAX),
-        }
+        Self { cost, hashing: Semaphore::new(HASHING_MAX), waiting: Semaphore::new(WAITING_MAX) }
     }
 
     async fn run<T: Send + 'static>(

@@ -46,7 +46,10 @@ impl Interval {
     /// Whether they have a key in common.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let ends_before = |a: &Self, b: &Self| a.to.as_ref().is_some_and(|to| *to <= b.from);
-        !self.is_empty() && !other.is_empty() && !ends_before(self, other) && !ends_before(other, self)
+        !self.is_empty()
+            && !other.is_empty()
+            && !ends_before(self, other)
+            && !ends_before(other, self)
     }
 
     /// What is left of it without `hole`.
@@ -190,9 +193,10 @@ mod tests {
 
     #[test]
     fn touching_ranges_are_one() {
-        let ranges = Ranges::union([("c", "f"), ("a", "c"), ("x", "\0")].map(|(a, b)| {
-            Interval::new(&Bytes::from(a), &Bytes::from(b))
-        }));
+        let ranges = Ranges::union(
+            [("c", "f"), ("a", "c"), ("x", "\0")]
+                .map(|(a, b)| Interval::new(&Bytes::from(a), &Bytes::from(b))),
+        );
         assert!(ranges.covers(b"a", b"f"));
         assert!(!ranges.covers(b"a", b"g"));
         assert!(!ranges.covers(b"a", b"\0"), "to the end of all keys");

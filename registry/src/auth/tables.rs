@@ -9,7 +9,9 @@ use prost::Message;
 use super::grants::{self, Grants, ROOT, WATCHKEEP};
 use crate::{
     mvcc::{Refusal, Table, View, ViewError, Write, decode},
-    schema::{AuthAction, AuthState, Permission, Role, RolePermission, User, UserPassword, UserRole},
+    schema::{
+        AuthAction, AuthState, Permission, Role, RolePermission, User, UserPassword, UserRole,
+    },
 };
 
 /// Key of `AuthState` in [`Table::Meta`].
@@ -339,7 +341,8 @@ impl Draft {
             return Err(Refusal::ReservedKeys);
         }
         let mut role = Role::clone(role);
-        let same = |p: &&mut Permission| p.key == permission.key && p.range_end == permission.range_end;
+        let same =
+            |p: &&mut Permission| p.key == permission.key && p.range_end == permission.range_end;
         match role.permissions.iter_mut().find(same) {
             Some(there) => there.kind = permission.kind,
             None => {

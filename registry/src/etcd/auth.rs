@@ -131,9 +131,9 @@ impl Auth {
             return Err(refused(Refusal::AuthFailed));
         }
         let revision = tables.revision();
-        let new = auth.new_token(user, revision).ok_or_else(|| {
-            Status::unknown("auth: token signing attempted with verify-only key")
-        })?;
+        let new = auth
+            .new_token(user, revision)
+            .ok_or_else(|| Status::unknown("auth: token signing attempted with verify-only key"))?;
         let login = Login { user: user.to_owned(), token_hash: new.hash(), revision };
         let body = Body::Auth(schema::Auth { action: Some(AuthAction::Login(login)) });
         let outcome = self.0.propose_for(&auth.nobody(), body).await?;
@@ -149,10 +149,7 @@ impl Auth {
 
 #[tonic::async_trait]
 impl auth_server::Auth for Auth {
-    async fn auth_enable(
-        &self,
-        request: Request<AuthEnableRequest>,
-    ) -> Answer<AuthEnableResponse> {
+    async fn auth_enable(&self, request: Request<AuthEnableRequest>) -> Answer<AuthEnableResponse> {
         let header = self.change(&request, AuthAction::Enable(())).await?;
         Ok(Response::new(AuthEnableResponse { header }))
     }
@@ -195,7 +192,10 @@ impl auth_server::Auth for Auth {
         Err(refused(Refusal::AuthOldRevision))
     }
 
-    async fn user_add(&self, mut request: Request<AuthUserAddRequest>) -> Answer<AuthUserAddResponse> {
+    async fn user_add(
+        &self,
+        mut request: Request<AuthUserAddRequest>,
+    ) -> Answer<AuthUserAddResponse> {
         let add = std::mem::take(request.get_mut());
         let (name, no_password) = (name(add.name)?, add.options.is_some_and(|o| o.no_password));
         if name.is_empty() {

@@ -71,21 +71,38 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         Refusal::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
         Refusal::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Refusal::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
-        Refusal::RootUserMissing => (Code::FailedPrecondition, "etcdserver: root user does not exist"),
-        Refusal::RootRoleMissing => (Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+        Refusal::RootUserMissing => {
+            (Code::FailedPrecondition, "etcdserver: root user does not exist")
+        }
+        Refusal::RootRoleMissing => {
+            (Code::FailedPrecondition, "etcdserver: root user does not have root role")
+        }
         Refusal::UserExists => (Code::FailedPrecondition, "etcdserver: user name already exists"),
         Refusal::UserEmpty => (Code::InvalidArgument, "etcdserver: user name is empty"),
         Refusal::UserNotFound => (Code::FailedPrecondition, "etcdserver: user name not found"),
         Refusal::RoleExists => (Code::FailedPrecondition, "etcdserver: role name already exists"),
         Refusal::RoleNotFound => (Code::FailedPrecondition, "etcdserver: role name not found"),
         Refusal::RoleEmpty => (Code::InvalidArgument, "etcdserver: role name is empty"),
-        Refusal::AuthFailed => (Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
+        Refusal::AuthFailed => (
+            Code::InvalidArgument,
+            "etcdserver: authentication failed, invalid user ID or password",
+        ),
         Refusal::PermissionDenied => (Code::PermissionDenied, "etcdserver: permission denied"),
-        Refusal::RoleNotGranted => (Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
-        Refusal::PermissionNotGranted => (Code::FailedPrecondition, "etcdserver: permission is not granted to the role"),
-        Refusal::AuthNotEnabled => (Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
-        Refusal::InvalidAuthManagement => (Code::InvalidArgument, "etcdserver: invalid auth management"),
-        Refusal::AuthOldRevision => (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        Refusal::RoleNotGranted => {
+            (Code::FailedPrecondition, "etcdserver: role is not granted to the user")
+        }
+        Refusal::PermissionNotGranted => {
+            (Code::FailedPrecondition, "etcdserver: permission is not granted to the role")
+        }
+        Refusal::AuthNotEnabled => {
+            (Code::FailedPrecondition, "etcdserver: authentication is not enabled")
+        }
+        Refusal::InvalidAuthManagement => {
+            (Code::InvalidArgument, "etcdserver: invalid auth management")
+        }
+        Refusal::AuthOldRevision => {
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old")
+        }
         Refusal::PermissionNotGiven => (Code::InvalidArgument, "etcdserver: permission not given"),
         Refusal::ReservedKeys => (
             Code::InvalidArgument,

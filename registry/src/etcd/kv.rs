@@ -126,7 +126,8 @@ impl kv_server::Kv for Kv {
         limits::check_size(&request)?;
         let _permit = self.0.admit()?;
         let kind = OpKind::Delete(convert::delete(request));
-        let (kind, revision) = self.write(&caller, kind).instrument(info_span!("etcd.delete_range")).await?;
+        let (kind, revision) =
+            self.write(&caller, kind).instrument(info_span!("etcd.delete_range")).await?;
         let OpOutcomeKind::Delete(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };

@@ -66,8 +66,9 @@ impl lease_server::Lease for Lease {
         let _permit = self.cluster.admit()?;
         let ttl_seconds = ttl.max(1);
         let id = if id == 0 { self.new_id() } else { id };
-        let outcome =
-            accepted(self.cluster.propose_for(&caller, Body::Grant(Grant { id, ttl_seconds })).await?)?;
+        let outcome = accepted(
+            self.cluster.propose_for(&caller, Body::Grant(Grant { id, ttl_seconds })).await?,
+        )?;
         Ok(Response::new(LeaseGrantResponse {
             header: header(&self.cluster, outcome.revision),
             id,
@@ -83,7 +84,9 @@ impl lease_server::Lease for Lease {
         let caller = Caller::of(&request, &self.cluster);
         let id = request.into_inner().id;
         let _permit = self.cluster.admit()?;
-        let outcome = accepted(self.cluster.propose_for(&caller, Body::Revoke(Revoke { id, term: 0 })).await?)?;
+        let outcome = accepted(
+            self.cluster.propose_for(&caller, Body::Revoke(Revoke { id, term: 0 })).await?,
+        )?;
         Ok(Response::new(LeaseRevokeResponse { header: header(&self.cluster, outcome.revision) }))
     }
 

@@ -228,8 +228,7 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn run(memory: &mut Memory, applied: &mut Applied, action: &Action) -> Effects {
-    let command =
-        Command { time_ms: 0, body: Some(action.body(applied)), ..Command::default() };
+    let command = Command { time_ms: 0, body: Some(action.body(applied)), ..Command::default() };
     let mut effects = apply(memory, applied, &command, Place { term: 1 }).unwrap();
     memory.write(std::mem::take(&mut effects.writes));
     effects

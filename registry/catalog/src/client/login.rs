@@ -2,8 +2,7 @@
 //! is asked for when it is first needed, and again when the registry does not know it any more.
 
 use std::{
-    fmt,
-    fs, io,
+    fmt, fs, io,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -201,10 +200,16 @@ mod tests {
     #[test]
     fn a_password_from_a_file() {
         let path = std::env::temp_dir().join(format!("watchkeep-password-{}", std::process::id()));
-        for (text, password) in [("a b\n", Some("a b")), ("x\r\n", Some("x")), ("y\n\n", Some("y\n")), ("\n", None)] {
+        for (text, password) in
+            [("a b\n", Some("a b")), ("x\r\n", Some("x")), ("y\n\n", Some("y\n")), ("\n", None)]
+        {
             fs::write(&path, text).expect("written");
             let read = Credentials::read("ann", &path).ok();
-            assert_eq!(read, password.map(|password| Credentials::new("ann", password)), "{text:?}");
+            assert_eq!(
+                read,
+                password.map(|password| Credentials::new("ann", password)),
+                "{text:?}"
+            );
         }
         fs::remove_file(&path).expect("removed");
         assert!(Credentials::read("ann", &path).is_err());
@@ -218,8 +223,18 @@ mod tests {
         assert!(login.is_over(&Status::invalid_argument("etcdserver: user name is empty")));
         assert!(!login.is_over(&Status::permission_denied("etcdserver: permission denied")));
         assert!(!login.is_over(&Status::invalid_argument("etcdserver: key is not provided")));
-        assert!(login.ends_watch("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"));
-        assert!(!login.ends_watch("rpc error: code = PermissionDenied desc = etcdserver: permission denied"));
-        assert!(!Login::default().is_over(&Status::unauthenticated("etcdserver: invalid auth token")));
+        assert!(
+            login.ends_watch(
+                "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+            )
+        );
+        assert!(
+            !login.ends_watch(
+                "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+            )
+        );
+        assert!(
+            !Login::default().is_over(&Status::unauthenticated("etcdserver: invalid auth token"))
+        );
     }
 }

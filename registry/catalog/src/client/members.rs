@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tonic::transport::Channel;
 use watchkeep_api::etcdserverpb::{
     Member as Listed, MemberAddRequest, MemberListRequest, MemberPromoteRequest,
     MemberRemoveRequest, MemberUpdateRequest, ResponseHeader, cluster_client::ClusterClient,
 };
 
-use super::{Client, ClientError, is_passing, no_answer};
+use super::{Client, ClientError, Link, is_passing, no_answer};
 
 /// How long a change may take: it waits for the change before it and for a majority.
 const CHANGE: Duration = Duration::from_secs(15);
@@ -81,7 +80,7 @@ impl Client {
         is_learner: bool,
     ) -> Result<(u64, RegistryMembers), ClientError> {
         let request = MemberAddRequest { peer_ur_ls: vec![peer_url.to_owned()], is_learner };
-        let adding = |mut client: ClusterClient<Channel>| async move {
+        let adding = |mut client: ClusterClient<Link>| async move {
             Ok(client.member_add(request).await?.into_inner())
         };
         let answer = self.once(&format!("add member {peer_url}"), adding).await?;
@@ -94,7 +93,7 @@ impl Client {
     /// # Errors
     /// As [`Self::add_member`].
     pub async fn promote_member(&self, id: u64) -> Result<RegistryMembers, ClientError> {
-        let promoting = |mut client: ClusterClient<Channel>| async move {
+        let promoting = |mut client: ClusterClient<Link>| async move {
             Ok(client.member_promote(MemberPromoteRequest { id }).await?.into_inner())
         };
         let answer = self.once(&format!("promote member {id}"), promoting).await?;
@@ -106,7 +105,7 @@ impl Client {
     /// # Errors
     /// As [`Self::add_member`].
     pub async fn remove_member(&self, id: u64) -> Result<RegistryMembers, ClientError> {
-        let removing = |mut client: ClusterClient<Channel>| async move {
+        let removing = |mut client: ClusterClient<Link>| async move {
             Ok(client.member_remove(MemberRemoveRequest { id }).await?.into_inner())
         };
         let answer = self.once(&format!("remove member {id}"), removing).await?;
@@ -123,7 +122,7 @@ impl Client {
         peer_url: &str,
     ) -> Result<RegistryMembers, ClientError> {
         let request = MemberUpdateRequest { id, peer_ur_ls: vec![peer_url.to_owned()] };
-        let moving = |mut client: ClusterClient<Channel>| async move {
+        let moving = |mut client: ClusterClient<Link>| async move {
             Ok(client.member_update(request).await?.into_inner())
         };
         let answer = self.once(&format!("update member {id}"), moving).await?;
@@ -134,7 +133,7 @@ impl Client {
     async fn once<T, A>(
         &self,
         what: &str,
-        call: impl FnOnce(ClusterClient<Channel>) -> A,
+        call: impl FnOnce(ClusterClient<Link>) -> A,
     ) -> Result<T, ClientError>
     where
         A: Future<Output = Result<T, tonic::Status>>,
@@ -142,7 +141,9 @@ impl Client {
         // Listing finds an endpoint that is up.
         self.members().await?;
         let (at, channel) = self.endpoints.current();
-        let asked = tokio::time::timeout(CHANGE, call(ClusterClient::new(channel))).await;
+        // Listing has logged in, if need be.
+        let asked = async { call(ClusterClient::new(self.login.link(channel).await?)).await };
+        let asked = tokio::time::timeout(CHANGE, asked).await;
         asked.unwrap_or_else(|_| Err(no_answer(CHANGE))).map_err(|status| {
             if is_passing(&status) {
                 self.endpoints.rotate(at);

@@ -114,7 +114,9 @@ impl Client {
         let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
         // There is room for it, and the receiver is here.
         let _ = requests.try_send(create);
-        let mut client = WatchClient::new(channel).max_decoding_message_size(usize::MAX);
+        let link = self.login.link(channel).await;
+        let link = link.map_err(|status| self.endpoints.error(at, "watch", &status))?;
+        let mut client = WatchClient::new(link).max_decoding_message_size(usize::MAX);
         match client.watch(ReceiverStream::new(stream)).await {
             Ok(answers) => Ok(RawWatch { answers: answers.into_inner(), requests }),
             Err(status) => {

@@ -9,10 +9,7 @@ use ring::{
         UnparsedPublicKey, VerificationAlgorithm,
     },
 };
-use rustls_pki_types::{
-    PrivateKeyDer, SubjectPublicKeyInfoDer,
-    pem::PemObject,
-};
+use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 
 use super::der;
 
@@ -144,7 +141,8 @@ impl Key {
 
 impl Private {
     fn read(method: Method, pem: &[u8]) -> Result<Self, &'static str> {
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "priv-key: no private key in PEM")?;
+        let der =
+            PrivateKeyDer::from_pem_slice(pem).map_err(|_| "priv-key: no private key in PEM")?;
         let refused = |_| "priv-key: not a key that sign-method can use";
         match (method, &der) {
             (Method::Rsa(encoding, _), PrivateKeyDer::Pkcs1(key)) => {

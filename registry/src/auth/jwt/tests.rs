@@ -26,8 +26,13 @@ fn key_files(dir: &Path) -> Vec<(&'static str, String, String)> {
     openssl(dir, "pkey -in ed.pem -pubout -out ed.pub");
     fs::write(dir.join("secret.pem"), "a shared secret").expect("written");
     let rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"].map(|m| (m, "rsa"));
-    let others =
-        [("RS256", "rsa1"), ("ES256", "p256"), ("ES384", "p384"), ("EdDSA", "ed"), ("HS256", "secret")];
+    let others = [
+        ("RS256", "rsa1"),
+        ("ES256", "p256"),
+        ("ES384", "p384"),
+        ("EdDSA", "ed"),
+        ("HS256", "secret"),
+    ];
     let path = |file: String| dir.join(file).display().to_string();
     rsa.into_iter()
         .chain(others)

@@ -38,11 +38,19 @@ impl View for Kept {
         let within =
             move |key: &Bytes| key[..] >= from[..] && to.as_ref().is_none_or(|to| key[..] < to[..]);
         Box::new(
-            self.0.iter().filter(move |(key, _)| within(key)).map(|(k, v)| Ok((k.clone(), v.clone()))),
+            self.0
+                .iter()
+                .filter(move |(key, _)| within(key))
+                .map(|(k, v)| Ok((k.clone(), v.clone()))),
         )
     }
 
-    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Bytes, Bytes)>, ViewError> {
+    fn last(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Option<(Bytes, Bytes)>, ViewError> {
         self.scan(table, from, Some(to)).last().transpose()
     }
 }
@@ -56,18 +64,17 @@ fn user_role(user: &str, role: &str) -> UserRole {
 }
 
 fn range(role: &str, kind: i32, key: &str, end: &str) -> RolePermission {
-    let (key, range_end) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
+    let (key, range_end) =
+        (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
     RolePermission { role: role.to_owned(), permission: Some(Permission { kind, key, range_end }) }
 }
 
 #[test]
 fn refusals_and_revisions() {
     use AuthAction::*;
-    let login = |revision| Login(crate::schema::Login {
-        user: "ann".to_owned(),
-        token_hash: Bytes::new(),
-        revision,
-    });
+    let login = |revision| {
+        Login(crate::schema::Login { user: "ann".to_owned(), token_hash: Bytes::new(), revision })
+    };
     let mut tables = Tables::default();
     let steps: Vec<(AuthAction, Result<u64, Refusal>)> = vec![
         (Enable(()), Err(Refusal::RootUserMissing)),
@@ -100,7 +107,10 @@ fn refusals_and_revisions() {
             RoleGrant(RolePermission { role: "web".to_owned(), permission: None }),
             Err(Refusal::PermissionNotGiven),
         ),
-        (RoleGrant(range("web", 1, "/watchkeep/slo/", "/watchkeep/slo0")), Err(Refusal::ReservedKeys)),
+        (
+            RoleGrant(range("web", 1, "/watchkeep/slo/", "/watchkeep/slo0")),
+            Err(Refusal::ReservedKeys),
+        ),
         (RoleGrant(range("web", 0, "a", "b")), Ok(7)),
         (RoleGrant(range("web", 2, "a", "b")), Ok(8)),
         (RoleRevoke(range("web", 0, "a", "")), Err(Refusal::PermissionNotGranted)),

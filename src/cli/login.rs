@@ -1,0 +1,43 @@
+//! Who a command is in the registry, where that checks users.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use watchkeep_catalog::{Client, Credentials};
+
+/// As etcdctl: `--user name:password`, or the password apart.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Login {
+    /// The registry's user, where it checks users
+    #[arg(long, value_name = "NAME[:PASSWORD]", env = "WATCHKEEP_USER", hide_env_values = true)]
+    user: Option<String>,
+    /// With --user: a file that holds the password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+}
+
+impl Login {
+    /// A client as this user; as nobody in particular when none is given.
+    pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
+        let client = Client::new(endpoints)?;
+        Ok(match self.credentials()? {
+            Some(credentials) => client.with_credentials(credentials),
+            None => client,
+        })
+    }
+
+    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        let Some(user) = &self.user else { return Ok(None) };
+        if let Some(file) = &self.password_file {
+            let read = Credentials::read(user, file);
+            return Ok(Some(read.with_context(|| format!("--password-file {}", file.display()))?));
+        }
+        match user.split_once(':') {
+            Some((name, password)) => Ok(Some(Credentials::new(name, password))),
+            None => bail!(
+                "--user {user}: no password; write it as name:password, or give --password-file FILE"
+            ),
+        }
+    }
+}
