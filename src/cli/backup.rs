@@ -13,6 +13,7 @@ use tokio::{fs, io::AsyncWriteExt};
 use watchkeep_catalog::Client;
 use watchkeep_registry::backup::{Summary, verify};
 
+use super::login::Login;
 use crate::out;
 
 /// Between two lines of progress.
@@ -33,6 +34,8 @@ pub(crate) struct Backup {
         default_value = "http://127.0.0.1:2379"
     )]
     endpoints: Vec<String>,
+    #[command(flatten)]
+    login: Login,
     /// Where the backup goes; it gets this name when it is whole and checked
     #[arg(long, value_name = "FILE", required = true)]
     out: Option<PathBuf>,
@@ -56,16 +59,16 @@ impl Backup {
                 print(&file, &checked(&file).await?);
                 Ok(())
             }
-            (None, Some(out)) => take(&self.endpoints, &out).await,
+            (None, Some(out)) => take(&self.endpoints, &self.login, &out).await,
             (None, None) => anyhow::bail!("--out FILE is missing"),
         }
     }
 }
 
 /// Writes beside the file, and gives it its name when it is on the disk and checked.
-async fn take(endpoints: &[String], out: &Path) -> anyhow::Result<()> {
+async fn take(endpoints: &[String], login: &Login, out: &Path) -> anyhow::Result<()> {
     let endpoints: Vec<String> = endpoints.iter().map(|endpoint| url(endpoint)).collect();
-    let client = Client::new(&endpoints)?;
+    let client = login.client(&endpoints)?;
     let mut name = out.file_name().context("--out is no file name")?.to_owned();
     name.push(".part");
     let part = out.with_file_name(name);
