@@ -27,7 +27,9 @@ async fn start(count: usize, settings: &str) -> Cluster {
 
 /// What etcdctl prints as this user; an error if it fails.
 fn as_user(node: &Node, user: &str, args: &[&str]) -> Result<String, String> {
-    let output = etcdctl::run(&node.client, &[&["--user", user], args].concat(), "");
+    // A login counts as dialling, and waits for a disk that others use, too.
+    let flags = ["--dial-timeout", "20s", "--command-timeout", "20s", "--user", user];
+    let output = etcdctl::run(&node.client, &[&flags, args].concat(), "");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
