@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 12] = [
     "docs/quickstart.md",
     "docs/configuration.md",
     "docs/api.md",
+    "docs/auth.md",
     "docs/backup.md",
     "docs/dashboards.md",
     "docs/members.md",
