@@ -32,7 +32,7 @@ pub(crate) enum Provider {
     /// Remembered on every member.
     Simple(SimpleTokens),
     /// Signed.
-    Jwt(Jwt),
+    Jwt(Box<Jwt>),
 }
 
 impl Provider {
@@ -40,7 +40,7 @@ impl Provider {
     pub(crate) fn new(option: &str) -> Result<Self, ProviderError> {
         match option.split_once(',').unwrap_or((option, "")) {
             ("simple", "") => Ok(Self::Simple(SimpleTokens::default())),
-            ("jwt", options) => Ok(Self::Jwt(Jwt::new(options)?)),
+            ("jwt", options) => Ok(Self::Jwt(Box::new(Jwt::new(options)?))),
             _ => Err(ProviderError::Unknown(option.to_owned())),
         }
     }
