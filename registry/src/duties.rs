@@ -153,30 +153,23 @@ fn raft_gauges(cluster: &Cluster) {
 
 fn storage_gauges(cluster: &Cluster) {
     let (m, stats) = (cluster.metrics(), cluster.store().stats());
-    let in_use: u64 = stats.tables.iter().map(|table| table.disk_bytes).sum();
-    m.db_bytes.set(int(in_use + stats.journal_bytes));
-    m.db_in_use_bytes.set(int(in_use));
-    for table in &stats.tables {
-        m.disk_bytes.with_label_values(&[table.name]).set(int(table.disk_bytes));
-        m.segments.with_label_values(&[table.name]).set(int(table.segments));
-        m.l0_segments.with_label_values(&[table.name]).set(int(table.l0_segments));
-        m.cache_hits.with_label_values(&[table.name]).set(table.cache_hit_ratio);
-        if table.name == "latest" {
-            m.keys.set(int(table.rows_estimate));
-        }
-    }
-    m.write_buffer.set(int(stats.write_buffer_bytes));
-    m.journals.set(int(stats.journals));
-    m.journal_bytes.set(int(stats.journal_bytes));
-    m.outstanding_flushes.set(int(stats.outstanding_flushes));
-    m.active_compactions.set(int(stats.active_compactions));
-    raise(&m.compactions, stats.compactions_total as u64);
-    m.compacting_seconds.set(stats.compacting_seconds_total);
+    m.db_bytes.set(int(stats.disk_bytes));
+    m.db_in_use_bytes.set(int(stats.disk_bytes));
+    m.disk_bytes.set(int(stats.disk_bytes));
+    m.segments.set(int(stats.segments));
+    m.l0_segments.set(int(stats.l0_segments));
+    m.cache_hits.set(stats.cache_hit_ratio);
     m.cache_bytes.set(int(stats.cache_bytes));
-    let (entries, bytes) = cluster.store().overlay_size();
-    m.overlay_entries.set(int(entries));
-    m.overlay_bytes.set(int(bytes));
+    m.pinned_bytes.set(int(stats.pinned_bytes));
+    raise(&m.forgotten_rows, stats.forgotten_rows);
+    m.memtable_rows.set(int(stats.memtable_rows));
+    m.write_buffer.set(int(stats.memtable_bytes));
+    m.outstanding_flushes.set(int(stats.sealed_memtables));
+    m.active_compactions.set(i64::from(stats.merging));
+    raise(&m.compactions, stats.merges);
+    m.compacting_seconds.set(stats.merging_seconds);
     let applied = cluster.store().applied();
+    m.keys.set(applied.keys);
     m.revision.set(applied.revision);
     m.compact_revision.set(applied.compact_revision);
     m.leases.set(int(cluster.lessor().len()));

@@ -273,7 +273,7 @@ impl Node {
         if let Err(error) = self.log.close().await {
             warn!(%error, "the log was not closed in order");
         }
-        if let Err(error) = self.cluster.store().flush(true).await {
+        if let Err(error) = self.cluster.store().flush().await {
             warn!(%error, "state was not written out; the log has it");
         }
         let ended = async { while self.listeners.join_next().await.is_some() {} };

@@ -384,7 +384,7 @@ pub(crate) struct DeleteOutcome {
     pub revision: i64,
 }
 
-/// A key as it stands. In the `latest` table the key itself is left out: it is the table's key.
+/// A key as it stands or stood. In the `latest` and `history` tables the key itself is left out: it is in the row's key.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct KeyValue {
     /// Key.
@@ -407,29 +407,27 @@ pub(crate) struct KeyValue {
     pub lease: i64,
 }
 
-/// One change, in the `events` table under (revision, position in the revision).
-#[derive(Clone, PartialEq, prost::Message)]
+/// One change: the core's own, never encoded.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     /// A tombstone: `kv` has only key and mod revision.
-    #[prost(bool, tag = "1")]
     pub deleted: bool,
     /// The key afterwards.
-    #[prost(message, required, tag = "2")]
     pub kv: KeyValue,
 }
 
-/// In the `history` table under (key, revision): where in `events` that version lies.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(crate) struct Version {
-    /// Position in the revision.
-    #[prost(uint32, tag = "1")]
-    pub position: u32,
+/// One change, in the `events` table under (revision, position in the revision).
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Change {
     /// A tombstone.
-    #[prost(bool, tag = "2")]
+    #[prost(bool, tag = "1")]
     pub deleted: bool,
-    /// The key was written before in the same revision, at a lower position.
-    #[prost(bool, tag = "3")]
-    pub again: bool,
+    /// Key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key: Bytes,
+    /// The key afterwards, without the key itself, when the same revision changed it once more: no other table has it.
+    #[prost(message, optional, tag = "3")]
+    pub kv: Option<KeyValue>,
 }
 
 /// In the `leases` table.
@@ -467,6 +465,9 @@ pub(crate) struct Applied {
     /// False before the first entry: then index 0 is not an applied entry.
     #[prost(bool, tag = "7")]
     pub any: bool,
+    /// Keys that exist.
+    #[prost(int64, tag = "8")]
+    pub keys: i64,
     /// Which alarms are raised, whoever's: bit 1 (value 2) no space, bit 2 (value 4) corrupt.
     #[prost(uint32, tag = "40")]
     pub alarms: u32,

@@ -165,7 +165,7 @@ impl kv_server::Kv for Kv {
         let body = Body::Compact(Compact { revision: request.revision });
         let outcome = accepted(self.0.propose_for(&caller, body).await?)?;
         if request.physical {
-            self.0.store().flush(false).await.map_err(|e| Status::internal(e.to_string()))?;
+            self.0.store().rewrite().await.map_err(|e| Status::internal(e.to_string()))?;
         }
         Ok(Response::new(CompactionResponse { header: header(&self.0, outcome.revision) }))
     }

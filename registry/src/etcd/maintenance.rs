@@ -71,7 +71,6 @@ impl maintenance_server::Maintenance for Maintenance {
     async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
         let stats = self.0.store().stats();
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let in_use: u64 = stats.tables.iter().map(|table| table.disk_bytes).sum();
         let numbers = raft_numbers(self.0.raft());
         let leader = numbers.leader.unwrap_or_default();
         let mut errors = Vec::new();
@@ -85,13 +84,13 @@ impl maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(StatusResponse {
             header: header(&self.0, self.revision()),
             version: ETCD_VERSION.to_owned(),
-            db_size: bytes(in_use + stats.journal_bytes),
+            db_size: bytes(stats.disk_bytes),
             leader,
             raft_index: numbers.committed,
             raft_term: numbers.term,
             raft_applied_index: numbers.applied,
             errors,
-            db_size_in_use: bytes(in_use),
+            db_size_in_use: bytes(stats.disk_bytes),
             is_learner: numbers.is_learner,
             storage_version: ETCD_VERSION.to_owned(),
             db_size_quota: 0,

@@ -7,14 +7,14 @@ use super::{
     draft::{Draft, Write},
     keys::{Bounds, event_key, history_key, history_prefix, lease_key},
     lease,
-    range::latest,
+    range::stored,
     refusal::Refusal,
     txn,
     view::{MEMBER, Table, View, ViewError},
 };
 use crate::schema::{
-    Alarm, Applied, Body, Command, Delete, DeleteOutcome, Event, Grant, KeyValue, Lease,
-    MemberInfo, Outcome, Put, PutOutcome, Version,
+    Alarm, Applied, Body, Change, Command, Delete, DeleteOutcome, Event, Grant, KeyValue, Lease,
+    MemberInfo, Outcome, Put, PutOutcome,
 };
 
 /// Where an entry stands in the log.
@@ -57,6 +57,7 @@ pub(crate) fn apply<V: View>(
         events: Vec::new(),
         revision: applied.revision,
         compacted: applied.compact_revision,
+        keys: applied.keys,
     };
     let mut effects = Effects::default();
     let answer = match &command.body {
@@ -90,6 +91,7 @@ pub(crate) fn apply<V: View>(
     match answer {
         Ok(txn) => {
             applied.revision = writer.seen_revision();
+            applied.keys = writer.keys;
             effects.outcome.txn = txn;
             effects.events = writer.events;
             effects.writes = writer.draft.into_writes();
@@ -101,12 +103,29 @@ pub(crate) fn apply<V: View>(
     Ok(effects)
 }
 
+/// The newest version of a key, decoded and as it is stored.
+struct Standing {
+    kv: KeyValue,
+    bytes: Bytes,
+}
+
+impl Standing {
+    fn new(key: Bytes, bytes: Bytes) -> Result<Self, ViewError> {
+        Ok(Self { kv: stored(key, bytes.clone())?, bytes })
+    }
+}
+
+fn position_of(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
 /// Writes of one command, at the revision after the current one.
 pub(super) struct Writer<'v, V> {
     draft: Draft<'v, V>,
     events: Vec<Event>,
     revision: i64,
     compacted: i64,
+    keys: i64,
 }
 
 impl<'v, V: View> Writer<'v, V> {
@@ -123,8 +142,22 @@ impl<'v, V: View> Writer<'v, V> {
         self.revision + i64::from(!self.events.is_empty())
     }
 
-    fn latest(&self, key: &Bytes) -> Result<Option<KeyValue>, ViewError> {
-        latest(&self.draft, Bounds::new(key, b"")).next().transpose()
+    fn latest(&self, key: &Bytes) -> Result<Option<Standing>, ViewError> {
+        let found = self.draft.get(Table::Latest, key)?;
+        found.map(|bytes| Standing::new(key.clone(), bytes)).transpose()
+    }
+
+    /// The versions in a range.
+    fn standing(&self, bounds: Bounds<'_>) -> Result<Vec<Standing>, ViewError> {
+        if bounds.is_point() {
+            let key = Bytes::copy_from_slice(bounds.from());
+            return Ok(self.latest(&key)?.into_iter().collect());
+        }
+        if bounds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.draft.scan(Table::Latest, bounds.from(), bounds.to());
+        rows.map(|row| row.and_then(|(key, bytes)| Standing::new(key, bytes))).collect()
     }
 
     pub(super) fn put(&mut self, request: &Put) -> Result<Result<PutOutcome, Refusal>, ViewError> {
@@ -144,7 +177,7 @@ impl<'v, V: View> Writer<'v, V> {
             value: request.value.clone(),
             lease: request.lease,
         };
-        if let Some(prev) = &prev {
+        if let Some(Standing { kv: prev, .. }) = &prev {
             kv.create_revision = prev.create_revision;
             kv.version = prev.version + 1;
             if request.ignore_value {
@@ -154,38 +187,48 @@ impl<'v, V: View> Writer<'v, V> {
                 kv.lease = prev.lease;
             }
         }
-        let before = prev.as_ref().map_or(0, |prev| prev.lease);
+        let before = prev.as_ref().map_or(0, |prev| prev.kv.lease);
         if before != kv.lease {
             if before != 0 {
                 self.draft.delete(Table::LeaseKeys, lease_key(before, &kv.key));
             }
             if kv.lease != 0 {
-                self.draft.put_empty(Table::LeaseKeys, lease_key(kv.lease, &kv.key));
+                let row = lease_key(kv.lease, &kv.key);
+                self.draft.put_bytes(Table::LeaseKeys, row, Bytes::new());
             }
+        }
+        match &prev {
+            Some(prev) => self.end(prev),
+            None => self.keys += 1,
         }
         self.draft.put(Table::Latest, kv.key.clone(), KeyValue { key: Bytes::new(), ..kv.clone() });
         self.record(Event { deleted: false, kv });
         Ok(Ok(PutOutcome {
-            prev: if request.prev_kv { prev } else { None },
+            prev: if request.prev_kv { prev.map(|prev| prev.kv) } else { None },
             revision: self.seen_revision(),
         }))
     }
 
     pub(super) fn delete(&mut self, request: &Delete) -> Result<DeleteOutcome, ViewError> {
         let bounds = Bounds::new(&request.key, &request.range_end);
-        let found = latest(&self.draft, bounds).collect::<Result<Vec<_>, _>>()?;
+        let found = self.standing(bounds)?;
         let deleted = i64::try_from(found.len()).unwrap_or(i64::MAX);
-        for kv in &found {
-            self.remove(kv);
-        }
+        found.iter().for_each(|version| self.remove(version));
         Ok(DeleteOutcome {
             deleted,
-            prev: if request.prev_kv { found } else { Vec::new() },
+            prev: if request.prev_kv {
+                found.into_iter().map(|version| version.kv).collect()
+            } else {
+                Vec::new()
+            },
             revision: self.seen_revision(),
         })
     }
 
-    fn remove(&mut self, kv: &KeyValue) {
+    fn remove(&mut self, version: &Standing) {
+        let kv = &version.kv;
+        self.end(version);
+        self.keys -= 1;
         if kv.lease != 0 {
             self.draft.delete(Table::LeaseKeys, lease_key(kv.lease, &kv.key));
         }
@@ -195,15 +238,28 @@ impl<'v, V: View> Writer<'v, V> {
         self.record(Event { deleted: true, kv });
     }
 
-    /// Notes one change in `history` and `events`.
-    fn record(&mut self, event: Event) {
-        let position = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
+    /// Keeps a version that ceases to stand.
+    fn end(&mut self, version: &Standing) {
         let revision = self.revision + 1;
-        let key = history_key(&history_prefix(&event.kv.key), revision.unsigned_abs());
-        // Nearly never: etcd lets a transaction put a key and delete it again, if it looks the right way.
-        let again = self.draft.has_written(Table::History, &key);
-        self.draft.put(Table::History, key, Version { position, deleted: event.deleted, again });
-        self.draft.put(Table::Events, event_key(revision, position), event.clone());
+        if version.kv.mod_revision < revision {
+            let row = history_key(&history_prefix(&version.kv.key), revision.unsigned_abs());
+            return self.draft.put_bytes(Table::History, row, version.bytes.clone());
+        }
+        // Nearly never: etcd lets a transaction put a key and delete it again, if it looks the right way. No read ever
+        // sees that version, but a watch does.
+        let same = |event: &Event| event.kv.key == version.kv.key;
+        if let Some(position) = self.events.iter().rposition(same) {
+            let kv = KeyValue { key: Bytes::new(), ..version.kv.clone() };
+            let change = Change { deleted: false, key: version.kv.key.clone(), kv: Some(kv) };
+            self.draft.put(Table::Events, event_key(revision, position_of(position)), change);
+        }
+    }
+
+    /// Notes one change in `events`.
+    fn record(&mut self, event: Event) {
+        let row = event_key(self.revision + 1, position_of(self.events.len()));
+        let change = Change { deleted: event.deleted, key: event.kv.key.clone(), kv: None };
+        self.draft.put(Table::Events, row, change);
         self.events.push(event);
     }
 
@@ -225,8 +281,8 @@ impl<'v, V: View> Writer<'v, V> {
         }
         self.draft.delete(Table::Leases, key);
         for key in lease::lease_keys(&self.draft, id)? {
-            if let Some(kv) = self.latest(&key)? {
-                self.remove(&kv);
+            if let Some(version) = self.latest(&key)? {
+                self.remove(&version);
             }
         }
         Ok(Ok(()))
@@ -247,7 +303,7 @@ impl<'v, V: View> Writer<'v, V> {
         let key = alarm_key(alarm.kind, alarm.member);
         let was = self.draft.get(Table::Meta, &key)?.is_some();
         if alarm.raise && !was {
-            self.draft.put_empty(Table::Meta, key);
+            self.draft.put_bytes(Table::Meta, key, Bytes::new());
         } else if !alarm.raise && was {
             self.draft.delete(Table::Meta, key);
         }

@@ -29,17 +29,12 @@ impl<'v, V: View> Draft<'v, V> {
         self.writes.insert((table, key), Some(value.encode_to_vec().into()));
     }
 
-    pub(super) fn put_empty(&mut self, table: Table, key: Bytes) {
-        self.writes.insert((table, key), Some(Bytes::new()));
+    pub(super) fn put_bytes(&mut self, table: Table, key: Bytes, value: Bytes) {
+        self.writes.insert((table, key), Some(value));
     }
 
     pub(super) fn delete(&mut self, table: Table, key: Bytes) {
         self.writes.insert((table, key), None);
-    }
-
-    /// Whether one of these writes is at `key`.
-    pub(super) fn has_written(&self, table: Table, key: &Bytes) -> bool {
-        self.writes.contains_key(&(table, key.clone()))
     }
 
     pub(super) fn into_writes(self) -> Vec<Write> {
@@ -76,22 +71,10 @@ impl<V: View> View for Draft<'_, V> {
         let base = self.base.scan(table, from, to);
         if own.is_empty() { base } else { Box::new(merge(own.into_iter(), base)) }
     }
-
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, ViewError> {
-        if self.own(table, from, Some(to)).is_empty() {
-            return self.base.last(table, from, to);
-        }
-        self.scan(table, from, Some(to)).last().transpose()
-    }
 }
 
 /// Merges sorted `top` over sorted `base`: of two equal keys the one of `top` counts, and its absence deletes.
-pub(crate) fn merge<'a>(
+fn merge<'a>(
     top: impl Iterator<Item = (Bytes, Option<Bytes>)> + 'a,
     base: impl Iterator<Item = Item> + 'a,
 ) -> impl Iterator<Item = Item> + 'a {

@@ -2,19 +2,21 @@
 //! however far each one's compaction is: what it may forget is not in them.
 //!
 //! ```text
-//! HashKV at r, compacted at c    every key as of c, then every event in c+1 … r
-//! keys (corruption check)        every key of a range as of r, and whether `latest` says the same
-//! events (corruption check)      every event in a+1 … r
+//! HashKV at r, compacted at c    every key as of c, every change in c+1 … r, every version that one of them ended, and
+//!                                every key as of r
+//! keys (corruption check)        every key of a range as of r
+//! changes (corruption check)     every change in a+1 … r: which key, and whether it was deleted
 //! ```
 
 use bytes::Bytes;
 
 use super::{
-    keys::{Bounds, event_key, event_revision},
-    range::{at_revision, latest},
-    view::{APPLIED, Table, View, ViewError, decode},
+    events::changes,
+    keys::{Bounds, ended_at},
+    range::at_revision,
+    view::{APPLIED, Table, View, ViewError},
 };
-use crate::schema::{Event, KeyValue};
+use crate::schema::{Change, KeyValue};
 
 /// How much one step may read; it ends behind the key or the revision that reaches one of them.
 #[derive(Debug, Clone, Copy)]
@@ -75,9 +77,12 @@ impl Hasher {
         }
     }
 
-    fn event(&mut self, event: &Event) {
-        self.raw(&[u8::from(event.deleted)]);
-        self.kv(&event.kv);
+    fn change(&mut self, revision: i64, change: &Change) {
+        self.row(&change.key, &[u8::from(change.deleted)]);
+        self.raw(&revision.to_be_bytes());
+        if let Some(kv) = &change.kv {
+            self.kv(kv);
+        }
     }
 
     fn is_over(&self, limits: Limits) -> bool {
@@ -100,21 +105,32 @@ fn kv_into(
     compacted: i64,
 ) -> Result<(), ViewError> {
     if compacted > 0 {
-        for kv in at_revision(view, Bounds::new(b"", b"\0"), compacted) {
-            hasher.kv(&kv?);
+        keys_into(hasher, view, compacted)?;
+    }
+    changes_into(hasher, view, compacted, revision, Limits::NONE)?;
+    for row in view.scan(Table::History, b"", None) {
+        let (key, value) = row?;
+        let ended =
+            ended_at(&key).ok_or_else(|| ViewError::new(Table::History, "a key is too short"))?;
+        if ended > compacted && ended <= revision {
+            hasher.row(&key, &value);
         }
     }
-    events_into(hasher, view, compacted, revision, Limits::NONE).map(drop)
+    keys_into(hasher, view, revision)
 }
 
-/// `Hash`: all of [`hash_kv`], the newest state of each key, leases, and what else is known once; except how far the
-/// log is applied.
+/// Every key as of `revision`.
+fn keys_into(hasher: &mut Hasher, view: &impl View, revision: i64) -> Result<(), ViewError> {
+    for kv in at_revision(view, Bounds::new(b"", b"\0"), revision) {
+        hasher.kv(&kv?);
+    }
+    Ok(())
+}
+
+/// `Hash`: all of [`hash_kv`], leases, and what else is known once; except how far the log is applied.
 pub(crate) fn hash_all(view: &impl View, revision: i64, compacted: i64) -> Result<u32, ViewError> {
     let mut hasher = Hasher::default();
     kv_into(&mut hasher, view, revision, compacted)?;
-    for kv in latest(view, Bounds::new(b"", b"\0")) {
-        hasher.kv(&kv?);
-    }
     for table in [Table::Leases, Table::LeaseKeys, Table::Meta] {
         for row in view.scan(table, b"", None) {
             let (key, value) = row?;
@@ -126,8 +142,7 @@ pub(crate) fn hash_all(view: &impl View, revision: i64, compacted: i64) -> Resul
     Ok(hasher.crc)
 }
 
-/// The keys from `from` on and below `to` (none: to the end) as of `revision`, which is not compacted. A newest version
-/// that is not above the revision and not what history says changes the hash too.
+/// The keys from `from` on and below `to` (none: to the end) as of `revision`, which is not compacted.
 pub(crate) fn hash_keys(
     view: &impl View,
     from: &[u8],
@@ -137,48 +152,17 @@ pub(crate) fn hash_keys(
 ) -> Result<Keys, ViewError> {
     let bounds = Bounds::new(from, to.unwrap_or(b"\0"));
     let mut hasher = Hasher::default();
-    let mut newest = latest(view, bounds).peekable();
-    // A newest version above the revision says nothing of the state at the revision.
-    let mut next_newest = || loop {
-        match newest.next().transpose() {
-            Ok(Some(kv)) if kv.mod_revision > revision => {}
-            other => return other,
-        }
-    };
-    let mut waiting = next_newest()?;
     for kv in at_revision(view, bounds, revision) {
         let kv = kv?;
         if hasher.is_over(limits) {
             return Ok(Keys { hash: hasher.crc, next: Some(kv.key) });
         }
         hasher.kv(&kv);
-        while let Some(stray) = waiting.take_if(|newest| newest.key < kv.key) {
-            hasher.kv(&stray);
-            waiting = next_newest()?;
-        }
-        if let Some(same) = waiting.take_if(|newest| newest.key == kv.key) {
-            if same != kv {
-                hasher.kv(&same);
-            }
-            waiting = next_newest()?;
-        } else if is_newest(view, &kv)? {
-            hasher.raw(b"missing");
-        }
-    }
-    while let Some(stray) = waiting.take() {
-        hasher.kv(&stray);
-        waiting = next_newest()?;
     }
     Ok(Keys { hash: hasher.crc, next: None })
 }
 
-/// Whether history knows nothing newer of the key.
-fn is_newest(view: &impl View, kv: &KeyValue) -> Result<bool, ViewError> {
-    let newest = at_revision(view, Bounds::new(&kv.key, b""), i64::MAX - 1).next().transpose()?;
-    Ok(newest.is_some_and(|newest| newest.mod_revision == kv.mod_revision))
-}
-
-/// The events behind revision `after` up to `upto`; `after` is not below the compacted revision.
+/// The changes behind revision `after` up to `upto`; `after` is not below the compacted revision.
 pub(crate) fn hash_events(
     view: &impl View,
     after: i64,
@@ -186,29 +170,29 @@ pub(crate) fn hash_events(
     limits: Limits,
 ) -> Result<Events, ViewError> {
     let mut hasher = Hasher::default();
-    let upto = events_into(&mut hasher, view, after, upto, limits)?;
+    let upto = changes_into(&mut hasher, view, after, upto, limits)?;
     Ok(Events { hash: hasher.crc, upto })
 }
 
 /// Gives the last revision that it took in: a revision is never cut in two.
-fn events_into(
+fn changes_into(
     hasher: &mut Hasher,
     view: &impl View,
     after: i64,
     upto: i64,
     limits: Limits,
 ) -> Result<i64, ViewError> {
-    let (from, to) = (event_key(after + 1, 0), event_key(upto + 1, 0));
     let mut seen = after;
-    for row in view.scan(Table::Events, &from, Some(&to)) {
-        let (key, value) = row?;
-        let revision = event_revision(&key)
-            .ok_or_else(|| ViewError::new(Table::Events, "a key is too short"))?;
-        if revision > seen && hasher.is_over(limits) {
+    for change in changes(view, after + 1) {
+        let (at, change) = change?;
+        if at > upto {
+            break;
+        }
+        if at > seen && hasher.is_over(limits) {
             return Ok(seen);
         }
-        seen = revision;
-        hasher.event(&decode(Table::Events, value)?);
+        seen = at;
+        hasher.change(at, &change);
     }
     Ok(upto)
 }

@@ -1,7 +1,7 @@
 //! Keys of the tables: ordered as bytes the way their parts are ordered.
 //!
-//! `history`: the user's key with each `00` written as `00 ff`, then `00 01`, then the revision (8 bytes,
-//! big-endian). So `a` sorts before `a\0` sorts before `ab`, each with its revisions in order:
+//! `history`: the user's key with each `00` written as `00 ff`, then `00 01`, then the revision at which the version
+//! ceased to stand (8 bytes, big-endian). So `a` sorts before `a\0` sorts before `ab`, each with its versions in order:
 //!
 //! ```text
 //! a     61 00 01 <revision>
@@ -28,6 +28,11 @@ impl<'a> Bounds<'a> {
         self.end.is_empty()
     }
 
+    /// Whether no key can be in it. Not for a point.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.to().is_some_and(|to| to <= self.key)
+    }
+
     pub(crate) fn from(&self) -> &'a [u8] {
         self.key
     }
@@ -44,12 +49,8 @@ impl<'a> Bounds<'a> {
         key >= self.key && self.to().is_none_or(|end| key < end)
     }
 
-    /// The same range in the `history` table.
+    /// The same range in the `history` table. Not for a point.
     pub(crate) fn history(&self) -> (Bytes, Option<Bytes>) {
-        if self.is_point() {
-            let prefix = history_prefix(self.key);
-            return (history_key(&prefix, 0), Some(history_key(&prefix, u64::MAX)));
-        }
         (escape(self.key), self.to().map(escape))
     }
 }
@@ -72,6 +73,20 @@ pub(crate) fn history_prefix(key: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// The user's key in a prefix.
+pub(crate) fn unescape(prefix: &[u8]) -> Bytes {
+    let escaped = prefix.strip_suffix(&[0, 1]).unwrap_or(prefix);
+    let mut out = BytesMut::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(&byte) = bytes.next() {
+        out.put_u8(byte);
+        if byte == 0 {
+            bytes.next();
+        }
+    }
+    out.freeze()
+}
+
 pub(crate) fn history_key(prefix: &[u8], revision: u64) -> Bytes {
     let mut out = BytesMut::with_capacity(prefix.len() + 8);
     out.put_slice(prefix);
@@ -83,6 +98,11 @@ pub(crate) fn history_key(prefix: &[u8], revision: u64) -> Bytes {
 pub(crate) fn split_history(key: &Bytes) -> Option<(Bytes, i64)> {
     let at = key.len().checked_sub(8)?;
     Some((key.slice(..at), be_i64(&key[at..])?))
+}
+
+/// The revision of a `history` key: where its version ceased to stand.
+pub(crate) fn ended_at(key: &[u8]) -> Option<i64> {
+    be_i64(&key[key.len().checked_sub(8)?..])
 }
 
 pub(crate) fn event_key(revision: i64, position: u32) -> Bytes {

@@ -1,13 +1,14 @@
-//! Reading: the newest state from `latest`, an older one from `history` and `events`.
+//! Reading: the newest state from `latest`, an older one from `latest` and `history` together.
 
 use bytes::Bytes;
 
 use super::{
-    keys::{Bounds, event_key, history_key, history_prefix, split_history},
+    events::next_ended,
+    keys::{Bounds, split_history, unescape},
     refusal::Refusal,
-    view::{Table, View, ViewError, decode},
+    view::{Item, Table, View, ViewError, decode},
 };
-use crate::schema::{Event, KeyValue, Range, RangeOutcome, Version};
+use crate::schema::{KeyValue, Range, RangeOutcome};
 
 /// Reads a range. `current` and `compacted` are the store's revisions in this view.
 pub(crate) fn range(
@@ -27,9 +28,9 @@ pub(crate) fn range(
     let limit = usize::try_from(request.limit).unwrap_or(0);
     let mut page = Page::new(request, limit);
     if past {
-        page.take(at_revision(view, bounds, request.revision))?;
+        page.take(at_revision(view, bounds, request.revision), Ok)?;
     } else {
-        page.take(latest(view, bounds))?;
+        page.take(latest_rows(view, bounds), |(key, value)| stored(key, value))?;
     }
     Ok(Ok(page.finish(current)))
 }
@@ -39,93 +40,94 @@ pub(super) fn latest<'a>(
     view: &'a impl View,
     bounds: Bounds<'_>,
 ) -> Box<dyn Iterator<Item = Result<KeyValue, ViewError>> + 'a> {
-    if bounds.is_point() {
-        let key = Bytes::copy_from_slice(bounds.from());
-        return match view.get(Table::Latest, &key) {
-            Ok(Some(value)) => Box::new(std::iter::once(stored(key, value))),
-            Ok(None) => Box::new(std::iter::empty()),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        };
-    }
-    if bounds.to().is_some_and(|to| to <= bounds.from()) {
-        return Box::new(std::iter::empty());
-    }
-    let rows = view.scan(Table::Latest, bounds.from(), bounds.to());
+    let rows = latest_rows(view, bounds);
     Box::new(rows.map(|row| row.and_then(|(key, value)| stored(key, value))))
 }
 
-fn stored(key: Bytes, value: Bytes) -> Result<KeyValue, ViewError> {
+fn latest_rows<'a>(view: &'a impl View, bounds: Bounds<'_>) -> Box<dyn Iterator<Item = Item> + 'a> {
+    if bounds.is_point() {
+        let key = Bytes::copy_from_slice(bounds.from());
+        let row = view.get(Table::Latest, &key).transpose();
+        return Box::new(row.map(|value| value.map(|value| (key, value))).into_iter());
+    }
+    if bounds.is_empty() {
+        return Box::new(std::iter::empty());
+    }
+    view.scan(Table::Latest, bounds.from(), bounds.to())
+}
+
+/// A version from its row in `latest` or `history`.
+pub(super) fn stored(key: Bytes, value: Bytes) -> Result<KeyValue, ViewError> {
     let kv: KeyValue = decode(Table::Latest, value)?;
     Ok(KeyValue { key, ..kv })
 }
 
 /// The state of each key in the range as of `revision`.
-pub(crate) fn at_revision<'a>(
+pub(super) fn at_revision<'a>(
     view: &'a impl View,
     bounds: Bounds<'_>,
     revision: i64,
 ) -> Box<dyn Iterator<Item = Result<KeyValue, ViewError>> + 'a> {
     if bounds.is_point() {
-        let found = version_at(view, &history_prefix(bounds.from()), revision);
-        return Box::new(found.transpose().into_iter());
+        let key = Bytes::copy_from_slice(bounds.from());
+        return Box::new(version_at(view, &key, revision).transpose().into_iter());
     }
-    let (from, to) = bounds.history();
-    if to.as_ref().is_some_and(|to| *to <= from) {
+    if bounds.is_empty() {
         return Box::new(std::iter::empty());
     }
-    let mut rows = view.scan(Table::History, &from, to.as_deref()).peekable();
-    Box::new(std::iter::from_fn(move || {
-        loop {
-            // The newest version of the next key that is not newer than `revision`.
-            let mut newest = None;
-            let (prefix, mut row) = match rows.next()? {
-                Ok(row) => (split_history(&row.0)?.0, row),
-                Err(error) => return Some(Err(error)),
-            };
-            loop {
-                if split_history(&row.0).is_some_and(|(_, at)| at <= revision) {
-                    newest = Some(row);
-                }
-                let same = matches!(rows.peek(), Some(Ok((key, _))) if key.len() == prefix.len() + 8 && key.starts_with(&prefix));
-                match same.then(|| rows.next()).flatten() {
-                    Some(Ok(next)) => row = next,
-                    Some(Err(error)) => return Some(Err(error)),
-                    None => break,
-                }
+    let (from, to) = bounds.history();
+    let mut ended = ended(view.scan(Table::History, &from, to.as_deref()), revision).peekable();
+    let mut standing = latest(view, bounds).peekable();
+    let mut next = move || {
+        let ended_first = match (ended.peek(), standing.peek()) {
+            (Some(Ok(old)), Some(Ok(new))) if old.key == new.key => {
+                standing.next();
+                true
             }
-            match newest.map(|(key, value)| load(view, &key, value)).transpose() {
-                Ok(Some(Some(kv))) => return Some(Ok(kv)),
-                Ok(_) => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }))
-}
-
-fn version_at(
-    view: &impl View,
-    prefix: &[u8],
-    revision: i64,
-) -> Result<Option<KeyValue>, ViewError> {
-    let to = history_key(prefix, revision.unsigned_abs() + 1);
-    let row = view.last(Table::History, &history_key(prefix, 0), &to)?;
-    row.map_or(Ok(None), |(key, value)| load(view, &key, value))
-}
-
-/// The version that a `history` row points to; none for a tombstone.
-fn load(view: &impl View, key: &Bytes, value: Bytes) -> Result<Option<KeyValue>, ViewError> {
-    let version: Version = decode(Table::History, value)?;
-    if version.deleted {
-        return Ok(None);
-    }
-    let Some((_, revision)) = split_history(key) else {
-        return Err(ViewError::new(Table::History, "a key is too short"));
+            (Some(Ok(old)), Some(Ok(new))) => old.key < new.key,
+            (Some(_), None) | (Some(Err(_)), _) => true,
+            (_, Some(_)) => false,
+            (None, None) => return None,
+        };
+        if ended_first { ended.next() } else { standing.next() }
     };
-    let event: Option<Event> =
-        view.record(Table::Events, &event_key(revision, version.position))?;
-    event
-        .map(|event| Some(event.kv))
-        .ok_or_else(|| ViewError::new(Table::Events, format!("revision {revision} is missing")))
+    // A version that was made later says that the key was not there: no older one stood then.
+    let made =
+        move |kv: &Result<KeyValue, _>| kv.as_ref().map_or(true, |kv| kv.mod_revision <= revision);
+    Box::new(std::iter::from_fn(move || next()).filter(made))
+}
+
+fn version_at(view: &impl View, key: &Bytes, revision: i64) -> Result<Option<KeyValue>, ViewError> {
+    let newest =
+        view.get(Table::Latest, key)?.map(|value| stored(key.clone(), value)).transpose()?;
+    let found = match newest {
+        Some(kv) if kv.mod_revision <= revision => Some(kv),
+        _ => next_ended(view, key, revision)?,
+    };
+    Ok(found.filter(|kv| kv.mod_revision <= revision))
+}
+
+/// Of each key in rows of `history` the oldest version that still stood at `revision` or was made after it.
+fn ended<'a>(
+    rows: impl Iterator<Item = Item> + 'a,
+    revision: i64,
+) -> impl Iterator<Item = Result<KeyValue, ViewError>> + 'a {
+    let mut done = Bytes::new();
+    rows.filter_map(move |row| {
+        let (key, value) = match row {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        let Some((prefix, at)) = split_history(&key) else {
+            return Some(Err(ViewError::new(Table::History, "a key is too short")));
+        };
+        if at <= revision || prefix == done {
+            return None;
+        }
+        let kv = stored(unescape(&prefix), value);
+        done = prefix;
+        Some(kv)
+    })
 }
 
 /// Collects what a range request wants.
@@ -135,6 +137,8 @@ struct Page<'r> {
     sorts: bool,
     /// How many of the keys that match, in the order of the keys, are looked at.
     kept_max: usize,
+    /// Whether there are bounds on revisions.
+    bounded: bool,
     kvs: Vec<KeyValue>,
     count: i64,
     matching: usize,
@@ -151,25 +155,36 @@ impl<'r> Page<'r> {
         ];
         // etcd (`rangeLimit`): with a target but no order, and no bounds, the limit cuts first, and what is left is
         // sorted.
-        let needs_all = sorts && (request.sort_order != 0 || bounds != [0; 4]);
+        let bounded = bounds != [0; 4];
+        let needs_all = sorts && (request.sort_order != 0 || bounded);
         let kept_max = if needs_all || limit == 0 { usize::MAX } else { limit.saturating_add(1) };
-        Self { request, limit, sorts, kept_max, kvs: Vec::new(), count: 0, matching: 0 }
+        Self { request, limit, sorts, kept_max, bounded, kvs: Vec::new(), count: 0, matching: 0 }
     }
 
-    fn take(
+    /// Counts rows; decodes those that are asked for.
+    fn take<R>(
         &mut self,
-        rows: impl Iterator<Item = Result<KeyValue, ViewError>>,
+        rows: impl Iterator<Item = Result<R, ViewError>>,
+        read: impl Fn(R) -> Result<KeyValue, ViewError>,
     ) -> Result<(), ViewError> {
         for row in rows {
-            let kv = row?;
+            let row = row?;
             // etcd counts the whole range, whatever the bounds and the limit.
             self.count += 1;
-            if self.request.count_only || !self.within(&kv) {
+            if self.request.count_only {
                 continue;
             }
-            self.matching += 1;
-            if self.kvs.len() < self.kept_max {
-                self.kvs.push(kv);
+            let full = self.kvs.len() >= self.kept_max;
+            if full && !self.bounded {
+                self.matching += 1;
+                continue;
+            }
+            let kv = read(row)?;
+            if self.within(&kv) {
+                self.matching += 1;
+                if !full {
+                    self.kvs.push(kv);
+                }
             }
         }
         Ok(())

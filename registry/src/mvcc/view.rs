@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-/// A table. Its number leads its keys in the overlay and stands for it in snapshots: never renumber.
+/// A table. Its number leads its keys in the store and stands for it in snapshots: never renumber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(crate) enum Table {
     /// key → `KeyValue`: the newest version of each key that exists.
     Latest = 1,
-    /// (key, revision) → `Version`.
+    /// (key, revision at which it ceased to stand) → `KeyValue`: the versions that no longer stand.
     History = 2,
-    /// (revision, position) → `Event`.
+    /// (revision, position) → `Change`.
     Events = 3,
     /// lease → `Lease`.
     Leases = 4,
@@ -80,23 +80,6 @@ pub(crate) trait View {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> Box<dyn Iterator<Item = Item> + 'a>;
-
-    /// The last row with `from <= key < to`.
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, ViewError>;
-
-    /// The record at `key`.
-    fn record<M: prost::Message + Default>(
-        &self,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<M>, ViewError> {
-        self.get(table, key)?.map(|bytes| decode(table, bytes)).transpose()
-    }
 }
 
 pub(crate) fn decode<M: prost::Message + Default>(

@@ -163,7 +163,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Ok(None);
         }
         // Always of the newest state: it costs nothing to take one.
-        self.store.flush(false).await.map_err(io::Error::other)?;
         snapshot_of(self.store.view()).map(Some)
     }
 }
@@ -179,7 +178,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         // The log is purged up to here: what it held must be on disk before.
-        self.store.flush(true).await.map_err(io::Error::other)?;
+        self.store.flush().await.map_err(io::Error::other)?;
         snapshot_of(self.view.clone())
     }
 }

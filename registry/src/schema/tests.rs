@@ -94,6 +94,7 @@ fn records_keep_their_bytes() {
         compact_revision: 5,
         membership: "{}".into(),
         any: true,
+        keys: 6,
         alarms: 6,
     };
     let records = [
@@ -104,8 +105,8 @@ fn records_keep_their_bytes() {
         ("publish", hex(&command(Body::Publish(info)))),
         ("alarm", hex(&command(Body::Alarm(Alarm { raise: true, member: 1, kind: 2 })))),
         ("outcome", hex(&outcome)),
-        ("event", hex(&Event { deleted: true, kv: kv() })),
-        ("version", hex(&Version { position: 1, deleted: true, again: true })),
+        ("key value", hex(&kv())),
+        ("change", hex(&Change { deleted: true, key: "k".into(), kv: Some(kv()) })),
         ("lease", hex(&Lease { ttl_seconds: 1, granted_ms: 2 })),
         ("applied", hex(&applied)),
         ("last member id", hex(&LastMemberId { id: 300 })),

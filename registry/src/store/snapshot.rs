@@ -8,17 +8,25 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
+use prost::Message;
 use thiserror::Error;
 
 use super::{
     Engine, StoreError,
     frames::{FrameError, FrameReader},
+    row_key,
 };
 use crate::{
     mvcc::{APPLIED, Table, ViewError, Write, decode},
     schema::Applied,
 };
 
+/// Rows of a snapshot are brought to disk in segments of about this size.
+const CHUNK_BYTES: usize = 16 << 20;
+/// The number of each row that comes from a snapshot: there is one version of it only.
+const TURN: u64 = 1;
+const OUT_OF_ORDER: &str = "the rows are not in order";
 const INSTALLING: &str = "installing";
 /// Prefix of files that are being received; what a crash leaves of them is removed at the next start.
 const RECEIVING: &str = "receiving-";
@@ -135,11 +143,53 @@ pub(crate) fn create<E: From<StoreError>>(
     mut next: impl FnMut() -> Result<Option<Vec<Write>>, E>,
 ) -> Result<(), E> {
     let engine = Engine::open(dir)?;
+    let mut chunk = Chunk::default();
     while let Some(rows) = next()? {
-        engine.write(rows.iter(), None)?;
+        for row in rows {
+            if !is_applied(&row) && !chunk.add(row) {
+                let (path, message) = (dir.to_owned(), OUT_OF_ORDER.to_owned());
+                return Err(StoreError::Engine { path, message }.into());
+            }
+        }
+        chunk.write_if_large(&engine)?;
     }
-    engine.write(std::iter::empty(), Some(applied))?;
-    Ok(engine.sync()?)
+    chunk.write(&engine)?;
+    Ok(finish(&engine, applied.encode_to_vec().into())?)
+}
+
+/// How far it is goes in last: until then the state is not valid.
+fn finish(engine: &Engine, applied: Bytes) -> Result<(), StoreError> {
+    engine.write(std::iter::once((row_key(Table::Meta, APPLIED), TURN, Some(applied))))
+}
+
+/// Rows for one segment.
+#[derive(Default)]
+struct Chunk {
+    rows: Vec<(Bytes, u64, Option<Bytes>)>,
+    /// The last row of all.
+    last: Bytes,
+    bytes: usize,
+}
+
+impl Chunk {
+    /// False: the row does not follow the last.
+    fn add(&mut self, row: Write) -> bool {
+        let key = row_key(row.table, &row.key);
+        let follows = key > self.last;
+        self.bytes += key.len() + row.value.as_ref().map_or(0, Bytes::len);
+        self.last = key.clone();
+        self.rows.push((key, TURN, row.value));
+        follows
+    }
+
+    fn write_if_large(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        if self.bytes >= CHUNK_BYTES { self.write(engine) } else { Ok(()) }
+    }
+
+    fn write(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        self.bytes = 0;
+        engine.write(self.rows.drain(..))
+    }
 }
 
 fn load(engine: &Engine, path: &Path) -> Result<Applied, StoreError> {
@@ -148,18 +198,23 @@ fn load(engine: &Engine, path: &Path) -> Result<Applied, StoreError> {
         message: e.to_string(),
     };
     engine.clear()?;
-    let mut applied_row = None;
+    let mut chunk = Chunk::default();
+    let mut applied = None;
     let mut failed = None;
     read_rows(path, |rows| {
-        // How far it is goes in last: until then the state is not valid.
-        let (last, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_applied);
-        applied_row = last.into_iter().next().or(applied_row.take());
-        failed = engine.write(rows.iter(), None).err();
+        for row in rows {
+            if is_applied(&row) {
+                applied = row.value;
+            } else if !chunk.add(row) {
+                return Err(OUT_OF_ORDER);
+            }
+        }
+        failed = chunk.write_if_large(engine).err();
         if failed.is_some() { Err("the state cannot be written") } else { Ok(()) }
     })
     .map_err(|e| failed.take().unwrap_or_else(|| fail(e)))?;
-    engine.write(applied_row.iter(), None)?;
-    engine.sync()?;
+    chunk.write(engine)?;
+    finish(engine, applied.unwrap_or_default())?;
     std::fs::remove_file(path)
         .map_err(|source| fail(SnapshotError::Io { path: path.to_owned(), source }))?;
     engine.applied()

@@ -1,33 +1,31 @@
-//! A consistent view: the overlay's rows over a snapshot of the engine.
+//! A consistent view: memtables up to a moment, over the segments of that moment.
 
-use std::{ops::Bound, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Readable, Snapshot};
 
 use super::{
-    engine::{Engine, Tables},
-    overlay::Rows,
-    overlay_key,
+    Layers,
+    memtable::{Row, RowKey},
+    row_key,
 };
 use crate::{
-    mvcc::{Item, Table, View, ViewError, merge},
+    mvcc::{Item, Table, View, ViewError},
     schema::Applied,
 };
 
-/// A consistent view of the whole state. It pins nothing but memory and, as long as it lives, old versions in the
-/// engine.
+/// A consistent view of the whole state. As long as it lives it keeps the memtables and segments that it reads.
 #[derive(Clone)]
 pub(crate) struct StoreView {
-    rows: Rows,
-    snapshot: Snapshot,
-    tables: Arc<Tables>,
+    layers: Arc<Layers>,
+    /// Rows below this number are seen.
+    turn: u64,
     applied: Arc<Applied>,
 }
 
 impl StoreView {
-    pub(super) fn new(engine: &Engine, rows: &Rows, applied: Arc<Applied>) -> Self {
-        Self { rows: rows.clone(), snapshot: engine.snapshot(), tables: engine.tables(), applied }
+    pub(super) fn new(layers: Arc<Layers>, turn: u64, applied: Arc<Applied>) -> Self {
+        Self { layers, turn, applied }
     }
 
     /// How far the state machine was.
@@ -38,13 +36,15 @@ impl StoreView {
 
 impl View for StoreView {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        if !self.rows.is_empty()
-            && let Some((_, value)) = self.rows.get(&overlay_key(table, key))
-        {
-            return Ok(value.clone());
+        let Layers { active, sealed, segments } = &*self.layers;
+        let at = RowKey::below(row_key(table, key), self.turn);
+        let in_memory =
+            std::iter::once(active).chain(sealed).find_map(|memtable| memtable.get(&at));
+        if let Some(value) = in_memory {
+            return Ok(value);
         }
-        let found = self.snapshot.get(self.tables.of(table), key);
-        found.map(|value| value.map(Bytes::from)).map_err(|e| ViewError::new(table, e))
+        let found = segments.get(&at.key).map_err(|e| ViewError::new(table, e))?;
+        Ok(found.flatten())
     }
 
     fn scan<'a>(
@@ -53,65 +53,89 @@ impl View for StoreView {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> Box<dyn Iterator<Item = Item> + 'a> {
-        let base = engine_rows(&self.snapshot, &self.tables, table, from, to);
-        if self.rows.is_empty() {
-            return Box::new(base);
+        let from = row_key(table, from);
+        let to = to.map_or_else(|| Bytes::from(vec![table as u8 + 1]), |to| row_key(table, to));
+        if to <= from {
+            return Box::new(std::iter::empty());
         }
-        Box::new(merge(overlay_rows(&self.rows, table, from, to), base))
+        let Layers { active, sealed, segments } = &*self.layers;
+        let mut merge = Merge::default();
+        for memtable in std::iter::once(active).chain(sealed) {
+            merge.add(memtable.range(&from, &to, self.turn).map(Ok));
+        }
+        for rows in segments.ranges(&from, &to) {
+            merge.add(rows);
+        }
+        Box::new(merge.filter_map(move |row| match row {
+            Ok((key, value)) => value.map(|value| Ok((key.slice(1..), value))),
+            Err(error) => Some(Err(ViewError::new(table, error))),
+        }))
+    }
+}
+
+type Rows<'a> = Box<dyn Iterator<Item = lsm_tree::Result<Row>> + 'a>;
+
+/// Merges sorted rows: of equal keys that of the source added first counts.
+#[derive(Default)]
+struct Merge<'a> {
+    /// Each with its next row.
+    sources: Vec<(Row, Rows<'a>)>,
+    failed: Option<lsm_tree::Error>,
+}
+
+impl<'a> Merge<'a> {
+    fn add(&mut self, mut rows: impl Iterator<Item = lsm_tree::Result<Row>> + 'a) {
+        match rows.next() {
+            Some(Ok(row)) => self.sources.push((row, Box::new(rows))),
+            Some(Err(error)) => self.failed = Some(error),
+            None => {}
+        }
     }
 
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, ViewError> {
-        let newest = overlay_rows(&self.rows, table, from, Some(to)).next_back();
-        let below = engine_rows(&self.snapshot, &self.tables, table, from, Some(to))
-            .next_back()
-            .transpose()?;
-        match (newest, below) {
-            (None, below) => Ok(below),
-            (Some((key, Some(value))), below) => {
-                Ok(Some(below.filter(|(other, _)| *other > key).unwrap_or((key, value))))
+    /// Takes a source's row and moves the source on.
+    fn advance(&mut self, at: usize) -> Option<Row> {
+        let (row, rows) = self.sources.get_mut(at)?;
+        match rows.next() {
+            Some(Ok(next)) => Some(std::mem::replace(row, next)),
+            Some(Err(error)) => {
+                self.failed = Some(error);
+                None
             }
-            // Its last row is deleted in the overlay: look at all of them.
-            (Some((_, None)), _) => self.scan(table, from, Some(to)).last().transpose(),
+            None => Some(self.sources.remove(at).0),
         }
     }
 }
 
-fn overlay_rows<'a>(
-    rows: &'a Rows,
-    table: Table,
-    from: &[u8],
-    to: Option<&[u8]>,
-) -> impl DoubleEndedIterator<Item = (Bytes, Option<Bytes>)> + use<'a> {
-    let start = overlay_key(table, from);
-    let end = match to {
-        Some(to) => overlay_key(table, to),
-        None => Bytes::from(vec![table as u8 + 1]),
-    };
-    let bounds = (Bound::Included(start.clone()), Bound::Excluded(end.clone()));
-    // A map panics on a range that ends before it begins.
-    let rows = (start < end).then(|| rows.range(bounds));
-    rows.into_iter().flatten().map(|(key, (_, value))| (key.slice(1..), value.clone()))
-}
+impl Iterator for Merge<'_> {
+    type Item = lsm_tree::Result<Row>;
 
-fn engine_rows(
-    snapshot: &Snapshot,
-    tables: &Tables,
-    table: Table,
-    from: &[u8],
-    to: Option<&[u8]>,
-) -> impl DoubleEndedIterator<Item = Item> + use<> {
-    let bounds = (
-        Bound::Included(from.to_vec()),
-        to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.to_vec())),
-    );
-    let rows = to.is_none_or(|to| from < to).then(|| snapshot.range(tables.of(table), bounds));
-    rows.into_iter().flatten().map(move |guard| {
-        let (key, value) = guard.into_inner().map_err(|e| ViewError::new(table, e))?;
-        Ok((Bytes::from(key), Bytes::from(value)))
-    })
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut least = 0;
+        for at in 1..self.sources.len() {
+            if self.sources[at].0.0 < self.sources[least].0.0 {
+                least = at;
+            }
+        }
+        let row = if self.failed.is_none() { self.advance(least) } else { None };
+        if let Some((key, _)) = &row {
+            let mut at = least;
+            while at < self.sources.len() {
+                if self.sources[at].0.0 == *key {
+                    let before = self.sources.len();
+                    self.advance(at);
+                    at += usize::from(self.sources.len() == before);
+                } else {
+                    at += 1;
+                }
+                if self.failed.is_some() {
+                    break;
+                }
+            }
+        }
+        if let Some(error) = self.failed.take() {
+            self.sources.clear();
+            return Some(Err(error));
+        }
+        row.map(Ok)
+    }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::target::Interest;
 use crate::{
-    mvcc::{Table, View, ViewError, decode, event_key, event_revision},
-    schema::Event,
+    mvcc::{self, View, ViewError},
+    schema::{Event, KeyValue},
 };
 
 /// Rows looked at in one go, events found, and their bytes; a revision is never split.
@@ -85,10 +85,8 @@ pub(crate) fn past(
     let mut current = (0, Vec::new());
     let (mut rows, mut found, mut bytes) = (0, 0, 0);
     let mut next = (newest + 1).max(from);
-    for row in view.scan(Table::Events, &event_key(from, 0), None) {
-        let (key, value) = row?;
-        let number = event_revision(&key)
-            .ok_or_else(|| ViewError::new(Table::Events, "a key is too short"))?;
+    for change in mvcc::changes(view, from) {
+        let (number, change) = change?;
         if number != current.0 {
             let (before, events) = std::mem::replace(&mut current, (number, Vec::new()));
             if !events.is_empty() {
@@ -99,9 +97,11 @@ pub(crate) fn past(
                 break;
             }
         }
-        let event: Event = decode(Table::Events, value)?;
         rows += 1;
-        if interest.wants(&event) {
+        // Its value is looked up only for those who want it.
+        let kv = KeyValue { key: change.key.clone(), ..KeyValue::default() };
+        if interest.wants(&Event { deleted: change.deleted, kv }) {
+            let event = mvcc::event(view, number, change)?;
             (found, bytes) = (found + 1, bytes + size(&event));
             current.1.push(event);
         }

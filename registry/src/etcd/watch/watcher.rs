@@ -7,7 +7,7 @@ use watchkeep_api::etcdserverpb::WatchCreateRequest;
 
 use super::wire;
 use crate::{
-    mvcc::{self, Bounds, ViewError},
+    mvcc::{self, ViewError},
     schema::{Event, KeyValue},
     store::StoreView,
     watch::{Revision, Target},
@@ -107,7 +107,7 @@ fn previous(view: &StoreView, event: &Event, number: i64) -> Result<Option<KeyVa
     if !shows_previous(event, number, view.applied().compact_revision) {
         return Ok(None);
     }
-    mvcc::at_revision(view, Bounds::new(&event.kv.key, b""), number - 1).next().transpose()
+    mvcc::previous(view, &event.kv.key, number)
 }
 
 /// Whether what was before an event may be told, not whether there was anything. It may not when it is compacted,

@@ -3,12 +3,6 @@
 use super::*;
 use crate::schema::OpOutcomeKind;
 
-fn compact_all(memory: &mut Memory, revision: i64) {
-    let (writes, next) = superseded(memory, b"", revision, usize::MAX).unwrap();
-    assert_eq!(next, None);
-    memory.write(writes);
-}
-
 #[test]
 fn a_tombstone_stays_until_a_compaction_above_it() {
     let (mut memory, mut applied) =
@@ -16,9 +10,9 @@ fn a_tombstone_stays_until_a_compaction_above_it() {
     run(&mut memory, &mut applied, &Action::Put("a".into(), "1".into(), 0));
     run(&mut memory, &mut applied, &Action::Delete("a".into(), Bytes::new()));
     let events = |memory: &Memory| memory.rows(Table::Events, b"", None).len();
-    compact_all(&mut memory, 3);
+    memory.compact(3);
     assert_eq!(events(&memory), 1, "a watch from revision 3 sees the deletion");
-    compact_all(&mut memory, 4);
+    memory.compact(4);
     assert_eq!((events(&memory), memory.rows(Table::History, b"", None)), (0, vec![]));
 }
 
@@ -42,7 +36,7 @@ fn a_key_put_and_deleted_in_one_transaction_leaves_nothing_behind() {
     memory.write(effects.writes);
     let all = Range { key: "\0".into(), range_end: "\0".into(), ..Range::default() };
     assert_eq!(read(&memory, &applied, &all), Ok(vec![]));
-    compact_all(&mut memory, 3);
+    memory.compact(3);
     assert_eq!(memory.0, BTreeMap::new());
 }
 
