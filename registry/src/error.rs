@@ -36,6 +36,18 @@ pub enum StartError {
         /// Who asked.
         expected: String,
     },
+    /// The data directory was made by a version that stores data differently.
+    #[error(
+        "data directory {path} is of format {found}, this version reads and writes format {expected}: start the version that made it, and copy its keys into a new directory with an etcd client"
+    )]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// This version's.
+        expected: u32,
+    },
     /// Another process has the data directory open.
     #[error(
         "data directory {0} is in use by another process: stop it, or give --data-dir another directory"

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::{config::RegistryConfig, error::StartError};
 
 const FILE: &str = "identity.json";
-/// Format of the directory.
-const FORMAT: u32 = 1;
+/// Format of the directory: what lies in it, and how.
+const FORMAT: u32 = 2;
 
 /// A member of a cluster. What is written counts from the first start on: the cluster keeps its id when its members
 /// change, and the settings then say nothing of it any more.
@@ -80,6 +80,13 @@ impl Identity {
         if (found.format, found.node) == (FORMAT, node) {
             return Ok(Some(found));
         }
+        if found.format != FORMAT {
+            return Err(StartError::Format {
+                path: dir.to_owned(),
+                found: found.format,
+                expected: FORMAT,
+            });
+        }
         Err(StartError::Foreign {
             path: dir.to_owned(),
             found: found.words(),
@@ -131,5 +138,14 @@ mod tests {
         joined.write(dir.path()).unwrap();
         let read = Identity::load(dir.path(), 4).unwrap().unwrap();
         assert_eq!((read.cluster_id(), read.has_joined()), (10, true));
+    }
+
+    #[test]
+    fn a_directory_of_another_format_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), r#"{"format":1,"cluster":"00000000000000ff","node":1}"#)
+            .unwrap();
+        let refused = Identity::load(dir.path(), 1).unwrap_err().to_string();
+        assert!(refused.contains("format 1") && refused.contains("format 2"), "{refused}");
     }
 }

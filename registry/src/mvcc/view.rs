@@ -80,6 +80,15 @@ pub(crate) trait View {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> Box<dyn Iterator<Item = Item> + 'a>;
+
+    /// The record at `key`.
+    fn record<M: prost::Message + Default>(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<M>, ViewError> {
+        self.get(table, key)?.map(|bytes| decode(table, bytes)).transpose()
+    }
 }
 
 pub(crate) fn decode<M: prost::Message + Default>(
