@@ -131,7 +131,7 @@ mod tests {
         let foreign = Identity::load(dir.path(), 2).unwrap_err().to_string();
         assert!(foreign.contains("belongs to member 1 of cluster"), "{foreign}");
         // Written before members could join.
-        let old = format!(r#"{{"format":1,"cluster":"{}","node":1}}"#, founder.cluster);
+        let old = format!(r#"{{"format":2,"cluster":"{}","node":1}}"#, founder.cluster);
         fs::write(dir.path().join(FILE), old).unwrap();
         assert_eq!(Identity::load(dir.path(), 1).unwrap(), Some(founder));
         let joined = Identity::joining(4, 0xa);
