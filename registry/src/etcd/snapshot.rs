@@ -93,7 +93,7 @@ fn pieces(
         member: cluster.id(),
         taken_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
     };
-    let disk: u64 = cluster.store().stats().tables.iter().map(|table| table.disk_bytes).sum();
+    let disk = cluster.store().stats().disk_bytes;
     let (mut writer, mut sent) = (BackupWriter::new(view, origin), 0u64);
     loop {
         let began = Instant::now();
