@@ -44,15 +44,6 @@ impl View for Kept {
                 .map(|(k, v)| Ok((k.clone(), v.clone()))),
         )
     }
-
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Bytes, Bytes)>, ViewError> {
-        self.scan(table, from, Some(to)).last().transpose()
-    }
 }
 
 fn password(name: &str) -> UserPassword {
