@@ -193,7 +193,7 @@ fn voting_members<'s>(seats: impl Iterator<Item = &'s Seat>) -> (usize, usize) {
 }
 
 fn enough_started(members: usize, started: usize) -> bool {
-    started >= members / 2 + 1
+    started > members / 2
 }
 
 /// `host:port` of a peer URL; none when it is not one.

@@ -1,10 +1,10 @@
 //! `watchkeep member list | add | promote | remove | update`: the members of the registry.
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use watchkeep_catalog::{
-    Client,
+    Client, ClientError,
     client::{RegistryMember, RegistryMembers},
 };
 
@@ -106,15 +106,16 @@ impl Member {
                 });
             }
             Self::Add(Add { way, peer, learner }) => {
-                let (id, members) = way.client()?.add_member(&url(&peer)?, learner).await?;
+                let (id, members) =
+                    way.client()?.add_member(&url(&peer)?, learner).await.map_err(left_open)?;
                 way.answer(&members, Some(id), || told_of(id, learner, &members));
             }
             Self::Promote(ById { way, id }) => {
-                let members = way.client()?.promote_member(id).await?;
+                let members = way.client()?.promote_member(id).await.map_err(left_open)?;
                 way.answer(&members, Some(id), || out::line(format_args!("member {id} votes now")));
             }
             Self::Remove(ById { way, id }) => {
-                let members = way.client()?.remove_member(id).await?;
+                let members = way.client()?.remove_member(id).await.map_err(left_open)?;
                 way.answer(&members, Some(id), || {
                     out::line(format_args!(
                         "member {id} removed; its process ends, and its number is not given again"
@@ -122,13 +123,22 @@ impl Member {
                 });
             }
             Self::Update(Update { way, id, peer }) => {
-                let members = way.client()?.update_member(id, &url(&peer)?).await?;
+                let members =
+                    way.client()?.update_member(id, &url(&peer)?).await.map_err(left_open)?;
                 way.answer(&members, Some(id), || {
                     out::line(format_args!("member {id} is at {} now", bare(&peer)));
                 });
             }
         }
         Ok(())
+    }
+}
+
+/// A change that was not refused may have been made.
+fn left_open(error: ClientError) -> anyhow::Error {
+    match error.is_refusal() {
+        true => error.into(),
+        false => anyhow!("{error}; the change may have been made: look at `watchkeep member list`"),
     }
 }
 
