@@ -184,6 +184,19 @@ async fn a_prefix_alone_and_what_is_refused() {
         let refused = run(&etcd.client, &target, args);
         assert!(!refused.status.success() && said(&refused).contains(text), "{}", said(&refused));
     }
+    // A source that checks users.
+    for args in [
+        &["user", "add", "root:secret"][..],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        ok(&etcd.client, args);
+    }
+    let refused = run(&etcd.client, &target, &["--until-synced", "--prefix", "/a/"]);
+    assert!(!refused.status.success() && said(&refused).contains("source: "), "{}", said(&refused));
+    let again = ["--until-synced", "--prefix", "/a/", "--from-user", "root:secret"];
+    let copied = run(&etcd.client, &target, &again);
+    assert!(copied.status.success(), "{}", said(&copied));
     let nobody = run("127.0.0.1:1", &target, &["--until-synced"]);
     assert!(
         !nobody.status.success()

@@ -18,6 +18,11 @@ pub(crate) struct Login {
 }
 
 impl Login {
+    /// Of flags that have other names.
+    pub(crate) fn of(user: Option<String>, password_file: Option<PathBuf>) -> Self {
+        Self { user, password_file }
+    }
+
     /// A client as this user; as nobody in particular when none is given.
     pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
         let client = Client::new(endpoints)?;

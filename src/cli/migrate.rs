@@ -1,13 +1,13 @@
 //! `watchkeep migrate`: copies a live etcd into the registry and follows it until clients are moved over.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::Args;
-use watchkeep_catalog::{
-    Client,
-    migrate::{Outcome, Progress, Settings, migrate},
-};
+use watchkeep_catalog::migrate::{Outcome, Progress, Settings, migrate};
 
 use super::{login::Login, serve::stop_token};
 use crate::out;
@@ -21,6 +21,17 @@ pub(crate) struct Migrate {
     /// Client URLs of the etcd that is copied
     #[arg(long, value_name = "URL,…", value_delimiter = ',', required = true)]
     from: Vec<String>,
+    /// The user of that etcd, where it checks users
+    #[arg(
+        long,
+        value_name = "NAME[:PASSWORD]",
+        env = "WATCHKEEP_FROM_USER",
+        hide_env_values = true
+    )]
+    from_user: Option<String>,
+    /// With --from-user: a file that holds the password
+    #[arg(long, value_name = "FILE", requires = "from_user")]
+    from_password_file: Option<PathBuf>,
     /// Client URLs of the registry that is written
     #[arg(
         long,
@@ -46,7 +57,8 @@ pub(crate) struct Migrate {
 impl Migrate {
     /// Runs it.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let from = Client::new(&self.from).context("--from")?;
+        let from = Login::of(self.from_user, self.from_password_file);
+        let from = from.client(&self.from).context("--from")?;
         let to = self.login.client(&self.to).context("--to")?;
         let settings =
             Settings { prefix: self.prefix, until_synced: self.until_synced, force: self.force };
