@@ -1,6 +1,7 @@
 //! Tests of the log as a whole, and what they share.
 
 mod crash;
+mod cuts;
 mod flips;
 mod golden;
 mod group;

@@ -11,6 +11,13 @@ use tempfile::TempDir;
 
 use crate::ports;
 
+/// Where data lies: in memory where there is a place for that, since disks are not what is compared.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a temporary directory")
+}
+
 pub(crate) struct Etcd {
     /// `http://127.0.0.1:port`.
     pub(crate) endpoint: String,
@@ -21,7 +28,7 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// Starts one. It does not answer at once.
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = folder();
         let url = || format!("http://127.0.0.1:{}", ports::free());
         let (client, peer) = (url(), url());
         let log = File::create(dir.path().join("log")).expect("etcd's log");

@@ -1,7 +1,11 @@
 //! Random sequences.
 
 use bytes::Bytes;
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{
+    Rng, RngCore, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
 use watchkeep_api::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest,
     RangeRequest, WatchCreateRequest,
@@ -13,7 +17,7 @@ use crate::{
 };
 
 /// Keys that are hard to keep apart. Twelve: with more, Go's sort leaves the order of equal keys open.
-pub(crate) const KEYS: [&[u8]; 12] =
+const KEYS: [&[u8]; 12] =
     [b"a", b"aa", b"ab", b"a\0", b"b", b"b/1", b"b/2", b"c", b"\0", b"\0\0", b"\xff", b"\xff\xff"];
 const VALUES: [&[u8]; 5] = [b"", b"x", b"y", b"yy", b"\0\xff"];
 const LEASES: [i64; 6] = [1, 2, 3, 77, i64::MAX, -4];
@@ -30,8 +34,49 @@ const PROFILES: [[u32; 13]; 4] = [
     [2, 32, 12, 14, 6, 4, 3, 0, 0, 0, 20, 6, 2],
 ];
 
+/// Lots, and the few keys and leases of one sequence, so that operations meet.
+pub(crate) struct Dice {
+    lots: StdRng,
+    pub(crate) keys: Vec<&'static [u8]>,
+    leases: Vec<i64>,
+}
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        let mut lots = StdRng::seed_from_u64(seed);
+        let (mut keys, mut leases) = (KEYS.to_vec(), LEASES.to_vec());
+        keys.shuffle(&mut lots);
+        leases.shuffle(&mut lots);
+        keys.truncate(lots.random_range(3..=KEYS.len()));
+        leases.truncate(lots.random_range(2..=LEASES.len()));
+        Self { lots, keys, leases }
+    }
+
+    fn key(&mut self) -> &'static [u8] {
+        self.keys.choose(&mut self.lots).expect("a key")
+    }
+
+    fn lease(&mut self) -> i64 {
+        *self.leases.choose(&mut self.lots).expect("a lease")
+    }
+}
+
+impl RngCore for Dice {
+    fn next_u32(&mut self) -> u32 {
+        self.lots.next_u32()
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.lots.next_u64()
+    }
+
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        self.lots.fill_bytes(bytes);
+    }
+}
+
 pub(crate) fn sequence(seed: u64) -> Vec<Op> {
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Dice::new(seed);
     let weights = PROFILES.choose(&mut random).expect("profiles");
     let length = random.random_range(8..24);
     let mut ops = vec![];
@@ -40,10 +85,25 @@ pub(crate) fn sequence(seed: u64) -> Vec<Op> {
         let kind = kinds.choose_weighted(&mut random, |kind| weights[*kind]).expect("weights");
         ops.push(op(&mut random, *kind));
     }
+    ops.extend(last_look(&mut random));
     ops
 }
 
-fn op(random: &mut StdRng, kind: usize) -> Op {
+/// What a sequence left behind: everything as it is and as it was, and the keys of its leases.
+fn last_look(random: &mut Dice) -> Vec<Op> {
+    let all = RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() };
+    let past = [0, 1, 2, 3, 4, 6, 8].map(|back| BEFORE + back);
+    let mut looks: Vec<Op> = past
+        .choose_multiple(random, 3)
+        .map(|revision| Op::Range(RangeRequest { revision: *revision, ..all.clone() }))
+        .collect();
+    looks.push(Op::Range(all));
+    let leases = random.leases.iter().take(2);
+    looks.extend(leases.map(|id| Op::TimeToLive(LeaseTimeToLiveRequest { id: *id, keys: true })));
+    looks
+}
+
+fn op(random: &mut Dice, kind: usize) -> Op {
     match kind {
         0 => Op::Range(range(random)),
         1 => Op::Put(put(random)),
@@ -54,7 +114,7 @@ fn op(random: &mut StdRng, kind: usize) -> Op {
             physical: random.random_bool(0.5),
         }),
         5 => Op::Grant(LeaseGrantRequest {
-            id: if random.random_bool(0.15) { 0 } else { pick(random, &LEASES) },
+            id: if random.random_bool(0.15) { 0 } else { random.lease() },
             ttl: pick(random, &TTLS),
         }),
         6 => Op::Revoke(lease(random)),
@@ -70,26 +130,26 @@ fn op(random: &mut StdRng, kind: usize) -> Op {
     }
 }
 
-pub(crate) fn pick<T: Clone>(random: &mut StdRng, from: &[T]) -> T {
+pub(crate) fn pick<T: Clone>(random: &mut Dice, from: &[T]) -> T {
     from.choose(random).expect("there is one").clone()
 }
 
 /// A key, now and then none or one that nobody writes.
-pub(crate) fn key(random: &mut StdRng) -> Bytes {
+pub(crate) fn key(random: &mut Dice) -> Bytes {
     match random.random_range(0..60) {
         0 => Bytes::new(),
         1 => Bytes::from_static(b"zz"),
-        _ => Bytes::from_static(pick(random, &KEYS)),
+        _ => Bytes::from_static(random.key()),
     }
 }
 
 /// The end of a range, odd ones included: before its start, at its start, a byte behind it.
-pub(crate) fn end(random: &mut StdRng, key: &[u8]) -> Bytes {
+pub(crate) fn end(random: &mut Dice, key: &[u8]) -> Bytes {
     match random.random_range(0..20) {
         0..6 => Bytes::new(),
         6..10 => Bytes::from_static(b"\0"),
         10..13 => prefix_end(key),
-        13..18 => Bytes::from_static(pick(random, &KEYS)),
+        13..18 => Bytes::from_static(random.key()),
         18 => [key, b"\0"].concat().into(),
         _ => Bytes::from_static(b"\xff\xff\xff"),
     }
@@ -107,7 +167,7 @@ fn prefix_end(key: &[u8]) -> Bytes {
 }
 
 /// A relative revision, see [`Op`]: mostly one of the sequence itself.
-pub(crate) fn revision(random: &mut StdRng) -> i64 {
+pub(crate) fn revision(random: &mut Dice) -> i64 {
     match random.random_range(0..20) {
         0 => -1,
         1 => 0,
@@ -117,11 +177,11 @@ pub(crate) fn revision(random: &mut StdRng) -> i64 {
     }
 }
 
-fn bound(random: &mut StdRng) -> i64 {
+fn bound(random: &mut Dice) -> i64 {
     if random.random_bool(0.1) { revision(random) } else { 0 }
 }
 
-pub(crate) fn range(random: &mut StdRng) -> RangeRequest {
+pub(crate) fn range(random: &mut Dice) -> RangeRequest {
     let key = key(random);
     let sorts = random.random_bool(0.4);
     RangeRequest {
@@ -141,21 +201,21 @@ pub(crate) fn range(random: &mut StdRng) -> RangeRequest {
     }
 }
 
-fn lease(random: &mut StdRng) -> i64 {
+fn lease(random: &mut Dice) -> i64 {
     match random.random_range(0..20) {
         0 => CHOSEN,
         1 => CHOSEN - 1,
         2 => 0,
-        _ => pick(random, &LEASES),
+        _ => random.lease(),
     }
 }
 
-pub(crate) fn put(random: &mut StdRng) -> PutRequest {
+pub(crate) fn put(random: &mut Dice) -> PutRequest {
     let (ignore_value, ignore_lease) = (random.random_bool(0.1), random.random_bool(0.1));
     let mut request = PutRequest {
         key: key(random),
         value: Bytes::from_static(pick(random, &VALUES)),
-        lease: if random.random_bool(0.6) { 0 } else { pick(random, &LEASES) },
+        lease: if random.random_bool(0.6) { 0 } else { random.lease() },
         prev_kv: random.random_bool(0.4),
         ignore_value,
         ignore_lease,
@@ -172,14 +232,14 @@ pub(crate) fn put(random: &mut StdRng) -> PutRequest {
     request
 }
 
-pub(crate) fn delete(random: &mut StdRng) -> DeleteRangeRequest {
+pub(crate) fn delete(random: &mut Dice) -> DeleteRangeRequest {
     let key = key(random);
     DeleteRangeRequest { range_end: end(random, &key), key, prev_kv: random.random_bool(0.5) }
 }
 
-fn watch(random: &mut StdRng) -> WatchCreateRequest {
+fn watch(random: &mut Dice) -> WatchCreateRequest {
     let key = key(random);
-    let filter = |random: &mut StdRng| {
+    let filter = |random: &mut Dice| {
         if random.random_bool(0.2) { vec![random.random_range(0..2)] } else { vec![] }
     };
     WatchCreateRequest {

@@ -1,16 +1,16 @@
 //! Random transactions.
 
 use bytes::Bytes;
-use rand::{Rng, rngs::StdRng, seq::SliceRandom};
+use rand::{Rng, seq::SliceRandom};
 use watchkeep_api::etcdserverpb::{
     Compare, RangeRequest, RequestOp, TxnRequest, compare::TargetUnion, request_op::Request,
 };
 
-use crate::generate::{KEYS, delete, end, key, pick, put, range, revision};
+use crate::generate::{Dice, delete, end, key, pick, put, range, revision};
 
 /// A transaction, sometimes with others in it.
-pub(crate) fn txn(random: &mut StdRng) -> TxnRequest {
-    let mut unwritten = KEYS.to_vec();
+pub(crate) fn txn(random: &mut Dice) -> TxnRequest {
+    let mut unwritten = random.keys.clone();
     unwritten.shuffle(random);
     let mut request = nested(random, &mut unwritten, 0);
     if deletes_to_the_end(&request) {
@@ -20,7 +20,7 @@ pub(crate) fn txn(random: &mut StdRng) -> TxnRequest {
     request
 }
 
-fn nested(random: &mut StdRng, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> TxnRequest {
+fn nested(random: &mut Dice, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> TxnRequest {
     let compares = random.random_range(0..3);
     let compare = (0..compares).map(|_| compare(random)).collect();
     TxnRequest {
@@ -30,7 +30,7 @@ fn nested(random: &mut StdRng, unwritten: &mut Vec<&'static [u8]>, depth: u32) -
     }
 }
 
-fn ops(random: &mut StdRng, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> Vec<RequestOp> {
+fn ops(random: &mut Dice, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> Vec<RequestOp> {
     let count = match random.random_range(0..40) {
         // Around the limit, which operations outside use up for those inside.
         0 => pick(random, &[64, 65, 127, 128, 129]),
@@ -46,7 +46,7 @@ fn ops(random: &mut StdRng, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> V
     (0..count).map(|_| op(random, unwritten, depth)).collect()
 }
 
-fn op(random: &mut StdRng, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> RequestOp {
+fn op(random: &mut Dice, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> RequestOp {
     let request = match random.random_range(0..50) {
         0 => None,
         1..18 => {
@@ -77,7 +77,7 @@ fn op(random: &mut StdRng, unwritten: &mut Vec<&'static [u8]>, depth: u32) -> Re
     RequestOp { request }
 }
 
-fn compare(random: &mut StdRng) -> Compare {
+fn compare(random: &mut Dice) -> Compare {
     let key = key(random);
     let target = random.random_range(0..5);
     // Mostly the operand that the target asks for.

@@ -1,11 +1,17 @@
 //! Where the two may differ: `docs/etcd-differences.md`, which has a heading for each name here.
 
-use tonic::Code;
-
 use crate::op::{Answer, Op};
 
 /// Seconds by which what is left of a lease may differ: the two were asked one after the other.
-const LEFT_SECONDS: i64 = 2;
+pub(crate) const LEFT_SECONDS: i64 = 2;
+
+/// "The first fault of a transaction": those that 3.4 finds in another order than 3.7.
+pub(crate) const TRANSACTION_FAULTS: [&str; 4] = [
+    "etcdserver: requested lease not found",
+    "etcdserver: key not found",
+    "etcdserver: mvcc: required revision has been compacted",
+    "etcdserver: mvcc: required revision is a future revision",
+];
 
 /// Whether two answers that are not equal differ as they are meant to.
 pub(crate) fn difference(op: &Op, ours: &Answer, theirs: &Answer) -> bool {
@@ -25,17 +31,7 @@ pub(crate) fn difference(op: &Op, ours: &Answer, theirs: &Answer) -> bool {
     }
 }
 
-/// "The first fault of a transaction": one of those that 3.4 finds in another order than 3.7.
+/// "The first fault of a transaction".
 fn order_of_checks(answer: &Answer) -> bool {
-    let Answer::Error { code, message } = answer else { return false };
-    matches!(
-        (code, message.as_str()),
-        (Code::NotFound, "etcdserver: requested lease not found")
-            | (Code::InvalidArgument, "etcdserver: key not found")
-            | (
-                Code::OutOfRange,
-                "etcdserver: mvcc: required revision has been compacted"
-                    | "etcdserver: mvcc: required revision is a future revision"
-            )
-    )
+    matches!(answer, Answer::Error { message, .. } if TRANSACTION_FAULTS.contains(&message.as_str()))
 }

@@ -11,7 +11,7 @@ use watchkeep_api::etcdserverpb::{
 use watchkeep_registry::{Node, RegistryConfig};
 
 use crate::{
-    etcd::Etcd,
+    etcd::{self, Etcd},
     intended,
     op::{Answer, BEFORE, Op},
     ports,
@@ -43,7 +43,7 @@ impl Pair {
     /// Starts both, with empty stores.
     pub(crate) async fn start() -> Self {
         let mut process = Etcd::start();
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = etcd::folder();
         let peer = ([127, 0, 0, 1], ports::free()).into();
         let config = RegistryConfig {
             data_dir: dir.path().to_owned(),
@@ -68,7 +68,7 @@ impl Pair {
     }
 
     /// Empties both, brings both to the same revision, and compacts up to it.
-    async fn reset(&mut self) -> Result<i64, String> {
+    pub(crate) async fn reset(&mut self) -> Result<i64, String> {
         let (ours, theirs) = tokio::join!(empty(&mut self.watchkeep), empty(&mut self.etcd));
         let target = ours?.max(theirs?).max(BEFORE + 1) + 2;
         let (ours, theirs) =

@@ -24,6 +24,8 @@ const END: &[u8] = b"\xff\xff\xff";
 
 pub(crate) struct Side {
     pub(crate) name: &'static str,
+    /// `http://host:port`.
+    pub(crate) endpoint: String,
     pub(crate) kv: KvClient<Channel>,
     pub(crate) lease: LeaseClient<Channel>,
     pub(super) channel: Channel,
@@ -46,6 +48,7 @@ impl Side {
         let channel = Endpoint::from_shared(endpoint.to_owned()).expect("an URL").connect_lazy();
         Self {
             name,
+            endpoint: endpoint.to_owned(),
             kv: KvClient::new(channel.clone()),
             lease: LeaseClient::new(channel.clone()),
             channel,

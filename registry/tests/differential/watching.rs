@@ -25,6 +25,8 @@ pub(crate) struct Log {
     pub(crate) events: BTreeMap<i64, Vec<Event>>,
     /// Every response without events.
     pub(crate) control: Vec<WatchResponse>,
+    /// By watcher, the revision with which its last response ended, unless that was a fragment.
+    whole: BTreeMap<i64, i64>,
     ended: Option<String>,
 }
 
@@ -90,6 +92,18 @@ impl Watching {
 
 impl Log {
     fn take(&mut self, mut response: WatchResponse) {
+        let revision = |event: Option<&Event>| event?.kv.as_ref().map(|kv| kv.mod_revision);
+        let id = response.watch_id;
+        if response.created {
+            self.whole.remove(&id);
+        }
+        let first = revision(response.events.first());
+        if first.is_some() && first == self.whole.remove(&id) {
+            self.ended = Some(format!("watcher {id}: revision {first:?} came in two responses"));
+        }
+        if let Some(last) = revision(response.events.last()).filter(|_| !response.fragment) {
+            self.whole.insert(id, last);
+        }
         self.events.entry(response.watch_id).or_default().append(&mut response.events);
         if response.created || response.canceled || response.watch_id == -1 {
             self.control.push(WatchResponse { header: bare(response.header), ..response });

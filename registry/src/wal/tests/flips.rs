@@ -54,7 +54,11 @@ async fn a_flipped_byte_is_never_silent() {
                 let place =
                     format!("segment {} byte {at}: {byte:#04x} -> {damaged:#04x}", used.number);
                 match scan(dir.path()) {
-                    Err(WalError::Corrupt { .. }) => loud += 1,
+                    Err(WalError::Corrupt { path, offset, .. }) => {
+                        let exists = path.metadata().is_ok_and(|file| offset <= file.len());
+                        assert!(exists, "{place}: {} at byte {offset}", path.display());
+                        loud += 1;
+                    }
                     Err(error) => panic!("{place}: {error}"),
                     Ok(found) => {
                         assert!(at as u64 >= used.end, "{place} went unnoticed");
