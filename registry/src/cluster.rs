@@ -1,13 +1,13 @@
 //! One member as the services see it: propose a command, read linearizably, renew a lease, wherever the leader is.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use openraft::{
-    LinearizerOption,
+    LinearizerOption, ServerState,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
 };
@@ -22,12 +22,13 @@ use watchkeep_api::peer::LeaseResponse;
 
 use crate::{
     auth::{Auth, Caller, Denied},
+    election::{Seen, Timing, Vitals, would_vote},
     lessor::Lessor,
     metrics::Metrics,
     mvcc::{self, Refusal, ViewError, refused_by},
     raft::{
         PeerError, Peers,
-        types::{Encoded, Peer, Raft},
+        types::{Encoded, Peer, Raft, Vote},
     },
     schema::{Body, Command, MemberInfo, Outcome, Revoke},
     store::{Store, StoreView},
@@ -93,8 +94,11 @@ struct Inner {
     permits: Semaphore,
     /// Silence after which the leader is taken for lost.
     silence: Duration,
-    /// When the leader was last heard.
-    heard: Mutex<Instant>,
+    /// When the leader was last heard, and whose process has ended.
+    vitals: Vitals,
+    timing: Timing,
+    /// A number that this process drew for itself.
+    process: u64,
     /// How often a quiet watcher that asked for it is told the revision.
     watch_progress_interval: Duration,
     /// Until then it votes for nobody: see [`Cluster::may_vote`].
@@ -123,6 +127,8 @@ pub(crate) struct Parts {
     pub(crate) requests_max: usize,
     /// The longest election timeout.
     pub(crate) silence: Duration,
+    pub(crate) timing: Timing,
+    pub(crate) process: u64,
     pub(crate) watch_progress_interval: Duration,
     /// Whether it has been up before.
     pub(crate) returns: bool,
@@ -149,9 +155,11 @@ impl Cluster {
             applied_index: parts.applied_index,
             permits: Semaphore::new(parts.requests_max),
             silence: parts.silence,
-            heard: Mutex::new(now),
+            vitals: Vitals::new(now),
+            timing: parts.timing,
+            process: parts.process,
             watch_progress_interval: parts.watch_progress_interval,
-            votes_from: if parts.returns { now + parts.silence } else { now },
+            votes_from: if parts.returns { now + parts.timing.lease } else { now },
             changing: tokio::sync::Mutex::new(()),
             removed: watch::Sender::new(false),
         }))
@@ -216,9 +224,56 @@ impl Cluster {
         Instant::now() >= self.0.votes_from
     }
 
-    /// The leader has been heard.
-    pub(crate) fn heard_leader(&self) {
-        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.0.vitals
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        self.0.timing
+    }
+
+    pub(crate) fn process(&self) -> u64 {
+        self.0.process
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// A message of a leader has come. One of a former leader, which knows nothing of a higher vote, does not count.
+    pub(crate) fn heard_from(&self, vote: &Vote) {
+        if *vote >= self.0.raft.metrics().borrow_watched().vote {
+            self.0.vitals.heard(Instant::now());
+        }
+    }
+
+    /// What this member sees, for elections.
+    pub(crate) fn seen(&self, now: Instant) -> Seen {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (own, vitals) = (self.0.id, &self.0.vitals);
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let leads = metrics.state == ServerState::Leader;
+        let leader = metrics.current_leader.filter(|leader| *leader != own);
+        let (quiet, new) = vitals.quiet(now);
+        let before = voters
+            .iter()
+            .filter(|id| **id < own && Some(**id) != leader && !vitals.is_absent(**id));
+        Seen {
+            may_stand: voters.contains(&own) && !leads,
+            alone: voters == [own],
+            quiet,
+            new,
+            gone: leader.is_none_or(|leader| vitals.leader_has_ended(leader)),
+            rank: u32::try_from(before.count()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether it says that it would vote for another. A leader does not as long as others confirm it.
+    pub(crate) fn would_vote(&self) -> bool {
+        let now = Instant::now();
+        let leads = self.leader() == Some(self.0.id);
+        if leads { !self.has_leader() } else { would_vote(self.0.timing, &self.seen(now)) }
     }
 
     /// Whether there is a leader within reach: itself, confirmed by a quorum, or another that was heard lately.
@@ -230,14 +285,11 @@ impl Cluster {
                 // A lone voter is its own quorum; openraft keeps no time for it.
                 let alone = metrics.membership_config.voter_ids().nth(1).is_none();
                 let confirmed = metrics.last_quorum_acked;
-                let fresh = confirmed
-                    .is_some_and(|at| openraft::Instant::elapsed(&*at) < self.0.silence * 2);
+                let fresh =
+                    confirmed.is_some_and(|at| openraft::Instant::elapsed(&*at) < self.0.silence);
                 alone || fresh
             }
-            Some(_) => {
-                let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.elapsed() < self.0.silence * 2
-            }
+            Some(_) => self.0.vitals.quiet(Instant::now()).0 < self.0.silence,
             None => false,
         }
     }

@@ -15,6 +15,7 @@ mod cluster;
 mod config;
 mod corruption;
 mod duties;
+mod election;
 mod error;
 mod etcd;
 mod gateway;

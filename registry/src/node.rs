@@ -16,14 +16,16 @@ use crate::{
     bootstrap, client,
     cluster::{Cluster, Listed, Parts},
     config::{Invalid, RegistryConfig},
-    corruption, duties,
+    corruption, duties, election,
     error::StartError,
     etcd,
     identity::{Identity, cluster_words},
     lessor::Lessor,
     metrics::Metrics,
     mvcc,
-    raft::{Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, types::Raft},
+    raft::{
+        Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, timing, types::Raft,
+    },
     serve, space,
     store::{Store, StoreView},
     wal::{LogStore, WalMetrics, WalOptions},
@@ -164,6 +166,8 @@ impl Node {
             applied_index,
             requests_max: config.requests_max,
             silence: Duration::from_millis(config.election_timeout_ms * 2),
+            timing: timing(&config),
+            process: random.random(),
             watch_progress_interval: Duration::from_millis(config.watch_progress_interval_ms),
             returns: !is_new,
         });
@@ -183,6 +187,8 @@ impl Node {
         let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
         listeners.spawn(serve::serve(client_listener, clients, stop.clone()));
         duties.spawn(watch::dispatch(Arc::clone(cluster.hub())));
+        duties.spawn(election::follow::members(cluster.clone()));
+        duties.spawn(election::follow::elections(cluster.clone(), random.random()));
         duties.spawn(duties::watch_leadership(cluster.clone()));
         duties.spawn(duties::expire_leases(cluster.clone()));
         duties.spawn(duties::refresh_metrics(cluster.clone()));

@@ -11,6 +11,6 @@ pub(crate) mod types;
 pub(crate) use machine::{SnapshotData, StateMachine, stored_membership};
 pub(crate) use network::Network;
 pub(crate) use peers::{PeerError, Peers};
-pub(crate) use policy::{raft_config, run_snapshots};
+pub(crate) use policy::{raft_config, run_snapshots, timing};
 pub(crate) use restored::{at_beginning, begin_log};
 pub(crate) use service::PeerService;

@@ -9,13 +9,13 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 use tonic::{
-    Code, Status,
+    Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 use watchkeep_api::peer::{
-    AddPeer, ChangeMemberRequest, Envelope, IdentityResponse, LeaseRequest, LeaseResponse,
-    PeerMember, RangeHashRequest, RangeHashResponse, change_member_request::Change as Asked,
-    peer_client::PeerClient,
+    AddPeer, AliveResponse, ChangeMemberRequest, Envelope, IdentityResponse, LeaseRequest,
+    LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse,
+    change_member_request::Change as Asked, peer_client::PeerClient,
 };
 
 use crate::members::{Change, Refusal};
@@ -127,6 +127,19 @@ impl Peers {
         answer
             .map(tonic::Response::into_inner)
             .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
+    }
+
+    /// The number of a member's process, and a stream that ends with it.
+    pub(crate) async fn alive(
+        &self,
+        to: u64,
+        address: &str,
+    ) -> Result<(u64, Streaming<AliveResponse>), Status> {
+        let unusable = |e: tonic::transport::Error| Status::unavailable(e.to_string());
+        let mut client = self.client(address).map_err(unusable)?;
+        let mut life = client.alive(self.envelope(to, Bytes::new())).await?.into_inner();
+        let first = life.message().await?.ok_or_else(|| Status::unavailable("it said nothing"))?;
+        Ok((first.process, life))
     }
 
     /// Renews a lease or asks what is left of it.

@@ -7,19 +7,26 @@ use openraft::{Config, SnapshotPolicy};
 use tracing::{debug, warn};
 
 use super::types::Raft;
-use crate::config::RegistryConfig;
+use crate::{config::RegistryConfig, election::Timing};
 
 /// How often the policy looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// The times that decide about elections.
+pub(crate) fn timing(config: &RegistryConfig) -> Timing {
+    Timing::new(config.heartbeat_interval_ms, config.election_timeout_ms)
+}
+
 /// openraft's configuration.
 pub(crate) fn raft_config(config: &RegistryConfig) -> Result<Arc<Config>, openraft::ConfigError> {
-    let election = config.election_timeout_ms;
+    let lease = u64::try_from(timing(config).lease.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: "watchkeep".to_owned(),
         heartbeat_interval: config.heartbeat_interval_ms,
-        election_timeout_min: election,
-        election_timeout_max: election * 2,
+        // What openraft calls by this name is the leader's lease too; elections are called by `election`.
+        election_timeout_min: lease - 1,
+        election_timeout_max: lease,
+        enable_elect: false,
         enable_pre_vote: Some(true),
         snapshot_policy: SnapshotPolicy::Never,
         // A member further behind than the log reaches gets a snapshot anyway.

@@ -1,18 +1,22 @@
 //! What a member answers to the others.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
+use futures::Stream;
 use openraft::{
-    raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse},
+    raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse},
     storage::Snapshot as RaftSnapshot,
 };
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 use watchkeep_api::peer::{
-    AddPeer, ChangeMemberRequest, ChangeMemberResponse, Envelope, IdentityResponse, LeaseRequest,
-    LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse, ReadIndexResponse,
-    change_member_request::Change as Asked, peer_server::Peer,
+    AddPeer, AliveResponse, ChangeMemberRequest, ChangeMemberResponse, Envelope, IdentityResponse,
+    LeaseRequest, LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse,
+    ReadIndexResponse, change_member_request::Change as Asked, peer_server::Peer,
 };
 
 use super::{
@@ -46,7 +50,7 @@ impl PeerService {
             return Ok(());
         }
         Err(Status::unavailable(
-            "this member has just come back; it votes after an election timeout",
+            "this member has just come back; it votes when a leader it may have confirmed is no more",
         ))
     }
 
@@ -78,25 +82,29 @@ fn failed(error: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for PeerService {
     async fn append(&self, request: Request<Envelope>) -> Answer<Envelope> {
-        let rpc = self.open(request)?;
+        let rpc: AppendEntriesRequest<TypeConfig> = self.open(request)?;
+        self.0.heard_from(&rpc.vote);
         let answer: AppendEntriesResponse<TypeConfig> =
             self.0.raft().append_entries(rpc).await.map_err(failed)?;
-        // A former leader is told of the higher vote: it is not one that counts.
-        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.0.heard_leader();
-        }
         self.close(&answer)
     }
 
     async fn vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
         let rpc = self.open(request)?;
         self.may_vote()?;
-        self.close(&self.0.raft().vote(rpc).await.map_err(failed)?)
+        let answer = self.0.raft().vote(rpc).await.map_err(failed)?;
+        if answer.vote_granted {
+            self.0.vitals().heard(Instant::now());
+        }
+        self.close(&answer)
     }
 
     async fn pre_vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
         let rpc = self.open(request)?;
         self.may_vote()?;
+        if !self.0.would_vote() {
+            return Err(Status::unavailable("this member hears the leader"));
+        }
         self.close(&self.0.raft().pre_vote(rpc).await.map_err(failed)?)
     }
 
@@ -151,6 +159,16 @@ impl Peer for PeerService {
         let request = request.into_inner();
         self.check(request.cluster_id, request.to)?;
         Ok(Response::new(self.0.lease_here(request.id, request.renew).await?))
+    }
+
+    type AliveStream = Pin<Box<dyn Stream<Item = Result<AliveResponse, Status>> + Send>>;
+
+    async fn alive(&self, request: Request<Envelope>) -> Answer<Self::AliveStream> {
+        let envelope = request.into_inner();
+        self.check(envelope.cluster_id, envelope.to)?;
+        let first = AliveResponse { process: self.0.process() };
+        let life = futures::stream::once(std::future::ready(Ok(first)));
+        Ok(Response::new(Box::pin(futures::StreamExt::chain(life, futures::stream::pending()))))
     }
 
     async fn identity(&self, _: Request<Envelope>) -> Answer<IdentityResponse> {
