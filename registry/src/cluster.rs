@@ -23,14 +23,15 @@ use watchkeep_api::peer::LeaseResponse;
 use crate::{
     auth::{Auth, Caller, Denied},
     election::{Seen, Timing, Vitals, would_vote},
-    lessor::Lessor,
+    lessor::{CHECKPOINTS_MAX, Left, Lessor, Renewal},
     metrics::Metrics,
     mvcc::{self, Refusal, ViewError, refused_by},
     raft::{
         PeerError, Peers,
         types::{Encoded, Peer, Raft, Vote},
     },
-    schema::{Body, Command, MemberInfo, Outcome, Revoke},
+    renewal::Renewer,
+    schema::{Body, Command, LeaseCheckpoint, LeaseRest, MemberInfo, Outcome, Revoke},
     store::{Store, StoreView},
     watch::Hub,
 };
@@ -43,6 +44,8 @@ pub(crate) use members::Listed;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 /// How often a command is tried whose caller has changed on the way.
 const TRIES_MAX: usize = 5;
+/// Times that the notes of leases are taken back before a renewal is given up.
+const RENEW_TRIES: usize = 3;
 /// Pause before the leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(15);
 
@@ -91,6 +94,9 @@ struct Inner {
     peers: Peers,
     metrics: Arc<Metrics>,
     applied_index: watch::Receiver<u64>,
+    renewer: Renewer,
+    /// Whoever notes what is left of leases, or takes notes back, has it.
+    checkpoints: tokio::sync::Mutex<()>,
     permits: Semaphore,
     /// Silence after which the leader is taken for lost.
     silence: Duration,
@@ -124,6 +130,7 @@ pub(crate) struct Parts {
     pub(crate) peers: Peers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) applied_index: watch::Receiver<u64>,
+    pub(crate) renewer: Renewer,
     pub(crate) requests_max: usize,
     /// The longest election timeout.
     pub(crate) silence: Duration,
@@ -153,6 +160,8 @@ impl Cluster {
             peers: parts.peers,
             metrics: parts.metrics,
             applied_index: parts.applied_index,
+            renewer: parts.renewer,
+            checkpoints: tokio::sync::Mutex::default(),
             permits: Semaphore::new(parts.requests_max),
             silence: parts.silence,
             vitals: Vitals::new(now),
@@ -234,10 +243,6 @@ impl Cluster {
 
     pub(crate) fn process(&self) -> u64 {
         self.0.process
-    }
-
-    pub(crate) fn peers(&self) -> &Peers {
-        &self.0.peers
     }
 
     /// A message of a leader has come. One of a former leader, which knows nothing of a higher vote, does not count.
@@ -489,16 +494,24 @@ impl Cluster {
         }
     }
 
-    /// Renews a lease (or only asks) on the leader.
-    pub(crate) async fn lease(&self, id: i64, renew: bool) -> Result<LeaseResponse, ClusterError> {
+    /// Renews leases, wherever the leader is; answers in their order.
+    pub(crate) async fn renew(&self, ids: Vec<i64>) -> Result<Vec<LeaseResponse>, ClusterError> {
+        self.0.renewer.renew(ids).await
+    }
+
+    /// Renews leases on the leader, for [`crate::renewal`].
+    pub(crate) async fn renew_batch(
+        &self,
+        ids: &[i64],
+    ) -> Result<Vec<LeaseResponse>, ClusterError> {
         let asking = async {
             loop {
                 let answer = match self.remote_leader() {
                     Some((leader, address)) => {
-                        let answer = self.0.peers.lease(leader, &address, id, renew).await;
+                        let answer = self.0.peers.renew(leader, &address, ids).await;
                         answer.map_err(|_| ClusterError::NotLeader)
                     }
-                    None => self.lease_here(id, renew).await,
+                    None => self.renew_here(ids).await,
                 };
                 match answer {
                     Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
@@ -509,20 +522,81 @@ impl Cluster {
         tokio::time::timeout(REQUEST_TIMEOUT, asking).await.unwrap_or_else(|_| Err(self.late()))
     }
 
-    /// Renews a lease if this member leads, which it makes sure of first: a leader that was replaced must not
-    /// promise what its successor does not know.
-    pub(crate) async fn lease_here(
-        &self,
-        id: i64,
-        renew: bool,
-    ) -> Result<LeaseResponse, ClusterError> {
+    /// What is left of a lease, asked of the leader.
+    pub(crate) async fn lease(&self, id: i64) -> Result<LeaseResponse, ClusterError> {
+        let asking = async {
+            loop {
+                let answer = match self.remote_leader() {
+                    Some((leader, address)) => {
+                        let answer = self.0.peers.lease(leader, &address, id).await;
+                        answer.map_err(|_| ClusterError::NotLeader)
+                    }
+                    None => self.lease_here(id).await,
+                };
+                match answer {
+                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
+                    other => return other,
+                }
+            }
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, asking).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    /// Renews leases if this member leads, which it makes sure of first: a leader that was replaced must not promise
+    /// what its successor does not know.
+    pub(crate) async fn renew_here(&self, ids: &[i64]) -> Result<Vec<LeaseResponse>, ClusterError> {
         self.read_index_here().await?;
-        let now = Instant::now();
-        let left = if renew { self.0.lessor.renew(id, now) } else { self.0.lessor.left(id, now) };
-        Ok(left.map_or(LeaseResponse { left_ms: -1, granted_seconds: 0 }, |left| LeaseResponse {
-            left_ms: i64::try_from(left.left.as_millis()).unwrap_or(i64::MAX),
-            granted_seconds: left.granted_seconds,
-        }))
+        for _ in 0..RENEW_TRIES {
+            let renewals = self.0.lessor.renew(ids, Instant::now());
+            // Just elected: it does not know yet what is left.
+            let renewals = renewals.ok_or(ClusterError::NotLeader)?;
+            if !renewals.contains(&Renewal::Noted) {
+                self.0.metrics.leases_renewed.inc_by(ids.len() as u64);
+                return Ok(renewals.into_iter().map(renewed).collect());
+            }
+            let _turn = self.0.checkpoints.lock().await;
+            let (term, rests) = self.0.lessor.to_take_back(ids);
+            for rests in rests.chunks(CHECKPOINTS_MAX) {
+                self.checkpoint(term, rests.to_vec()).await?;
+            }
+        }
+        Err(ClusterError::NotLeader)
+    }
+
+    /// What is left of a lease if this member leads.
+    pub(crate) async fn lease_here(&self, id: i64) -> Result<LeaseResponse, ClusterError> {
+        self.read_index_here().await?;
+        if !self.0.lessor.leads() {
+            return Err(ClusterError::NotLeader);
+        }
+        Ok(self.0.lessor.left(id, Instant::now()).map_or(NO_LEASE, response))
+    }
+
+    /// Notes in the log what is left of long leases, if this member leads.
+    pub(crate) async fn note_leases(&self) -> Result<(), ClusterError> {
+        let _turn = self.0.checkpoints.lock().await;
+        let (term, rests) = self.0.lessor.to_note(Instant::now());
+        if rests.is_empty() { Ok(()) } else { self.checkpoint(term, rests).await }
+    }
+
+    /// One checkpoint at a time: a note must not come after it has been taken back.
+    async fn checkpoint(&self, term: u64, rests: Vec<LeaseRest>) -> Result<(), ClusterError> {
+        let body = Some(Body::LeaseCheckpoint(LeaseCheckpoint { rests, term }));
+        let command = Command { time_ms: now_ms(), body, ..Command::default() };
+        let outcome = self.propose_here(command.encode_to_vec().into()).await?;
+        match outcome.refusal {
+            0 => Ok(()),
+            refusal if refusal == Refusal::Corrupt as u32 => Err(ClusterError::Corrupt),
+            _ => Err(ClusterError::NotLeader),
+        }
+    }
+
+    /// Resolves when this member, which leads, has applied everything that was committed before it did.
+    pub(crate) async fn applied_as_leader(&self) -> Result<(), ClusterError> {
+        let index = self.read_index_here().await?;
+        let mut applied = self.0.applied_index.clone();
+        let reached = applied.wait_for(|applied| *applied >= index).await;
+        reached.map(drop).map_err(|_| ClusterError::Stopped)
     }
 
     /// Whether the Raft core still runs; else why it ended.
@@ -530,6 +604,23 @@ impl Cluster {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.running_state.as_ref().err().map(ToString::to_string)
+    }
+}
+
+/// There is no such lease.
+const NO_LEASE: LeaseResponse = LeaseResponse { left_ms: -1, granted_seconds: 0 };
+
+fn response(left: Left) -> LeaseResponse {
+    LeaseResponse {
+        left_ms: i64::try_from(left.left.as_millis()).unwrap_or(i64::MAX),
+        granted_seconds: left.granted_seconds,
+    }
+}
+
+fn renewed(renewal: Renewal) -> LeaseResponse {
+    match renewal {
+        Renewal::Renewed(left) => response(left),
+        Renewal::Unknown | Renewal::Noted => NO_LEASE,
     }
 }
 

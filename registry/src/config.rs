@@ -59,6 +59,9 @@ pub struct RegistryConfig {
     pub log_entries_kept: u64,
     /// Size of one file of the log.
     pub log_segment_bytes: u64,
+    /// How often what is left of a long lease is noted for the next leader: the most by which a change of leader prolongs
+    /// one.
+    pub lease_checkpoint_interval_ms: u64,
     /// How often a quiet watcher that asked for it is told the revision.
     pub watch_progress_interval_ms: u64,
     /// Requests under way at once; more are told to come back.
@@ -89,6 +92,7 @@ impl Default for RegistryConfig {
             election_timeout_ms: 1_000,
             log_entries_kept: 50_000,
             log_segment_bytes: 64 << 20,
+            lease_checkpoint_interval_ms: 60_000,
             watch_progress_interval_ms: 600_000,
             requests_max: 8_192,
             corrupt_check_interval_ms: 1_000,
@@ -167,6 +171,14 @@ impl RegistryConfig {
             format!(
                 "{} is out of range: give 1048576 (1 MiB) to 1073741824 (1 GiB)",
                 self.log_segment_bytes
+            ),
+        );
+        check(
+            (100..=86_400_000).contains(&self.lease_checkpoint_interval_ms),
+            "lease_checkpoint_interval_ms",
+            format!(
+                "{} is out of range: give 100 to 86400000 (a day)",
+                self.lease_checkpoint_interval_ms
             ),
         );
         check(

@@ -11,7 +11,7 @@ use tokio::{
 use tracing::{debug, info};
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, ClusterError},
     mvcc,
     node::raft_numbers,
     schema::{Body, MemberInfo},
@@ -21,6 +21,10 @@ pub(crate) mod members;
 
 /// How often leases are looked at: the most by which one outlives its TTL, apart from the revocation itself.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Leases revoked in one such interval: 2,000 a second (etcd: 1,000).
+const EXPIRE_MAX: usize = 200;
+/// Pause before a new leader looks again whether it is confirmed.
+const LEADER_PAUSE: Duration = Duration::from_millis(5);
 /// Revocations under way at once.
 const REVOKES_MAX: usize = 64;
 /// Steps by which watchers that are behind are counted, in revisions.
@@ -33,59 +37,82 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tells the lessor when this member begins and ends to lead.
 pub(crate) async fn watch_leadership(cluster: Cluster) {
     let mut changes = cluster.raft().server_metrics();
-    let (mut leading, mut leader_seen) = (None, None);
+    let (mut promoted, mut leader_seen) = (None, None);
     loop {
-        let (leader, term, leads) = {
+        let (leader, leads) = {
             let now = changes.borrow_watched();
             let term = now.vote.leader_id.term;
-            (now.current_leader, term, (now.state == ServerState::Leader).then_some(term))
+            (now.current_leader, (now.state == ServerState::Leader).then_some(term))
         };
-        if leads != leading {
-            match leads {
-                Some(_) => {
-                    info!(term, "this member leads now");
-                    cluster.lessor().promote(term, Instant::now());
-                }
-                None => cluster.lessor().demote(),
-            }
-            leading = leads;
-        }
         if leader.is_some() && leader != leader_seen {
             cluster.metrics().leader_changes.inc();
             leader_seen = leader;
         }
         cluster.metrics().is_leader.set(i64::from(leads.is_some()));
-        if changes.changed().await.is_err() {
-            return;
+        if promoted.is_some() && promoted != leads {
+            cluster.lessor().demote();
+            promoted = None;
+        }
+        let Some(term) = leads.filter(|_| promoted.is_none()) else {
+            if changes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        // What is left of leases counts only when everything of the leaders before has been applied.
+        match cluster.applied_as_leader().await {
+            Ok(()) if cluster.term() == term && cluster.leader() == Some(cluster.id()) => {
+                info!(term, "this member leads now");
+                cluster.lessor().promote(term, Instant::now());
+                promoted = Some(term);
+            }
+            Ok(()) => {}
+            Err(ClusterError::Stopped) => return,
+            Err(error) => {
+                debug!(%error, "not confirmed as the leader yet");
+                tokio::time::sleep(LEADER_PAUSE).await;
+            }
         }
     }
 }
 
-/// Revokes leases that have run out, a bounded number at a time.
+/// Revokes leases that have run out, at a bounded pace: a mass expiry must not stall the writes.
 pub(crate) async fn expire_leases(cluster: Cluster) {
     let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut revoking: JoinSet<()> = JoinSet::new();
     loop {
         ticks.tick().await;
-        // It would be refused.
-        if cluster.store().alarms() & (1 << mvcc::CORRUPT) != 0 {
-            continue;
-        }
-        let (term, due) = cluster.lessor().expired(Instant::now());
-        for id in due {
+        let (term, due) = cluster.lessor().expired(Instant::now(), EXPIRE_MAX);
+        for (id, late) in due {
             while revoking.len() >= REVOKES_MAX {
                 revoking.join_next().await;
             }
+            cluster.metrics().lease_lateness.observe(late.as_secs_f64());
             let cluster = cluster.clone();
             revoking.spawn(async move {
-                if let Err(error) = cluster.expire(id, term).await {
-                    debug!(lease = id, %error, "lease not revoked yet");
-                    cluster.lessor().retry(id, Instant::now());
+                match cluster.expire(id, term).await {
+                    Ok(()) => cluster.metrics().leases_expired.inc(),
+                    Err(error) => {
+                        debug!(lease = id, %error, "lease not revoked yet");
+                        cluster.lessor().retry(id, Instant::now());
+                    }
                 }
             });
         }
         while revoking.try_join_next().is_some() {}
+    }
+}
+
+/// Notes in the log what is left of long leases.
+pub(crate) async fn note_leases(cluster: Cluster) {
+    let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = cluster.note_leases().await {
+            debug!(%error, "the rest of leases was not noted");
+        }
     }
 }
 
@@ -172,7 +199,9 @@ fn storage_gauges(cluster: &Cluster) {
     m.keys.set(applied.keys);
     m.revision.set(applied.revision);
     m.compact_revision.set(applied.compact_revision);
-    m.leases.set(int(cluster.lessor().len()));
+    let (leases, due) = cluster.lessor().count(Instant::now());
+    m.leases.set(int(leases));
+    m.leases_due.set(int(due));
     m.alarms.reset();
     if cluster.store().alarms() != 0
         && let Ok(alarms) = mvcc::alarms(&cluster.store().view())

@@ -26,6 +26,7 @@ mod metrics;
 mod mvcc;
 mod node;
 mod raft;
+mod renewal;
 mod schema;
 mod serve;
 mod space;

@@ -32,6 +32,13 @@ pub(crate) struct Metrics {
     pub(crate) watchers_behind: IntGaugeVec,
     pub(crate) watcher_lag: IntGaugeVec,
     pub(crate) leases_granted: IntCounter,
+    pub(crate) leases_revoked: IntCounter,
+    pub(crate) leases_renewed: IntCounter,
+    pub(crate) leases_expired: IntCounter,
+    pub(crate) leases_due: IntGauge,
+    pub(crate) lease_lateness: Histogram,
+    pub(crate) lease_checkpoints: IntCounter,
+    pub(crate) renewal_batch: Histogram,
     round_trip: HistogramVec,
     sent_bytes: IntCounterVec,
     pub(crate) grpc_started: IntCounterVec,
@@ -131,6 +138,20 @@ impl Metrics {
         .buckets(prometheus::exponential_buckets(1.0, 2.0, 12)?);
         let apply_batch = Histogram::with_opts(batch)?;
         registry.register(Box::new(apply_batch.clone()))?;
+        let batch = HistogramOpts::new(
+            "watchkeep_registry_lease_renewal_batch",
+            "Leases renewed in one call to the leader.",
+        )
+        .buckets(prometheus::exponential_buckets(1.0, 4.0, 7)?);
+        let renewal_batch = Histogram::with_opts(batch)?;
+        registry.register(Box::new(renewal_batch.clone()))?;
+        let lateness = HistogramOpts::new(
+            "watchkeep_registry_lease_expiry_lateness_seconds",
+            "Time from the end of a lease until the leader begins to revoke it: expiry is paced.",
+        )
+        .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
+        let lease_lateness = Histogram::with_opts(lateness)?;
+        registry.register(Box::new(lease_lateness.clone()))?;
         Ok(Self {
             has_leader: d.gauge("etcd_server_has_leader", "Whether this member knows a leader: 1 or 0.")?,
             is_leader: d.gauge("etcd_server_is_leader", "Whether this member is the leader: 1 or 0.")?,
@@ -161,6 +182,16 @@ impl Metrics {
                 "Revisions by which a watcher is behind, of the ten that are furthest behind.",
                 &["stream", "watcher"],
             )?,
+            leases_revoked: d.counter("etcd_debugging_lease_revoked_total", "Leases revoked, asked for or run out.")?,
+            leases_renewed: d.counter("etcd_debugging_lease_renewed_total", "Renewals of leases this member has answered as the leader.")?,
+            leases_expired: d.counter("watchkeep_registry_lease_expired_total", "Leases this member has revoked as the leader because they had run out.")?,
+            leases_due: d.gauge("watchkeep_registry_leases_due", "On the leader: leases that have run out and wait to be revoked.")?,
+            lease_lateness,
+            lease_checkpoints: d.counter(
+                "watchkeep_registry_lease_checkpoints_total",
+                "Notes of what is left of a lease, made or taken back in the log.",
+            )?,
+            renewal_batch,
             leases_granted: d.counter("etcd_debugging_lease_granted_total", "Leases granted.")?,
             round_trip: d.histograms(
                 "etcd_network_peer_round_trip_time_seconds",

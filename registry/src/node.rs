@@ -26,7 +26,7 @@ use crate::{
     raft::{
         Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, timing, types::Raft,
     },
-    serve, space,
+    renewal, serve, space,
     store::{Store, StoreView},
     wal::{LogStore, WalMetrics, WalOptions},
     watch::{self, Hub},
@@ -133,7 +133,9 @@ impl Node {
         let (store, log) = open(&config, registry, random.random()).await?;
 
         let view = store.view();
-        let lessor = Arc::new(Lessor::new(mvcc::leases(&view).map_err(StartError::state)?));
+        let interval = Duration::from_millis(config.lease_checkpoint_interval_ms);
+        let lessor = Lessor::new(mvcc::leases(&view).map_err(StartError::state)?, interval);
+        let lessor = Arc::new(lessor);
         let hub = Arc::new(Hub::new(view.applied().revision));
         let auth = Arc::new(open_auth(&config, &view, registry)?);
         drop(view);
@@ -154,6 +156,7 @@ impl Node {
         let raft = Raft::new(config.node_id, raft_config, network, log.clone(), machine)
             .await
             .map_err(StartError::raft)?;
+        let (renewer, renewals) = renewal::queue();
         let cluster = Cluster::new(Parts {
             id: config.node_id,
             raft: raft.clone(),
@@ -164,6 +167,7 @@ impl Node {
             peers,
             metrics: Arc::clone(&metrics),
             applied_index,
+            renewer,
             requests_max: config.requests_max,
             silence: Duration::from_millis(config.election_timeout_ms * 2),
             timing: timing(&config),
@@ -191,6 +195,8 @@ impl Node {
         duties.spawn(election::follow::elections(cluster.clone(), random.random()));
         duties.spawn(duties::watch_leadership(cluster.clone()));
         duties.spawn(duties::expire_leases(cluster.clone()));
+        duties.spawn(duties::note_leases(cluster.clone()));
+        duties.spawn(renewal::run(cluster.clone(), renewals));
         duties.spawn(duties::refresh_metrics(cluster.clone()));
         duties.spawn(duties::publish(cluster.clone(), config.name.clone(), config.client_url()));
         duties.spawn(corruption::watch(

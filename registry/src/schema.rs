@@ -20,7 +20,7 @@ pub(crate) struct Command {
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
     /// What to do.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 8, 9")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 8, 9, 12")]
     pub body: Option<Body>,
     /// W3C `traceparent` of the request; empty: not traced.
     #[prost(string, tag = "7")]
@@ -57,6 +57,9 @@ pub(crate) enum Body {
     /// Change users, roles or permissions, or log in.
     #[prost(message, tag = "9")]
     Auth(Auth),
+    /// Note what is left of leases, or take such notes back.
+    #[prost(message, tag = "12")]
+    LeaseCheckpoint(LeaseCheckpoint),
 }
 
 /// A transaction.
@@ -234,6 +237,28 @@ pub(crate) struct Revoke {
     /// former one does not, so the command counts only in that term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
+}
+
+/// Note what is left of leases.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct LeaseCheckpoint {
+    /// Of which.
+    #[prost(message, repeated, tag = "1")]
+    pub rests: Vec<LeaseRest>,
+    /// The term of the leader that says so: like a revocation it counts only in that term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+}
+
+/// What is left of one lease.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct LeaseRest {
+    /// Its id.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    /// Milliseconds; 0: the note is taken back.
+    #[prost(int64, tag = "2")]
+    pub left_ms: i64,
 }
 
 /// Forget superseded versions.
@@ -439,6 +464,9 @@ pub(crate) struct Lease {
     /// When it was granted, by the proposer's clock.
     #[prost(int64, tag = "2")]
     pub granted_ms: i64,
+    /// What was left of it when a leader last noted it, in milliseconds; 0: nothing is noted, it has its whole TTL.
+    #[prost(int64, tag = "3")]
+    pub left_ms: i64,
 }
 
 /// In the `meta` table: how far the state machine is. Written with every batch.

@@ -106,6 +106,8 @@ pub(crate) struct Registry {
     pub(crate) log_entries_kept: u64,
     /// Size of one file of the log.
     pub(crate) log_segment_bytes: u64,
+    /// Milliseconds after which what is left of a long lease is noted.
+    pub(crate) lease_checkpoint_interval_ms: u64,
     /// Milliseconds after which a quiet watcher that asked for it is told the revision.
     pub(crate) watch_progress_interval_ms: u64,
     /// Requests under way at once.
@@ -176,6 +178,7 @@ impl Default for Registry {
             election_timeout_ms: server.election_timeout_ms,
             log_entries_kept: server.log_entries_kept,
             log_segment_bytes: server.log_segment_bytes,
+            lease_checkpoint_interval_ms: server.lease_checkpoint_interval_ms,
             watch_progress_interval_ms: server.watch_progress_interval_ms,
             requests_max: server.requests_max,
             corrupt_check_interval_ms: server.corrupt_check_interval_ms,
@@ -243,6 +246,7 @@ impl Config {
             election_timeout_ms: self.registry.election_timeout_ms,
             log_entries_kept: self.registry.log_entries_kept,
             log_segment_bytes: self.registry.log_segment_bytes,
+            lease_checkpoint_interval_ms: self.registry.lease_checkpoint_interval_ms,
             watch_progress_interval_ms: self.registry.watch_progress_interval_ms,
             requests_max: self.registry.requests_max,
             corrupt_check_interval_ms: self.registry.corrupt_check_interval_ms,

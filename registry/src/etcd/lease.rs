@@ -5,15 +5,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 use watchkeep_api::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, lease_server,
 };
+use watchkeep_api::peer::LeaseResponse;
 
 use super::{errors::BadRequest, header, kv::accepted};
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
 
 /// Longest TTL: etcd's.
 const TTL_SECONDS_MAX: i64 = 9_000_000_000;
-/// Answers that wait on one keep-alive stream.
-const ANSWERS_MAX: usize = 16;
+/// Requests of one keep-alive stream that are renewed together.
+const RENEWALS_MAX: usize = 256;
 
 pub(super) struct Lease {
     cluster: Cluster,
@@ -94,31 +94,13 @@ impl lease_server::Lease for Lease {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Answer<Self::LeaseKeepAliveStream> {
-        let caller = Caller::of(&request, &self.cluster);
-        let mut requests = request.into_inner();
-        let (answers, stream) = tokio::sync::mpsc::channel(ANSWERS_MAX);
-        let cluster = self.cluster.clone();
-        tokio::spawn(async move {
-            while let Some(Ok(LeaseKeepAliveRequest { id })) = requests.next().await {
-                if let Err(denied) = check_renewal(&cluster, &caller, id) {
-                    let _ = answers.send(Err(denied)).await;
-                    return;
-                }
-                let answer = match cluster.lease(id, true).await {
-                    Ok(left) => Ok(LeaseKeepAliveResponse {
-                        header: header(&cluster, cluster.store().applied().revision),
-                        id,
-                        ttl: if left.left_ms < 0 { 0 } else { left.granted_seconds },
-                    }),
-                    Err(error) => Err(Status::from(error)),
-                };
-                let failed = answer.is_err();
-                if answers.send(answer).await.is_err() || failed {
-                    return;
-                }
-            }
+        let (cluster, caller) = (self.cluster.clone(), Caller::of(&request, &self.cluster));
+        // What a client sends without waiting is renewed together.
+        let answers = request.into_inner().ready_chunks(RENEWALS_MAX).then(move |requests| {
+            let (cluster, caller) = (cluster.clone(), caller.clone());
+            async move { stream::iter(renew(&cluster, &caller, requests).await) }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        Ok(Response::new(Box::pin(answers.flatten())))
     }
 
     async fn lease_time_to_live(
@@ -127,7 +109,7 @@ impl lease_server::Lease for Lease {
     ) -> Answer<LeaseTimeToLiveResponse> {
         let caller = Caller::of(&request, &self.cluster);
         let request = request.into_inner();
-        let left = self.cluster.lease(request.id, false).await?;
+        let left = self.cluster.lease(request.id).await?;
         let view = self.cluster.linearizable_view().await?;
         let revision = view.applied().revision;
         let mut response = LeaseTimeToLiveResponse {
@@ -168,4 +150,36 @@ impl lease_server::Lease for Lease {
             leases: leases.into_iter().map(|(id, _)| LeaseStatus { id }).collect(),
         }))
     }
+}
+
+/// One answer to each request, in their order; an error ends the stream.
+async fn renew(
+    cluster: &Cluster,
+    caller: &Caller,
+    requests: Vec<Result<LeaseKeepAliveRequest, Status>>,
+) -> Vec<Result<LeaseKeepAliveResponse, Status>> {
+    let (mut ids, mut broken) = (Vec::with_capacity(requests.len()), None);
+    for request in requests {
+        let allowed = request.and_then(|LeaseKeepAliveRequest { id }| {
+            check_renewal(cluster, caller, id).map(|()| id)
+        });
+        match allowed {
+            Ok(id) => ids.push(id),
+            Err(status) => {
+                broken = Some(Err(status));
+                break;
+            }
+        }
+    }
+    let leases = match cluster.renew(ids.clone()).await {
+        Ok(leases) => leases,
+        Err(error) => return vec![Err(error.into())],
+    };
+    let header = header(cluster, cluster.store().applied().revision);
+    let answer = |(id, lease): (i64, LeaseResponse)| {
+        // etcd: a lease that does not exist has no time left; that is no error.
+        let ttl = if lease.left_ms < 0 { 0 } else { lease.granted_seconds };
+        Ok(LeaseKeepAliveResponse { header: header.clone(), id, ttl })
+    };
+    ids.into_iter().zip(leases).map(answer).chain(broken).collect()
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::schema::{
     Alarm, Applied, Body, Change, Command, Delete, DeleteOutcome, Event, Grant, KeyValue, Lease,
-    MemberInfo, Outcome, Put, PutOutcome,
+    LeaseRest, MemberInfo, Outcome, Put, PutOutcome,
 };
 
 /// Where an entry stands in the log.
@@ -34,6 +34,8 @@ pub(crate) struct Effects {
     pub(crate) events: Vec<Event>,
     /// A lease granted, for the lessor.
     pub(crate) granted: Option<(i64, Lease)>,
+    /// Leases whose rest was noted, or is no more, for the lessor.
+    pub(crate) checkpointed: Vec<(i64, Lease)>,
     /// A lease revoked, for the lessor.
     pub(crate) revoked: Option<i64>,
 }
@@ -73,6 +75,13 @@ pub(crate) fn apply<V: View>(
             effects.revoked = Some(revoke.id);
             None
         }),
+        Some(Body::LeaseCheckpoint(checkpoint)) if checkpoint.term != place.term => {
+            Err(Refusal::FormerTerm)
+        }
+        Some(Body::LeaseCheckpoint(checkpoint)) => {
+            effects.checkpointed = writer.checkpoint(&checkpoint.rests)?;
+            Ok(None)
+        }
         Some(Body::Compact(compact)) => writer.compact(compact.revision).map(|()| {
             applied.compact_revision = compact.revision;
             None
@@ -268,9 +277,23 @@ impl<'v, V: View> Writer<'v, V> {
         if self.draft.get(Table::Leases, &key)?.is_some() {
             return Ok(Err(Refusal::LeaseExists));
         }
-        let lease = Lease { ttl_seconds: grant.ttl_seconds, granted_ms: now_ms };
+        let lease = Lease { ttl_seconds: grant.ttl_seconds, granted_ms: now_ms, left_ms: 0 };
         self.draft.put(Table::Leases, key, lease);
         Ok(Ok(lease))
+    }
+
+    /// Notes what is left of leases, those that exist.
+    fn checkpoint(&mut self, rests: &[LeaseRest]) -> Result<Vec<(i64, Lease)>, ViewError> {
+        let mut noted = Vec::new();
+        for LeaseRest { id, left_ms } in rests {
+            let key = lease_key(*id, b"");
+            if let Some(lease) = self.draft.record::<Lease>(Table::Leases, &key)? {
+                let lease = Lease { left_ms: *left_ms, ..lease };
+                self.draft.put(Table::Leases, key, lease);
+                noted.push((*id, lease));
+            }
+        }
+        Ok(noted)
     }
 
     /// Takes a lease away with all its keys, at one revision, in the keys' order.

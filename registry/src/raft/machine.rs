@@ -89,7 +89,12 @@ impl StateMachine {
             self.metrics.leases_granted.inc();
             self.lessor.granted(id, lease);
         }
+        if !effects.checkpointed.is_empty() {
+            self.metrics.lease_checkpoints.inc_by(effects.checkpointed.len() as u64);
+            self.lessor.checkpointed(&effects.checkpointed);
+        }
         if let Some(id) = effects.revoked {
+            self.metrics.leases_revoked.inc();
             self.lessor.revoked(id);
         }
         if !effects.events.is_empty() {

@@ -14,7 +14,7 @@ use tonic::{
 };
 use watchkeep_api::peer::{
     AddPeer, AliveResponse, ChangeMemberRequest, Envelope, IdentityResponse, LeaseRequest,
-    LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse,
+    LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse, RenewRequest,
     change_member_request::Change as Asked, peer_client::PeerClient,
 };
 
@@ -142,16 +142,30 @@ impl Peers {
         Ok((first.process, life))
     }
 
-    /// Renews a lease or asks what is left of it.
+    /// Renews leases.
+    pub(crate) async fn renew(
+        &self,
+        to: u64,
+        address: &str,
+        ids: &[i64],
+    ) -> Result<Vec<LeaseResponse>, PeerError> {
+        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
+        let request = RenewRequest { cluster_id: self.cluster_id, to, ids: ids.to_vec() };
+        let answer = client.renew(request).await;
+        answer
+            .map(|answer| answer.into_inner().leases)
+            .map_err(|s| PeerError::NotTaken(s.message().to_owned()))
+    }
+
+    /// Asks what is left of a lease.
     pub(crate) async fn lease(
         &self,
         to: u64,
         address: &str,
         id: i64,
-        renew: bool,
     ) -> Result<LeaseResponse, PeerError> {
         let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
-        let request = LeaseRequest { cluster_id: self.cluster_id, to, id, renew };
+        let request = LeaseRequest { cluster_id: self.cluster_id, to, id };
         let answer = client.lease(request).await;
         answer
             .map(tonic::Response::into_inner)

@@ -16,7 +16,8 @@ use tonic::{Request, Response, Status, Streaming};
 use watchkeep_api::peer::{
     AddPeer, AliveResponse, ChangeMemberRequest, ChangeMemberResponse, Envelope, IdentityResponse,
     LeaseRequest, LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse,
-    ReadIndexResponse, change_member_request::Change as Asked, peer_server::Peer,
+    ReadIndexResponse, RenewRequest, RenewResponse, change_member_request::Change as Asked,
+    peer_server::Peer,
 };
 
 use super::{
@@ -158,7 +159,13 @@ impl Peer for PeerService {
     async fn lease(&self, request: Request<LeaseRequest>) -> Answer<LeaseResponse> {
         let request = request.into_inner();
         self.check(request.cluster_id, request.to)?;
-        Ok(Response::new(self.0.lease_here(request.id, request.renew).await?))
+        Ok(Response::new(self.0.lease_here(request.id).await?))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Answer<RenewResponse> {
+        let request = request.into_inner();
+        self.check(request.cluster_id, request.to)?;
+        Ok(Response::new(RenewResponse { leases: self.0.renew_here(&request.ids).await? }))
     }
 
     type AliveStream = Pin<Box<dyn Stream<Item = Result<AliveResponse, Status>> + Send>>;

@@ -107,7 +107,14 @@ fn records_keep_their_bytes() {
         ("outcome", hex(&outcome)),
         ("key value", hex(&kv())),
         ("change", hex(&Change { deleted: true, key: "k".into(), kv: Some(kv()) })),
-        ("lease", hex(&Lease { ttl_seconds: 1, granted_ms: 2 })),
+        (
+            "lease checkpoint",
+            hex(&command(Body::LeaseCheckpoint(LeaseCheckpoint {
+                rests: vec![LeaseRest { id: 1, left_ms: 2 }],
+                term: 3,
+            }))),
+        ),
+        ("lease", hex(&Lease { ttl_seconds: 1, granted_ms: 2, left_ms: 3 })),
         ("applied", hex(&applied)),
         ("last member id", hex(&LastMemberId { id: 300 })),
     ];
