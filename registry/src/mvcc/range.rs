@@ -78,7 +78,7 @@ pub(super) fn at_revision<'a>(
     let (from, to) = bounds.history();
     let mut ended = ended(view.scan(Table::History, &from, to.as_deref()), revision).peekable();
     let mut standing = latest(view, bounds).peekable();
-    let mut next = move || {
+    let next = move || {
         let ended_first = match (ended.peek(), standing.peek()) {
             (Some(Ok(old)), Some(Ok(new))) if old.key == new.key => {
                 standing.next();
@@ -94,7 +94,7 @@ pub(super) fn at_revision<'a>(
     // A version that was made later says that the key was not there: no older one stood then.
     let made =
         move |kv: &Result<KeyValue, _>| kv.as_ref().map_or(true, |kv| kv.mod_revision <= revision);
-    Box::new(std::iter::from_fn(move || next()).filter(made))
+    Box::new(std::iter::from_fn(next).filter(made))
 }
 
 fn version_at(view: &impl View, key: &Bytes, revision: i64) -> Result<Option<KeyValue>, ViewError> {
