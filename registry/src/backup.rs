@@ -16,6 +16,8 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod head;
 mod read;
 mod restore;

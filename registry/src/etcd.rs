@@ -4,6 +4,8 @@ mod auth;
 mod cluster;
 mod convert;
 mod errors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gate;
 mod kv;
 mod lease;

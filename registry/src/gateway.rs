@@ -13,6 +13,8 @@
 //! answer one `{"result":{…}}` a line.
 
 mod call;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod problem;
 mod requests;

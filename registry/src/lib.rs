@@ -18,6 +18,9 @@ mod duties;
 mod election;
 mod error;
 mod etcd;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod identity;
 mod lessor;

@@ -17,6 +17,8 @@ mod apply;
 mod compact;
 mod draft;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hash;
 mod keys;
 mod lease;

@@ -27,6 +27,8 @@ use crate::{
 
 mod engine;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod memtable;
 mod segments;
 mod snapshot;

@@ -24,6 +24,8 @@
 
 mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod log;
 mod metrics;
 mod preparer;

@@ -3,7 +3,7 @@
 use crate::{command::cargo, peers};
 
 /// Name, and what it measures.
-const BENCHES: [(&str, &str); 2] = [
+const BENCHES: [(&str, &str); 4] = [
     (
         "detection",
         "from SIGKILL of a service to the delivered failover callback, one node and three",

@@ -136,7 +136,7 @@ pub(super) fn txn_response(
     pb::TxnResponse { header: header(cluster, revision), ..inner_txn_response(outcome) }
 }
 
-fn inner_txn_response(outcome: TxnOutcome) -> pb::TxnResponse {
+pub(super) fn inner_txn_response(outcome: TxnOutcome) -> pb::TxnResponse {
     pb::TxnResponse {
         header: Some(pb::ResponseHeader::default()),
         succeeded: outcome.succeeded,

@@ -49,7 +49,7 @@ impl Requests {
 }
 
 /// Length of the first JSON value in the buffer, if it is all there.
-fn whole(buffer: &[u8], ended: bool) -> Result<Option<usize>, Problem> {
+pub(super) fn whole(buffer: &[u8], ended: bool) -> Result<Option<usize>, Problem> {
     let mut values = serde_json::Deserializer::from_slice(buffer).into_iter::<IgnoredAny>();
     match values.next() {
         None => Ok(None),

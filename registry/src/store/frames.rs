@@ -94,7 +94,7 @@ fn put_row(out: &mut BytesMut, table: Table, key: &[u8], value: &[u8]) {
     }
 }
 
-fn frame(body: &[u8]) -> Bytes {
+pub(super) fn frame(body: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(8 + body.len());
     out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
     out.put_u32(crc32c::crc32c(body));

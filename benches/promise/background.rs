@@ -1,0 +1,133 @@
+//! What goes on beside the puts: compaction every few seconds, and one backup after another. (Snapshots and purges
+//! come by themselves, by the number of entries.)
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{task::JoinHandle, time::sleep};
+use tonic::{Status, transport::Endpoint};
+use watchkeep_api::etcdserverpb::{
+    CompactionRequest, SnapshotRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
+};
+
+const COMPACT_EVERY: Duration = Duration::from_secs(5);
+/// Revisions that compaction leaves.
+const REVISIONS_KEPT: i64 = 10_000;
+/// Between two backups.
+const BACKUP_PAUSE: Duration = Duration::from_secs(15);
+/// How often the end is looked for.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What was done beside.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    compactions: u64,
+    backups: u64,
+    backup_bytes: u64,
+    errors: Vec<String>,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { compactions, backups, backup_bytes, errors } = self;
+        write!(
+            f,
+            "beside: {compactions} compactions, {backups} backups of {} MiB",
+            backup_bytes >> 20
+        )?;
+        errors
+            .first()
+            .map_or(Ok(()), |first| write!(f, "; {} errors, the first: {first}", errors.len()))
+    }
+}
+
+/// At work.
+pub(crate) struct Background {
+    over: Arc<AtomicBool>,
+    compacting: JoinHandle<Done>,
+    backing_up: JoinHandle<Done>,
+}
+
+/// Starts it.
+pub(crate) fn start(urls: &[String], revision: Arc<AtomicI64>) -> Background {
+    let over = Arc::new(AtomicBool::new(false));
+    let compacting = tokio::spawn(compact(urls[0].clone(), revision, Arc::clone(&over)));
+    let backing_up = tokio::spawn(back_up(urls.to_vec(), Arc::clone(&over)));
+    Background { over, compacting, backing_up }
+}
+
+impl Background {
+    /// Ends it, after the backup that is under way.
+    pub(crate) async fn stop(self) -> Done {
+        self.over.store(true, Ordering::SeqCst);
+        let compacted = self.compacting.await.expect("it did not fail");
+        let backed_up = self.backing_up.await.expect("it did not fail");
+        Done {
+            compactions: compacted.compactions,
+            errors: [compacted.errors, backed_up.errors].concat(),
+            ..backed_up
+        }
+    }
+}
+
+async fn pause(time: Duration, over: &AtomicBool) {
+    let mut left = time;
+    while !left.is_zero() && !over.load(Ordering::SeqCst) {
+        sleep(TICK.min(left)).await;
+        left = left.saturating_sub(TICK);
+    }
+}
+
+async fn compact(url: String, revision: Arc<AtomicI64>, over: Arc<AtomicBool>) -> Done {
+    let mut done = Done::default();
+    let channel = Endpoint::from_shared(url).expect("an URL").connect_lazy();
+    let (mut kv, mut compacted) = (KvClient::new(channel), 0);
+    while !over.load(Ordering::SeqCst) {
+        pause(COMPACT_EVERY, &over).await;
+        let revision = revision.load(Ordering::Relaxed) - REVISIONS_KEPT;
+        if revision > compacted {
+            compacted = revision;
+            match kv.compact(CompactionRequest { revision, physical: false }).await {
+                Ok(_) => done.compactions += 1,
+                Err(status) => done.errors.push(format!("compact: {status}")),
+            }
+        }
+    }
+    done
+}
+
+async fn back_up(urls: Vec<String>, over: Arc<AtomicBool>) -> Done {
+    let mut done = Done::default();
+    for url in urls.iter().cycle() {
+        match backup(url).await {
+            Ok(bytes) => {
+                done.backups += 1;
+                done.backup_bytes = bytes;
+            }
+            Err(status) => done.errors.push(format!("backup: {status}")),
+        }
+        pause(BACKUP_PAUSE, &over).await;
+        if over.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    done
+}
+
+/// Takes a whole backup from one member; its bytes.
+async fn backup(url: &str) -> Result<u64, Status> {
+    let channel = Endpoint::from_shared(url.to_owned()).expect("an URL").connect_lazy();
+    let mut client = MaintenanceClient::new(channel).max_decoding_message_size(usize::MAX);
+    let mut parts = client.snapshot(SnapshotRequest {}).await?.into_inner();
+    let mut bytes = 0;
+    while let Some(part) = parts.message().await? {
+        bytes += part.blob.len() as u64;
+    }
+    Ok(bytes)
+}
