@@ -10,6 +10,7 @@ mod login;
 mod member;
 mod migrate;
 mod oncall;
+mod registry;
 mod restore;
 mod serve;
 mod service;

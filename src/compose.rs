@@ -41,7 +41,7 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
         true => Some(Arc::new(Node::start(config.registry_config(), &metrics).await?)),
         false => None,
     };
-    let mut client = Client::new(&config.registry.endpoints)?;
+    let mut client = config.client()?;
     if let Some(credentials) = config.credentials().context("registry.password_file")? {
         client = client.with_credentials(credentials);
     }

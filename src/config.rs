@@ -9,7 +9,7 @@ mod index;
 mod parse;
 mod problem;
 
-pub(crate) use file::{Config, LogFormat, Role, reachable};
+pub(crate) use file::{Config, LogFormat, Role};
 pub(crate) use flags::{Flags, member};
 pub(crate) use problem::Problems;
 

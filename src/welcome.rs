@@ -1,7 +1,7 @@
 //! What `watchkeep serve` says once it listens: what runs where, and what to try next.
 
 use crate::{
-    config::{Config, Role, reachable},
+    config::{Config, Role},
     out,
 };
 
@@ -28,18 +28,14 @@ fn lines(config: &Config) -> Vec<String> {
         lines.push(format!("  SLO           {http}/v1/slo?format=html"));
     }
     if config.runs(Role::Registry) {
-        lines.push(format!(
-            "  etcd v3 API   http://{} (gRPC and JSON)",
-            reachable(config.listen.client)
-        ));
+        lines.push(format!("  etcd v3 API   {} (gRPC and JSON)", config.own_endpoint()));
         lines.push(format!("  peers         {}", config.listen.peer));
     } else {
         lines.push(format!("  registry      {}", config.registry.endpoints.join(", ")));
     }
     lines.push("try:".to_owned());
     if config.runs(Role::Registry) {
-        let endpoint = reachable(config.listen.client);
-        lines.push(format!("  export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={endpoint}"));
+        lines.push(format!("  export ETCDCTL_API=3 {}", etcdctl(config)));
         lines.push("  etcdctl put greeting hello && etcdctl get greeting".to_owned());
     }
     lines.push(format!(
@@ -55,4 +51,20 @@ fn lines(config: &Config) -> Vec<String> {
     );
     lines.push("ready".to_owned());
     lines
+}
+
+/// Where and how etcdctl connects, as its environment has it.
+fn etcdctl(config: &Config) -> String {
+    let endpoint = config.own_endpoint();
+    if config.registry.tls.is_none() {
+        return format!("ETCDCTL_ENDPOINTS={}", endpoint.trim_start_matches("http://"));
+    }
+    let tls = config.registry.client_tls.clone().unwrap_or_default();
+    let mut text = format!("ETCDCTL_ENDPOINTS={endpoint}");
+    for (name, file) in [("CACERT", tls.ca), ("CERT", tls.cert), ("KEY", tls.key)] {
+        if let Some(file) = file {
+            text.push_str(&format!(" ETCDCTL_{name}={}", file.display()));
+        }
+    }
+    text
 }

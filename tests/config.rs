@@ -10,6 +10,11 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "common/pki.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
+mod pki;
+use pki::Authority;
+
 const WATCHKEEP: &str = env!("CARGO_BIN_EXE_watchkeep");
 const EXAMPLE: &str = include_str!("../watchkeep.example.yaml");
 const DOCS: &str = include_str!("../docs/configuration.md");
@@ -39,6 +44,14 @@ fn example_in_full(dir: &Path) -> String {
             continue;
         };
         let (name, value) = field.split_once(": ").expect("just seen");
+        if value.starts_with('{') {
+            lines.push(format!(
+                "{}{name}: {}",
+                &line[..line.len() - line.trim_start().len()],
+                with_tls(value, dir)
+            ));
+            continue;
+        }
         let indent = &line[..line.len() - line.trim_start().len()];
         if let Some(file) = value.strip_prefix("/etc/watchkeep/") {
             let content = match name {
@@ -52,6 +65,15 @@ fn example_in_full(dir: &Path) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// The value with its PEM files made.
+fn with_tls(value: &str, dir: &Path) -> String {
+    let authority = Authority::new(dir, "ca");
+    for name in ["server", "peer", "client"] {
+        authority.issue(dir, name, &["127.0.0.1"]);
+    }
+    value.replace("/etc/watchkeep", &dir.display().to_string())
 }
 
 #[test]
@@ -137,6 +159,16 @@ fn mistakes_are_named() {
             "registry:\n  initial_cluster: {1: 'h:2380'}\nnode: {id: 3}\nlisten: {peer: '127.0.0.1:2379'}\n",
         ),
         ("no_registry", "node:\n  roles: [collector]\n"),
+        (
+            "tls",
+            "registry:\n  tls:\n    cert: absent.pem\n    client_cert_auth: true\n  peer_tls:\n    ca: absent-ca.pem\n  \
+             client_tls:\n    key: absent-key.pem\n",
+        ),
+        (
+            "tls_files",
+            "registry:\n  tls: {}\n  peer_tls:\n    cert: absent.pem\n    key: watchkeep.yaml\n    ca: watchkeep.yaml\n",
+        ),
+        ("tls_own_rooms", "registry:\n  tls:\n    cert: watchkeep.yaml\n    key: watchkeep.yaml\n"),
         ("list", "- 1\n- 2\n"),
         ("duplicate", "node: {id: 1}\nnode: {id: 2}\n"),
     ] {

@@ -52,7 +52,7 @@ impl From<ClientError> for Problem {
             ClientError::Decode { .. } | ClientError::Encode { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            ClientError::Status { .. } | ClientError::Endpoint { .. } => {
+            ClientError::Status { .. } | ClientError::Endpoint { .. } | ClientError::Tls(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };

@@ -4,7 +4,8 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 4] = ["auth.proto", "kv.proto", "rpc.proto", "peer.proto"];
+const FILES: [&str; 6] =
+    ["auth.proto", "kv.proto", "rpc.proto", "peer.proto", "v3lock.proto", "v3election.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

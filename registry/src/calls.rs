@@ -21,8 +21,15 @@ use tracing::{Instrument, info_span};
 
 use crate::metrics::Metrics;
 
-/// Methods whose calls stay open: their length says nothing.
-const STREAMS: [&str; 3] = ["Watch", "LeaseKeepAlive", "Snapshot"];
+/// Methods whose calls stay open: their length says nothing. And whether the client's side is a stream, too.
+const STREAMS: [(&str, bool); 6] = [
+    ("Watch", true),
+    ("LeaseKeepAlive", true),
+    ("ServerReflectionInfo", true),
+    ("Snapshot", false),
+    ("RangeStream", false),
+    ("Observe", false),
+];
 
 pub(crate) async fn count(
     State(metrics): State<Arc<Metrics>>,
@@ -33,7 +40,13 @@ pub(crate) async fn count(
     let Some((service, method)) = path.split_once('/') else {
         return next.run(request).await;
     };
-    let kind = if STREAMS.contains(&method) { "bidi_stream" } else { "unary" };
+    let kind = match STREAMS.iter().find(|(name, _)| *name == method) {
+        Some((_, true)) => "bidi_stream",
+        Some((_, false)) => "server_stream",
+        None => "unary",
+    };
+    let side = if kind == "unary" { "unary" } else { "stream" };
+    let version = client_version(request.headers());
     let labels = [kind, service, method].map(str::to_owned);
     let span = info_span!("grpc", service, method);
     if let Some(parent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok())
@@ -47,12 +60,20 @@ pub(crate) async fn count(
         call.labels = None;
         return response;
     }
+    call.metrics.etcd.client_requests.with_label_values(&[side, version]).inc();
     call.started();
     if let Some(code) = code(response.headers()) {
         call.ended(code);
         return response;
     }
     response.map(|body| Body::new(Counted { body, call }))
+}
+
+/// The version that etcd's clients say they speak: one of those there are, so that the label stays bounded.
+fn client_version(headers: &HeaderMap) -> &'static str {
+    const KNOWN: [&str; 8] = ["3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7"];
+    let said = headers.get("client-api-version").and_then(|value| value.to_str().ok());
+    KNOWN.into_iter().find(|known| said == Some(known)).unwrap_or("unknown")
 }
 
 fn code(headers: &HeaderMap) -> Option<Code> {

@@ -18,7 +18,7 @@ use crate::{
     calls,
     cluster::Cluster,
     etcd::{ETCD_VERSION, GateLayer, oversize},
-    gateway,
+    gateway, health,
     metrics::Metrics,
 };
 
@@ -36,34 +36,13 @@ pub(crate) fn router(
         .layer(middleware::from_fn_with_state(metrics, calls::count));
     let plain = Router::new()
         .route("/version", get(version))
-        .route("/health", get(health))
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .with_state(cluster.clone())
+        .merge(health::router(cluster.clone()))
         .merge(Router::new().route("/metrics", get(metrics_text)).with_state(registry));
     plain.merge(gateway::router(grpc.clone())).fallback_service(grpc)
 }
 
 async fn version() -> impl IntoResponse {
     Json(json!({ "etcdserver": ETCD_VERSION, "etcdcluster": ETCD_VERSION }))
-}
-
-/// Well when a linearizable read succeeds, as etcd has it.
-async fn health(State(cluster): State<Cluster>) -> impl IntoResponse {
-    match cluster.linearizable_view().await {
-        Ok(_) => (StatusCode::OK, Json(json!({ "health": "true", "reason": "" }))),
-        Err(error) => {
-            let body = json!({ "health": "false", "reason": error.to_string() });
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
-        }
-    }
-}
-
-async fn ready(State(cluster): State<Cluster>) -> impl IntoResponse {
-    match cluster.linearizable_view().await {
-        Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-    }
 }
 
 async fn metrics_text(State(registry): State<Registry>) -> impl IntoResponse {

@@ -46,6 +46,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 const TRIES_MAX: usize = 5;
 /// Times that the notes of leases are taken back before a renewal is given up.
 const RENEW_TRIES: usize = 3;
+/// A linearizable read that takes longer to begin is a slow one: etcd asks again after that.
+const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 /// Pause before the leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(15);
 
@@ -182,6 +184,11 @@ impl Cluster {
         self.0.peers.cluster_id()
     }
 
+    /// The URL of a member's peer listener.
+    pub(crate) fn peer_url(&self, address: &str) -> String {
+        self.0.peers.url(address)
+    }
+
     pub(crate) fn raft(&self) -> &Raft {
         &self.0.raft
     }
@@ -279,6 +286,11 @@ impl Cluster {
         let now = Instant::now();
         let leads = self.leader() == Some(self.0.id);
         if leads { !self.has_leader() } else { would_vote(self.0.timing, &self.seen(now)) }
+    }
+
+    /// How long a leader or a follower may be silent until it is taken for lost.
+    pub(crate) fn patience(&self) -> Duration {
+        self.0.silence
     }
 
     /// Whether there is a leader within reach: itself, confirmed by a quorum, or another that was heard lately.
@@ -448,6 +460,9 @@ impl Cluster {
         let body = Some(Body::Revoke(Revoke { id, term }));
         let command = Command { time_ms: now_ms(), body, ..Command::default() };
         let outcome = self.propose_here(command.encode_to_vec().into()).await?;
+        if outcome.refusal == 0 {
+            self.0.metrics.etcd.leases_expired.inc();
+        }
         // It stays as it is until the alarm ends.
         if outcome.refusal == Refusal::Corrupt as u32 { Err(ClusterError::Corrupt) } else { Ok(()) }
     }
@@ -474,7 +489,15 @@ impl Cluster {
             let reached = applied.wait_for(|applied| *applied >= index).await;
             reached.map(|_| ()).map_err(|_| ClusterError::Stopped)
         };
-        match tokio::time::timeout(REQUEST_TIMEOUT, reading).await {
+        let began = Instant::now();
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, reading).await;
+        if began.elapsed() > SLOW_READ_INDEX {
+            self.0.metrics.etcd.slow_read_indexes.inc();
+        }
+        if !matches!(read, Ok(Ok(()))) {
+            self.0.metrics.etcd.read_indexes_failed.inc();
+        }
+        match read {
             Ok(Ok(())) => Ok(self.0.store.view()),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(self.late()),

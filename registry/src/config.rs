@@ -8,7 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Provider;
+mod tls;
+
+pub use tls::{PeerTlsConfig, TlsConfig};
+
+use crate::{auth::Provider, tls::Tls};
 
 /// A setting that cannot be: where it stands and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +48,12 @@ pub struct RegistryConfig {
     pub client_listen: SocketAddr,
     /// Where other members connect.
     pub peer_listen: SocketAddr,
-    /// What clients are told to connect to; none: `http://` and `client_listen`.
+    /// What clients are told to connect to; none: `http://` (with TLS `https://`) and `client_listen`.
     pub client_url: Option<String>,
+    /// TLS for clients; none: they connect without.
+    pub tls: Option<TlsConfig>,
+    /// TLS between members; none: they connect without.
+    pub peer_tls: Option<PeerTlsConfig>,
     /// Every member the cluster begins with, itself included: id → `host:port` of its peer listener. A member that
     /// has been up knows better, and asks nobody here but to hear whether it was removed.
     pub initial_cluster: BTreeMap<u64, String>,
@@ -86,6 +94,8 @@ impl Default for RegistryConfig {
             client_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 2379)),
             peer_listen,
             client_url: None,
+            tls: None,
+            peer_tls: None,
             initial_cluster: BTreeMap::from([(1, peer_listen.to_string())]),
             initial_cluster_state: InitialClusterState::New,
             heartbeat_interval_ms: 50,
@@ -213,13 +223,28 @@ impl RegistryConfig {
                 self.bcrypt_cost
             ),
         );
+        if let Some(tls) = &self.tls {
+            tls.check(&mut invalid);
+        }
+        if let Some(tls) = &self.peer_tls {
+            tls.check(&mut invalid);
+        }
         if invalid.is_empty() { Ok(()) } else { Err(invalid) }
+    }
+
+    /// Checks the files of TLS by reading them. Blocks.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn check_files(&self) -> Result<(), Vec<Invalid>> {
+        Tls::load(self).map(drop)
     }
 
     /// What clients are told to connect to.
     #[must_use]
     pub fn client_url(&self) -> String {
-        self.client_url.clone().unwrap_or_else(|| format!("http://{}", self.client_listen))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.client_url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.client_listen))
     }
 }
 
@@ -238,5 +263,28 @@ mod tests {
         };
         let paths: Vec<_> = wrong.validate().unwrap_err().into_iter().map(|i| i.path).collect();
         assert_eq!(paths, ["initial_cluster", "initial_cluster", "election_timeout_ms"]);
+    }
+
+    #[test]
+    fn half_of_tls_is_refused() {
+        let pem = || Some(PathBuf::from("x.pem"));
+        let auth = TlsConfig { cert: pem(), key: pem(), client_cert_auth: true, client_ca: None };
+        for (tls, peer_tls, expected) in [
+            (Some(TlsConfig { cert: pem(), ..TlsConfig::default() }), None, vec!["tls.key"]),
+            (Some(TlsConfig { key: pem(), ..TlsConfig::default() }), None, vec!["tls.cert"]),
+            (Some(auth.clone()), None, vec!["tls.client_cert_auth"]),
+            (Some(TlsConfig { client_ca: pem(), ..auth }), None, vec![]),
+            (
+                None,
+                Some(PeerTlsConfig { cert: pem(), ..PeerTlsConfig::default() }),
+                vec!["peer_tls.key", "peer_tls.ca"],
+            ),
+            (None, Some(PeerTlsConfig { cert: pem(), key: pem(), ca: pem() }), vec![]),
+        ] {
+            let config = RegistryConfig { tls, peer_tls, ..RegistryConfig::default() };
+            let invalid = config.validate().err().unwrap_or_default();
+            let paths: Vec<_> = invalid.iter().map(|i| i.path.as_str()).collect();
+            assert_eq!(paths, expected);
+        }
     }
 }

@@ -19,6 +19,10 @@ use crate::{
 
 pub(crate) mod members;
 
+mod etcd;
+
+pub(crate) use etcd::refresh as refresh_etcd_metrics;
+
 /// How often leases are looked at: the most by which one outlives its TTL, apart from the revocation itself.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Leases revoked in one such interval: 2,000 a second (etcd: 1,000).

@@ -41,7 +41,7 @@ use call::{Answers, frame};
 use json::Codec;
 use problem::Problem;
 use requests::Requests;
-use routes::ROUTES;
+use routes::{PREFIXES, ROUTES};
 
 /// Largest JSON body of a unary request, and largest message of a stream: 2 MiB of gRPC (1.5 MiB of request and 512 KiB
 /// around it, etcd's limit), a third more in base64.
@@ -58,9 +58,15 @@ pub(crate) fn router(grpc: Router) -> Router {
         });
         let (codec, grpc) = (Arc::new(codec), grpc.clone());
         let handler = move |request: Request| answer(codec, grpc, request);
-        router = router.route(path, post(handler).fallback(refuse_method));
+        for prefix in PREFIXES {
+            let path = path.replacen("/v3/", prefix, 1);
+            router = router.route(&path, post(handler.clone()).fallback(refuse_method));
+        }
     }
-    router.route("/v3/{*path}", axum::routing::any(refuse_path))
+    for prefix in PREFIXES {
+        router = router.route(&format!("{prefix}{{*path}}"), axum::routing::any(refuse_path));
+    }
+    router
 }
 
 /// One call: its answer, or what went wrong, as JSON either way.

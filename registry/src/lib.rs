@@ -22,6 +22,7 @@ mod etcd;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod health;
 mod identity;
 mod lessor;
 mod members;
@@ -34,9 +35,10 @@ mod schema;
 mod serve;
 mod space;
 mod store;
+mod tls;
 mod wal;
 mod watch;
 
-pub use config::{InitialClusterState, Invalid, RegistryConfig};
+pub use config::{InitialClusterState, Invalid, PeerTlsConfig, RegistryConfig, TlsConfig};
 pub use error::StartError;
 pub use node::{Member, Node, Status};

@@ -7,10 +7,17 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
+mod etcd;
+
+use etcd::Etcd;
+
 /// Boundaries of latencies in seconds; one lies exactly at the promise of 0.1 s.
 const LATENCY: [f64; 14] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
+
+/// A batch that takes longer to apply is a slow one: etcd's `warning-apply-duration`.
+const SLOW_APPLY: Duration = Duration::from_millis(100);
 
 /// The registry's metrics.
 pub(crate) struct Metrics {
@@ -73,6 +80,14 @@ pub(crate) struct Metrics {
     pub(crate) free_bytes: IntGauge,
     pub(crate) corruption_checks: IntCounterVec,
     pub(crate) corruption_check_seconds: Gauge,
+    pub(crate) health_success: IntCounter,
+    pub(crate) health_failures: IntCounter,
+    health_check: IntGaugeVec,
+    health_checks: IntCounterVec,
+    pub(crate) etcd: Etcd,
+    tls_expiry: IntGaugeVec,
+    pub(crate) tls_reloads: IntCounterVec,
+    pub(crate) tls_refused: IntCounterVec,
 }
 
 struct Declare<'r>(&'r Registry);
@@ -106,6 +121,12 @@ impl Declare<'_> {
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
         let metric = IntCounter::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, options: HistogramOpts) -> Result<Histogram> {
+        let metric = Histogram::with_opts(options)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -272,6 +293,34 @@ impl Metrics {
                 "watchkeep_registry_corruption_check_round_seconds",
                 "On the leader: how long the last comparison of all keys took, from the first to the last.",
             )?,
+            health_success: d.counter("etcd_server_health_success", "Answers of /health that said well.")?,
+            health_failures: d.counter("etcd_server_health_failures", "Answers of /health that said unwell.")?,
+            health_check: d.gauges(
+                "etcd_server_healthcheck",
+                "What a check of /livez or /readyz last gave: 1 well, 0 not.",
+                &["type", "name"],
+            )?,
+            health_checks: d.counters(
+                "etcd_server_healthchecks_total",
+                "Runs of each check of /livez and /readyz, by what it gave.",
+                &["type", "name", "status"],
+            )?,
+            etcd: Etcd::new(&d)?,
+            tls_expiry: d.gauges(
+                "watchkeep_registry_tls_certificate_expiry_timestamp_seconds",
+                "Unix time at which the certificate in use ends, by listener.",
+                &["listener"],
+            )?,
+            tls_reloads: d.counters(
+                "watchkeep_registry_tls_reloads_total",
+                "Changes of a listener's certificate files: taken, or refused since they are of no use.",
+                &["listener", "result"],
+            )?,
+            tls_refused: d.counters(
+                "watchkeep_registry_tls_connections_refused_total",
+                "Connections that a listener did not let in, by listener.",
+                &["listener"],
+            )?,
         })
     }
 
@@ -281,6 +330,22 @@ impl Metrics {
         Pending(self.pending.clone())
     }
 
+    /// Counts a check of `/livez` or `/readyz`.
+    pub(crate) fn checked(&self, kind: &str, name: &str, is_well: bool) {
+        let status = if is_well { "success" } else { "error" };
+        self.health_check.with_label_values(&[kind, name]).set(i64::from(is_well));
+        self.health_checks.with_label_values(&[kind, name, status]).inc();
+    }
+
+    /// Shows when a listener's certificate ends, and from the start that nothing has gone wrong with it.
+    pub(crate) fn tls_expiry(&self, listener: &str, not_after_seconds: i64) {
+        self.tls_expiry.with_label_values(&[listener]).set(not_after_seconds);
+        self.tls_refused.with_label_values(&[listener]);
+        for result in ["taken", "refused"] {
+            self.tls_reloads.with_label_values(&[listener, result]);
+        }
+    }
+
     pub(crate) fn proposed(&self, took: Duration) {
         self.stage.with_label_values(&["committed"]).observe(took.as_secs_f64());
     }
@@ -288,13 +353,28 @@ impl Metrics {
     pub(crate) fn applied(&self, entries: u32, took: Duration) {
         self.apply_batch.observe(f64::from(entries));
         self.stage.with_label_values(&["applied"]).observe(took.as_secs_f64());
+        if took > SLOW_APPLY {
+            self.etcd.slow_applies.inc();
+        }
     }
 
     pub(crate) fn round_trip(&self, to: u64, took: Duration) {
         self.round_trip.with_label_values(&[&to.to_string()]).observe(took.as_secs_f64());
     }
 
+    /// Counts a Raft message that was not answered.
+    pub(crate) fn not_answered(&self, to: u64) {
+        self.etcd.heartbeat_failures.inc();
+        self.etcd.sent_failures.with_label_values(&[&to.to_string()]).inc();
+    }
+
+    pub(crate) fn received(&self, from: u64, bytes: usize) {
+        self.etcd.received_bytes.with_label_values(&[&from.to_string()]).inc_by(bytes as u64);
+    }
+
     pub(crate) fn sent(&self, to: u64, bytes: usize) {
+        // So that a member that never failed is there, too.
+        self.etcd.sent_failures.with_label_values(&[&to.to_string()]);
         self.sent_bytes.with_label_values(&[&to.to_string()]).inc_by(bytes as u64);
     }
 }

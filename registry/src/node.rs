@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 use watchkeep_api::peer::peer_server::PeerServer;
 
@@ -18,7 +19,7 @@ use crate::{
     config::{Invalid, RegistryConfig},
     corruption, duties, election,
     error::StartError,
-    etcd,
+    etcd, health,
     identity::{Identity, cluster_words},
     lessor::Lessor,
     metrics::Metrics,
@@ -26,8 +27,11 @@ use crate::{
     raft::{
         Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, timing, types::Raft,
     },
-    renewal, serve, space,
+    renewal,
+    serve::{self, Meters},
+    space,
     store::{Store, StoreView},
+    tls::{self, Tls},
     wal::{LogStore, WalMetrics, WalOptions},
     watch::{self, Hub},
 };
@@ -115,13 +119,14 @@ impl Node {
     /// damaged, or another member says that this one has been up before with data that is not here now.
     pub async fn start(config: RegistryConfig, registry: &Registry) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
+        let tls = Tls::open(&config).await?;
         let client_listener = bind("client", config.client_listen).await?;
         let peer_listener = bind("peer", config.peer_listen).await?;
         let client_addr = client_listener
             .local_addr()
             .map_err(StartError::bind("client", config.client_listen))?;
 
-        let stranger = Peers::new(0);
+        let stranger = Peers::new(0, tls.to_peers.clone());
         let found = Identity::load(&config.data_dir, config.node_id)?;
         let is_new = found.is_none();
         let identity = match found {
@@ -131,6 +136,7 @@ impl Node {
         let mut random = StdRng::from_os_rng();
         let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
         let (store, log) = open(&config, registry, random.random()).await?;
+        store.measure_commits(metrics.etcd.commit_seconds.clone());
 
         let view = store.view();
         let interval = Duration::from_millis(config.lease_checkpoint_interval_ms);
@@ -183,13 +189,37 @@ impl Node {
                 .max_decoding_message_size(usize::MAX)
                 .max_encoding_message_size(usize::MAX),
         );
-        listeners.spawn(serve::serve(peer_listener, peer_routes.into_axum_router(), stop.clone()));
+        let peer_door = tls.peers.map(|door| Arc::new(door.knowing(hosts(&config, &cluster))));
+        let client_door = tls.clients.map(Arc::new);
+        let doors = client_door.iter().chain(&peer_door).cloned().collect();
+        duties.spawn(tls::keep_fresh(doors, Arc::clone(&metrics)));
+        listeners.spawn(serve::serve(
+            peer_listener,
+            None,
+            peer_door,
+            peer_routes.into_axum_router(),
+            Arc::clone(&metrics),
+            stop.clone(),
+        ));
         if !identity.has_joined() {
             bootstrap::initialize(&config, &raft).await?;
         }
-        let routes = etcd::routes(&cluster, random.random());
+        let reporter = HealthReporter::new();
+        let routes = etcd::routes(&cluster, random.random(), &reporter);
+        duties.spawn(health::report(cluster.clone(), reporter));
+        let meters = Meters {
+            received: metrics.etcd.client_received.clone(),
+            sent: metrics.etcd.client_sent.clone(),
+        };
         let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
-        listeners.spawn(serve::serve(client_listener, clients, stop.clone()));
+        listeners.spawn(serve::serve(
+            client_listener,
+            Some(meters),
+            client_door,
+            clients,
+            metrics,
+            stop.clone(),
+        ));
         duties.spawn(watch::dispatch(Arc::clone(cluster.hub())));
         duties.spawn(election::follow::members(cluster.clone()));
         duties.spawn(election::follow::elections(cluster.clone(), random.random()));
@@ -198,6 +228,7 @@ impl Node {
         duties.spawn(duties::note_leases(cluster.clone()));
         duties.spawn(renewal::run(cluster.clone(), renewals));
         duties.spawn(duties::refresh_metrics(cluster.clone()));
+        duties.spawn(duties::refresh_etcd_metrics(cluster.clone()));
         duties.spawn(duties::publish(cluster.clone(), config.name.clone(), config.client_url()));
         duties.spawn(corruption::watch(
             cluster.clone(),
@@ -292,6 +323,22 @@ impl Node {
         if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
             self.listeners.abort_all();
         }
+    }
+}
+
+/// The hosts of the members: those it began with, and those there are now.
+fn hosts(config: &RegistryConfig, cluster: &Cluster) -> impl Fn() -> Vec<String> + use<> {
+    let (first, cluster) = (config.initial_cluster.clone(), cluster.clone());
+    move || {
+        let now = cluster.membership().into_iter().map(|(_, peer, _)| peer.address);
+        let mut hosts: Vec<String> = first.values().cloned().chain(now).collect();
+        for address in &mut hosts {
+            let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+            *address = host.trim_matches(['[', ']']).to_owned();
+        }
+        hosts.sort();
+        hosts.dedup();
+        hosts
     }
 }
 

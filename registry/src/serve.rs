@@ -1,6 +1,6 @@
-//! A listener that serves HTTP/1 and HTTP/2 (gRPC) on one port.
+//! A listener that serves HTTP/1 and HTTP/2 (gRPC) on one port, with TLS or without.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{
@@ -8,11 +8,20 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::authority::Lenient;
+use crate::{auth::PeerCertificate, authority::Lenient, metrics::Metrics, tls::Door};
+
+mod metered;
+
+pub(crate) use metered::{Metered, Meters};
 
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;
@@ -21,8 +30,15 @@ const PING: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted (out of file descriptors, say).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`; open connections are then closed.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// Serves until `stop`; open connections are then closed. With a door, only who comes through it is served.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    meters: Option<Meters>,
+    door: Option<Arc<Door>>,
+    router: Router,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -49,14 +65,52 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "nodelay not set");
         }
-        let service = TowerToHyperService::new(router.clone());
-        let builder = builder.clone();
-        connections.spawn(async move {
-            let serving =
-                builder.serve_connection_with_upgrades(TokioIo::new(Lenient::new(stream)), service);
-            if let Err(error) = serving.await {
-                debug!(%error, "connection ended");
+        let stream = Metered { stream, meters: meters.clone() };
+        let connection = Connection { builder: builder.clone(), router: router.clone() };
+        let Some(door) = door.clone() else {
+            connections.spawn(connection.serve(stream, None));
+            continue;
+        };
+        let metrics = Arc::clone(&metrics);
+        connections.spawn(async move { connection.enter(&door, stream, &metrics).await });
+    }
+}
+
+/// What a connection needs.
+struct Connection {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+}
+
+impl Connection {
+    /// Serves it if the door lets it in.
+    async fn enter(self, door: &Door, stream: Metered, metrics: &Metrics) {
+        let remote = stream.remote().map_or_else(|e| e.to_string(), |address| address.to_string());
+        match door.open(stream).await {
+            Ok((stream, certificate)) => self.serve(stream, certificate).await,
+            Err(error) => {
+                metrics.tls_refused.with_label_values(&[door.name()]).inc();
+                warn!(listener = door.name(), %remote, %error, "connection refused");
             }
-        });
+        }
+    }
+
+    /// Serves it. The client's certificate goes with each of its requests.
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: S,
+        certificate: Option<PeerCertificate>,
+    ) {
+        let named = move |mut request: hyper::Request<hyper::body::Incoming>| {
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
+            request
+        };
+        let service = TowerToHyperService::new(self.router.map_request(named));
+        let io = TokioIo::new(Lenient::new(stream));
+        if let Err(error) = self.builder.serve_connection_with_upgrades(io, service).await {
+            debug!(%error, "connection ended");
+        }
     }
 }

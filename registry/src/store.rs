@@ -10,7 +10,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -125,6 +125,8 @@ struct Inner {
     installs: AtomicU64,
     /// `Applied::alarms` as applied last.
     alarms: AtomicU32,
+    /// Where the duration of each commit goes.
+    commit_seconds: OnceLock<prometheus::Histogram>,
 }
 
 /// The store. Cheap to clone.
@@ -157,10 +159,16 @@ impl Store {
             upkeep: upkeep::Signals::default(),
             progress: watch::Sender::new(Progress::default()),
             installs: AtomicU64::new(0),
+            commit_seconds: OnceLock::new(),
         });
         let open = Arc::new(Open(Arc::clone(&inner)));
         upkeep::spawn(&inner)?;
         Ok(Self { inner, _open: open })
+    }
+
+    /// From now on the duration of each commit goes there. Only the first call counts.
+    pub(crate) fn measure_commits(&self, seconds: prometheus::Histogram) {
+        let _ = self.inner.commit_seconds.set(seconds);
     }
 
     /// The whole state at this moment. Costs O(1), and pins what it reads for as long as it lives.
@@ -193,6 +201,7 @@ impl Store {
 
     /// Adds one entry's writes. The caller follows with [`Self::room`] before the next batch of entries.
     pub(crate) fn push(&self, writes: Vec<Write>, applied: Applied) {
+        let began = std::time::Instant::now();
         self.inner.alarms.store(applied.alarms, Ordering::Relaxed);
         let _writing = self.inner.writing();
         let (layers, turn) = {
@@ -213,6 +222,9 @@ impl Store {
         }
         drop(head);
         drop(former);
+        if let Some(seconds) = self.inner.commit_seconds.get() {
+            seconds.observe(began.elapsed().as_secs_f64());
+        }
     }
 
     /// Waits until there is room for more, and reports background threads that have stopped.

@@ -6,6 +6,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use watchkeep_catalog::{Client, Credentials};
 
+use super::registry::Tls;
+
 /// As etcdctl: `--user name:password`, or the password apart.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Login {
@@ -15,17 +17,19 @@ pub(crate) struct Login {
     /// With --user: a file that holds the password
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 impl Login {
     /// Of flags that have other names.
-    pub(crate) fn of(user: Option<String>, password_file: Option<PathBuf>) -> Self {
-        Self { user, password_file }
+    pub(crate) fn of(user: Option<String>, password_file: Option<PathBuf>, tls: Tls) -> Self {
+        Self { user, password_file, tls }
     }
 
     /// A client as this user; as nobody in particular when none is given.
     pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
-        let client = Client::new(endpoints)?;
+        let client = self.tls.client(endpoints)?;
         Ok(match self.credentials()? {
             Some(credentials) => client.with_credentials(credentials),
             None => client,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use watchkeep_catalog::migrate::{Outcome, Progress, Settings, migrate};
 
-use super::{login::Login, serve::stop_token};
+use super::{login::Login, registry::Tls, serve::stop_token};
 use crate::out;
 
 /// Between two lines about the same.
@@ -43,6 +43,15 @@ pub(crate) struct Migrate {
     to: Vec<String>,
     #[command(flatten)]
     login: Login,
+    /// Authorities of the certificates of --from (PEM) [default: the public ones]
+    #[arg(long, value_name = "FILE")]
+    from_cacert: Option<PathBuf>,
+    /// The certificate that --from is shown (PEM)
+    #[arg(long, value_name = "FILE", requires = "from_key")]
+    from_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "from_cert")]
+    from_key: Option<PathBuf>,
     /// Only keys that begin with this
     #[arg(long, default_value = "")]
     prefix: String,
@@ -57,7 +66,8 @@ pub(crate) struct Migrate {
 impl Migrate {
     /// Runs it.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let from = Login::of(self.from_user, self.from_password_file);
+        let from_tls = Tls { cacert: self.from_cacert, cert: self.from_cert, key: self.from_key };
+        let from = Login::of(self.from_user, self.from_password_file, from_tls);
         let from = from.client(&self.from).context("--from")?;
         let to = self.login.client(&self.to).context("--to")?;
         let settings =

@@ -111,6 +111,10 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
             format!("{}: {error}; write the password of registry.username into it", file.display());
         wrong.push(("registry.password_file".to_owned(), message));
     }
+    if let Some(Err((field, message))) = config.registry.client_tls.as_ref().map(|tls| tls.check())
+    {
+        wrong.push((format!("registry.client_tls.{field}"), message));
+    }
     if !config.runs(Role::Registry) {
         if config.registry.endpoints.is_empty() {
             let message = "empty, and role registry does not run here: give the client URLs of the registry, \
@@ -119,8 +123,33 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
         }
         return;
     }
-    if let Err(invalid) = config.registry_config().validate() {
+    let settings = config.registry_config();
+    let checked = settings.validate().and_then(|()| settings.check_files());
+    if let Err(invalid) = checked {
         wrong.extend(invalid.into_iter().map(|i| (registry_path(&i.path), i.message)));
+    }
+    own_rooms(config, wrong);
+}
+
+/// A listener with TLS serves the rooms of its own process, too.
+fn own_rooms(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let Some(tls) = &config.registry.tls else { return };
+    let own = config.own_endpoint();
+    if !config.registry.endpoints.contains(&own) {
+        return;
+    }
+    let mut refuse = |path: &str, message: &str| wrong.push((path.to_owned(), message.to_owned()));
+    match &config.registry.client_tls {
+        None => refuse(
+            "registry.tls",
+            "this node connects to its own listener: say in registry.client_tls which authority (ca) it shall trust; \
+             an empty one, {}, means the public authorities",
+        ),
+        Some(client) if tls.client_cert_auth && client.cert.is_none() => refuse(
+            "registry.client_tls",
+            "cert and key are missing: registry.tls.client_cert_auth demands a certificate, of this node's own rooms too",
+        ),
+        Some(_) => {}
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use watchkeep_alerting::{AlertingConfig, slo::SloConfig};
-use watchkeep_catalog::Credentials;
+use watchkeep_catalog::{Client, ClientError, ClientTlsConfig, Credentials};
 use watchkeep_collector::CollectorConfig;
-use watchkeep_registry::{InitialClusterState, RegistryConfig};
+use watchkeep_registry::{InitialClusterState, PeerTlsConfig, RegistryConfig, TlsConfig};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -96,8 +96,14 @@ pub(crate) struct Registry {
     pub(crate) initial_cluster_state: InitialClusterState,
     /// What collector and alerting connect to. Empty: the registry in this process.
     pub(crate) endpoints: Vec<String>,
-    /// The client URL told to other members and to clients; none: `http://{listen.client}`.
+    /// The client URL told to other members and to clients; none: `http://{listen.client}`, with `tls` `https://…`.
     pub(crate) client_url: Option<String>,
+    /// TLS of the client listener.
+    pub(crate) tls: Option<TlsConfig>,
+    /// TLS between members.
+    pub(crate) peer_tls: Option<PeerTlsConfig>,
+    /// TLS of this node's own rooms when they connect to the registry.
+    pub(crate) client_tls: Option<ClientTlsConfig>,
     /// Milliseconds between a leader's heartbeats.
     pub(crate) heartbeat_interval_ms: u64,
     /// Milliseconds without a heartbeat until an election.
@@ -174,6 +180,9 @@ impl Default for Registry {
             initial_cluster_state: InitialClusterState::New,
             endpoints: Vec::new(),
             client_url: None,
+            tls: None,
+            peer_tls: None,
+            client_tls: None,
             heartbeat_interval_ms: server.heartbeat_interval_ms,
             election_timeout_ms: server.election_timeout_ms,
             log_entries_kept: server.log_entries_kept,
@@ -202,8 +211,20 @@ impl Config {
             self.registry.initial_cluster = BTreeMap::from([alone]);
         }
         if self.registry.endpoints.is_empty() && self.runs(Role::Registry) {
-            self.registry.endpoints = vec![format!("http://{}", reachable(self.listen.client))];
+            self.registry.endpoints = vec![self.own_endpoint()];
         }
+    }
+
+    /// The client listener of this process, as the process itself reaches it.
+    pub(crate) fn own_endpoint(&self) -> String {
+        let scheme = if self.registry.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", reachable(self.listen.client))
+    }
+
+    /// A client of the registry.
+    pub(crate) fn client(&self) -> Result<Client, ClientError> {
+        let tls = self.registry.client_tls.clone().unwrap_or_default();
+        Client::with_tls(&self.registry.endpoints, &tls)
     }
 
     /// Whether `role` runs in this process.
@@ -240,6 +261,8 @@ impl Config {
             client_listen: self.listen.client,
             peer_listen: self.listen.peer,
             client_url: self.registry.client_url.clone(),
+            tls: self.registry.tls.clone(),
+            peer_tls: self.registry.peer_tls.clone(),
             initial_cluster: self.registry.initial_cluster.clone(),
             initial_cluster_state: self.registry.initial_cluster_state,
             heartbeat_interval_ms: self.registry.heartbeat_interval_ms,
@@ -258,7 +281,7 @@ impl Config {
 }
 
 /// An address that a client on this machine can connect to: the unspecified one becomes loopback.
-pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
+fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => {
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port())

@@ -77,6 +77,31 @@ impl Cluster {
         Self { nodes, dir }
     }
 
+    /// Adds settings of the registry to each node's configuration.
+    pub fn configure_registry(&self, settings: impl Fn(&Node) -> Value) {
+        for node in &self.nodes {
+            let text = fs::read_to_string(node.config()).expect("the configuration");
+            let (mut lines, mut added) = (Vec::new(), false);
+            for line in text.lines() {
+                let Some(rest) = line.strip_prefix("registry: {") else {
+                    lines.push(line.to_owned());
+                    continue;
+                };
+                let settings = settings(node).to_string();
+                let settings = settings.trim_start_matches('{').trim_end_matches('}');
+                // What ends with an object keeps its own brace.
+                let braces = settings.matches('{').count() - settings.matches('}').count();
+                let secure = settings.contains("\"tls\"");
+                let rest =
+                    if secure { rest.replace("http://", "https://") } else { rest.to_owned() };
+                lines.push(format!("registry: {{{settings}{}, {rest}", "}".repeat(braces)));
+                added = true;
+            }
+            assert!(added, "{} has no registry", node.name);
+            fs::write(node.config(), lines.join("\n") + "\n").expect("written");
+        }
+    }
+
     /// Starts all nodes and waits until each is [`Self::ready`].
     pub async fn run(mut self) -> Self {
         for node in &mut self.nodes {

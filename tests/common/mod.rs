@@ -15,6 +15,7 @@ pub mod etcdctl;
 pub mod http;
 pub mod mail;
 pub mod nginx;
+pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod prometheus;

@@ -5,4 +5,4 @@ mod generated;
 pub mod tls;
 pub mod trace;
 
-pub use generated::{DESCRIPTORS, authpb, etcdserverpb, mvccpb, peer};
+pub use generated::{DESCRIPTORS, authpb, etcdserverpb, mvccpb, peer, v3electionpb, v3lockpb};

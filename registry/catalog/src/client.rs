@@ -25,6 +25,7 @@ mod login;
 mod members;
 mod raw;
 mod snapshot;
+mod tls;
 mod txn;
 
 use endpoints::Endpoints;
@@ -35,6 +36,7 @@ use login::{LOGINS_MAX, Link, Login};
 pub use members::{RegistryMember, RegistryMembers};
 pub(crate) use raw::RawWatch;
 pub use snapshot::Snapshot;
+pub use tls::ClientTlsConfig;
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
 
 /// How long reads and puts are tried again while no endpoint answers.
@@ -50,13 +52,18 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// An endpoint's URL is wrong, or there is none.
-    #[error("registry endpoint {endpoint:?}: {message}; write it as http://host:port")]
+    #[error(
+        "registry endpoint {endpoint:?}: {message}; write it as http://host:port or https://host:port"
+    )]
     Endpoint {
         /// What was given.
         endpoint: String,
         /// What is wrong with it.
         message: String,
     },
+    /// A file of TLS is of no use.
+    #[error(transparent)]
+    Tls(watchkeep_api::tls::TlsError),
     /// The registry answered with an error, or nobody answered.
     #[error("{what} at {endpoint}: {message} ({code:?})")]
     Status {
@@ -150,12 +157,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of these endpoints (`http://host:port`), the preferred one first. Connects on first use.
+    /// A client of these endpoints (`http://host:port`, or `https://` under the public authorities), the preferred one
+    /// first. Connects on first use.
     ///
     /// # Errors
     /// When there is no endpoint or one is not a URL.
     pub fn new(endpoints: &[String]) -> Result<Self, ClientError> {
-        Ok(Self { endpoints: Endpoints::new(endpoints)?, login: Login::default() })
+        Self::with_tls(endpoints, &ClientTlsConfig::default())
+    }
+
+    /// The same with these authorities and this certificate where an endpoint is `https://`. Reads the files, and again
+    /// before it connects anew.
+    ///
+    /// # Errors
+    /// When there is no endpoint, one is not a URL, or a file is of no use.
+    pub fn with_tls(endpoints: &[String], tls: &ClientTlsConfig) -> Result<Self, ClientError> {
+        Ok(Self { endpoints: Endpoints::new(endpoints, tls)?, login: Login::default() })
     }
 
     /// The same client as a user of the registry. It logs in when it first has to; where users are not checked, it is

@@ -12,7 +12,7 @@ mod registration;
 
 pub use watchkeep_api::trace;
 
-pub use client::{Client, ClientError, Credentials, KeyValue};
+pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use name::{NameError, check_name};
 pub use record::{
     Attempt, Check, CheckError, Collector, Failover, FailoverState, HttpCheck, Incident,

@@ -29,12 +29,12 @@ fn address(urls: &[String]) -> Result<String, Status> {
     }
 }
 
-fn member(listed: Listed) -> Member {
+fn member(cluster: &Cluster, listed: Listed) -> Member {
     let info = listed.info.unwrap_or_default();
     Member {
         id: listed.id,
         name: info.name,
-        peer_ur_ls: vec![format!("http://{}", listed.peer.address)],
+        peer_ur_ls: vec![cluster.peer_url(&listed.peer.address)],
         client_ur_ls: info.client_urls,
         is_learner: listed.is_learner,
     }
@@ -46,7 +46,7 @@ impl ClusterService {
     }
 
     fn members(&self) -> Result<Vec<Member>, ClusterError> {
-        Ok(self.0.listed()?.into_iter().map(member).collect())
+        Ok(self.0.listed()?.into_iter().map(|listed| member(&self.0, listed)).collect())
     }
 
     /// Makes the change; answers with the id and with everybody afterwards.

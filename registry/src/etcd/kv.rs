@@ -7,7 +7,7 @@ use watchkeep_api::etcdserverpb::{
     PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, kv_server,
 };
 
-use super::{convert, errors::refused, header, limits};
+use super::{convert, errors::refused, header, limits, range_stream};
 use crate::{
     auth::Caller,
     cluster::{Cluster, ClusterError},
@@ -81,10 +81,24 @@ pub(super) fn accepted(outcome: Outcome) -> Result<Outcome, Status> {
 
 #[tonic::async_trait]
 impl kv_server::Kv for Kv {
+    type RangeStreamStream = range_stream::Parts;
+
+    async fn range_stream(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Answer<Self::RangeStreamStream> {
+        let caller = Caller::of(&request, &self.0);
+        let request = request.into_inner();
+        range_stream::check(&request)?;
+        self.0.metrics().etcd.range();
+        Ok(Response::new(range_stream::stream(self.0.clone(), caller, request)))
+    }
+
     async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
         let caller = Caller::of(&request, &self.0);
         let request = request.into_inner();
         limits::check_range(&request)?;
+        self.0.metrics().etcd.range();
         let _permit = self.0.admit()?;
         let work = async {
             let read = self.view(request.serializable).await?;

@@ -19,7 +19,11 @@ pub(super) struct Codec {
 impl Codec {
     /// `None`: there is no such method.
     pub(super) fn new(pool: &DescriptorPool, service: &str, method: &str) -> Option<Codec> {
-        let service = format!("etcdserverpb.{service}");
+        // Most are in etcd's main package.
+        let service = match service.contains('.') {
+            true => service.to_owned(),
+            false => format!("etcdserverpb.{service}"),
+        };
         let method = pool.get_service_by_name(&service)?.methods().find(|m| m.name() == method)?;
         Some(Codec { path: format!("/{service}/{}", method.name()), method })
     }

@@ -1,8 +1,12 @@
 //! Which path calls which method: etcd's (`api/etcdserverpb/rpc.proto`, the `google.api.http` options).
 
-/// Path, service, method.
-pub(super) const ROUTES: [(&str, &str, &str); 44] = [
+/// Prefixes under which the same paths are: those that clients of 3.3 and before know, too.
+pub(super) const PREFIXES: [&str; 3] = ["/v3/", "/v3beta/", "/v3alpha/"];
+
+/// Path, service (its package: `etcdserverpb`, if none is said), method.
+pub(super) const ROUTES: &[(&str, &str, &str)] = &[
     ("/v3/kv/range", "KV", "Range"),
+    ("/v3/kv/rangestream", "KV", "RangeStream"),
     ("/v3/kv/put", "KV", "Put"),
     ("/v3/kv/deleterange", "KV", "DeleteRange"),
     ("/v3/kv/txn", "KV", "Txn"),
@@ -46,4 +50,11 @@ pub(super) const ROUTES: [(&str, &str, &str); 44] = [
     ("/v3/auth/role/delete", "Auth", "RoleDelete"),
     ("/v3/auth/role/grant", "Auth", "RoleGrantPermission"),
     ("/v3/auth/role/revoke", "Auth", "RoleRevokePermission"),
+    ("/v3/lock/lock", "v3lockpb.Lock", "Lock"),
+    ("/v3/lock/unlock", "v3lockpb.Lock", "Unlock"),
+    ("/v3/election/campaign", "v3electionpb.Election", "Campaign"),
+    ("/v3/election/proclaim", "v3electionpb.Election", "Proclaim"),
+    ("/v3/election/leader", "v3electionpb.Election", "Leader"),
+    ("/v3/election/observe", "v3electionpb.Election", "Observe"),
+    ("/v3/election/resign", "v3electionpb.Election", "Resign"),
 ];

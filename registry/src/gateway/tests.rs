@@ -276,7 +276,7 @@ async fn a_stream_is_not_held_back() {
 #[test]
 fn every_route_has_its_method_and_every_method_a_route() {
     let pool = DescriptorPool::decode(watchkeep_api::DESCRIPTORS).unwrap();
-    for (path, service, method) in ROUTES {
+    for &(path, service, method) in ROUTES {
         assert!(Codec::new(&pool, service, method).is_some(), "{path}: {service}.{method}");
     }
     for service in pool.services().filter(|service| service.package_name() == "etcdserverpb") {

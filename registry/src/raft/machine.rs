@@ -15,7 +15,7 @@ use crate::{
     lessor::Lessor,
     metrics::Metrics,
     mvcc::{self, Place},
-    schema::{Applied, Command, Outcome},
+    schema::{Applied, Body, Command, Event, Outcome},
     store::{SnapshotFile, Store, StoreError, StoreView},
     watch::Hub,
 };
@@ -73,6 +73,11 @@ impl StateMachine {
                 let span = info_span!("apply", index = log_id.index);
                 watchkeep_api::trace::set_parent(&span, Some(&command.trace_parent));
                 let place = Place { term: log_id.leader_id.term };
+                if let Some(Body::Txn(txn)) = &command.body
+                    && (!txn.compare.is_empty() || txn.success.len() + txn.failure.len() > 1)
+                {
+                    self.metrics.etcd.txn();
+                }
                 effects = span.in_scope(|| {
                     self.auth.apply(&self.store.live(), &mut self.applied, &command, place)
                 })?;
@@ -87,6 +92,8 @@ impl StateMachine {
         self.store.push(effects.writes, self.applied.clone());
         if let Some((id, lease)) = effects.granted {
             self.metrics.leases_granted.inc();
+            #[expect(clippy::cast_precision_loss, reason = "a TTL is at most nine billion")]
+            self.metrics.etcd.lease_ttl.observe(lease.ttl_seconds as f64);
             self.lessor.granted(id, lease);
         }
         if !effects.checkpointed.is_empty() {
@@ -98,9 +105,22 @@ impl StateMachine {
             self.lessor.revoked(id);
         }
         if !effects.events.is_empty() {
+            self.count(&effects.events);
             self.hub.publish(self.applied.revision, effects.events);
         }
         Ok(effects.outcome)
+    }
+}
+
+impl StateMachine {
+    /// Counts what was put and deleted.
+    fn count(&self, events: &[Event]) {
+        let (mut puts, mut bytes) = (0, 0);
+        for event in events.iter().filter(|event| !event.deleted) {
+            puts += 1;
+            bytes += event.kv.key.len() + event.kv.value.len();
+        }
+        self.metrics.etcd.wrote(puts, bytes as u64, events.len() as u64 - puts);
     }
 }
 

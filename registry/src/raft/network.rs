@@ -76,6 +76,9 @@ impl Link {
     ) -> Result<T, Failure> {
         let began = Instant::now();
         let limited = tokio::time::timeout(option.hard_ttl(), call).await;
+        if !matches!(limited, Ok(Ok(_))) {
+            self.metrics.not_answered(self.target);
+        }
         let answer = limited.map_err(|e| Unreachable::new(&e))?.map_err(|s| unreachable(&s))?;
         self.metrics.round_trip(self.target, began.elapsed());
         postcard::from_bytes(&answer.into_inner().body).map_err(|e| NetworkError::new(&e).into())
@@ -157,10 +160,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
         });
         let mut client = self.peers.client(&self.address()).map_err(|e| lost(e.to_string()))?;
         let stream = tokio_stream::wrappers::ReceiverStream::new(frames);
+        let began = Instant::now();
         let answer = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = client.snapshot(stream) => answer.map_err(|s| lost(s.message().to_owned()))?,
         };
+        self.metrics.etcd.snapshot_seconds.observe(began.elapsed().as_secs_f64());
         postcard::from_bytes(&answer.into_inner().body).map_err(|e| lost(e.to_string()))
     }
 }

@@ -8,14 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use thiserror::Error;
-use tonic::{
-    Code, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
-use watchkeep_api::peer::{
-    AddPeer, AliveResponse, ChangeMemberRequest, Envelope, IdentityResponse, LeaseRequest,
-    LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse, RenewRequest,
-    change_member_request::Change as Asked, peer_client::PeerClient,
+use tonic::{Code, Status, Streaming, transport::Channel};
+use watchkeep_api::{
+    peer::{
+        AddPeer, AliveResponse, ChangeMemberRequest, Envelope, IdentityResponse, LeaseRequest,
+        LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse, RenewRequest,
+        change_member_request::Change as Asked, peer_client::PeerClient,
+    },
+    tls::{self, ClientTls},
 };
 
 use crate::members::{Change, Refusal};
@@ -42,11 +42,13 @@ pub(crate) struct Peers {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
     /// Where each member is now: what an open replication was told may be old.
     addresses: Arc<Mutex<HashMap<u64, String>>>,
+    tls: Option<ClientTls>,
 }
 
 impl Peers {
-    pub(crate) fn new(cluster_id: u64) -> Self {
-        Self { cluster_id, channels: Arc::default(), addresses: Arc::default() }
+    /// With `tls`, every connection is made with it.
+    pub(crate) fn new(cluster_id: u64, tls: Option<ClientTls>) -> Self {
+        Self { cluster_id, channels: Arc::default(), addresses: Arc::default(), tls }
     }
 
     /// The same connections, for a member of another cluster: before a member joins, it knows of none.
@@ -64,6 +66,12 @@ impl Peers {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// The URL of a member's peer listener.
+    pub(crate) fn url(&self, address: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    }
+
     pub(crate) fn cluster_id(&self) -> u64 {
         self.cluster_id
     }
@@ -76,12 +84,12 @@ impl Peers {
         let channel = if let Some(channel) = channels.get(address) {
             channel.clone()
         } else {
-            let channel = Endpoint::from_shared(format!("http://{address}"))?
+            let endpoint = tls::endpoint(&self.url(address))?
                 .connect_timeout(CONNECT_TIMEOUT)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(PING)
-                .keep_alive_timeout(PING)
-                .connect_lazy();
+                .keep_alive_timeout(PING);
+            let channel = tls::channel(endpoint, self.tls.as_ref());
             channels.insert(address.to_owned(), channel.clone());
             channel
         };

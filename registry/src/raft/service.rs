@@ -83,7 +83,9 @@ fn failed(error: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for PeerService {
     async fn append(&self, request: Request<Envelope>) -> Answer<Envelope> {
+        let bytes = request.get_ref().body.len();
         let rpc: AppendEntriesRequest<TypeConfig> = self.open(request)?;
+        self.0.metrics().received(rpc.vote.leader_id.node_id, bytes);
         self.0.heard_from(&rpc.vote);
         let answer: AppendEntriesResponse<TypeConfig> =
             self.0.raft().append_entries(rpc).await.map_err(failed)?;

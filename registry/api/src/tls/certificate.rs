@@ -1,7 +1,7 @@
 //! What is read of a certificate beyond what rustls does with it: whose it is, and until when.
 
 use thiserror::Error;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// A certificate that cannot be read.
 #[derive(Debug, Error)]
@@ -13,6 +13,8 @@ pub struct CertificateError(String);
 pub struct Certificate {
     /// The subject's Common Name; none when it has none, or one that is not text.
     pub common_name: Option<String>,
+    /// Host names among its subject alternative names.
+    pub dns_names: Vec<String>,
     /// Unix time in seconds after which it is worth nothing.
     pub not_after_seconds: i64,
 }
@@ -26,7 +28,15 @@ impl Certificate {
         let (_, certificate) =
             X509Certificate::from_der(der).map_err(|e| CertificateError(e.to_string()))?;
         let common_name = certificate.subject().iter_common_name().next();
+        let names = certificate.subject_alternative_name().ok().flatten();
+        let dns_name = |name: &GeneralName<'_>| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        };
         Ok(Self {
+            dns_names: names
+                .map(|names| names.value.general_names.iter().filter_map(dns_name).collect())
+                .unwrap_or_default(),
             common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
             not_after_seconds: certificate.validity().not_after.timestamp(),
         })

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+use watchkeep_api::tls::{self, ClientTls};
 
-use super::ClientError;
+use super::{ClientError, ClientTlsConfig};
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,14 +26,18 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn new(endpoints: &[String]) -> Result<Self, ClientError> {
+    pub(super) fn new(endpoints: &[String], tls: &ClientTlsConfig) -> Result<Self, ClientError> {
         if endpoints.is_empty() {
             return Err(ClientError::Endpoint {
                 endpoint: String::new(),
                 message: "none is given".to_owned(),
             });
         }
-        let channels = endpoints.iter().map(|url| connect(url)).collect::<Result<_, _>>()?;
+        // Files are read when they are needed, and then all endpoints share them.
+        let secure = endpoints.iter().any(|url| url.starts_with("https://"));
+        let tls = secure.then(|| tls.load()).transpose()?;
+        let channels =
+            endpoints.iter().map(|url| connect(url, tls.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self { channels, current: Arc::default() })
     }
 
@@ -64,18 +69,18 @@ impl Endpoints {
     }
 }
 
-fn connect(url: &str) -> Result<(String, Channel), ClientError> {
+fn connect(url: &str, tls: Option<&ClientTls>) -> Result<(String, Channel), ClientError> {
     let refuse = |message: String| ClientError::Endpoint { endpoint: url.to_owned(), message };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|e| refuse(e.to_string()))?;
+    let secure = url.starts_with("https://");
+    let endpoint = tls::endpoint(url).map_err(|e| refuse(e.to_string()))?;
     if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().port().is_none() {
-        return Err(refuse("scheme http and a port are needed".to_owned()));
+        return Err(refuse("scheme http or https and a port are needed".to_owned()));
     }
-    let channel = endpoint
+    let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy();
-    Ok((url.to_owned(), channel))
+        .tcp_nodelay(true);
+    Ok((url.to_owned(), tls::channel(endpoint, tls.filter(|_| secure))))
 }
