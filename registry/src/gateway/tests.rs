@@ -13,8 +13,8 @@ use tower::ServiceExt;
 use watchkeep_api::{
     etcdserverpb::{
         CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-        PutResponse, RangeRequest, RangeResponse, ResponseHeader, ResponseOp, TxnRequest,
-        TxnResponse, WatchRequest, WatchResponse,
+        PutResponse, RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader, ResponseOp,
+        TxnRequest, TxnResponse, WatchRequest, WatchResponse,
         compare::{CompareResult, CompareTarget, TargetUnion},
         kv_server::{Kv, KvServer},
         range_request::{SortOrder, SortTarget},
@@ -38,6 +38,18 @@ fn header(revision: i64) -> Option<ResponseHeader> {
 
 #[tonic::async_trait]
 impl Kv for Fake {
+    type RangeStreamStream =
+        Pin<Box<dyn Stream<Item = Result<RangeStreamResponse, Status>> + Send>>;
+
+    async fn range_stream(
+        &self,
+        request: tonic::Request<RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let whole = self.range(request).await?.into_inner();
+        let part = RangeStreamResponse { range_response: Some(whole) };
+        Ok(Response::new(Box::pin(futures::stream::once(async { Ok(part) }))))
+    }
+
     async fn range(
         &self,
         request: tonic::Request<RangeRequest>,
