@@ -63,7 +63,7 @@ pub enum ClientError {
     },
     /// A file of TLS is of no use.
     #[error(transparent)]
-    Tls(watchkeep_api::tls::TlsError),
+    Tls(Box<watchkeep_api::tls::TlsError>),
     /// The registry answered with an error, or nobody answered.
     #[error("{what} at {endpoint}: {message} ({code:?})")]
     Status {

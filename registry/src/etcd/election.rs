@@ -184,7 +184,7 @@ async fn proclamations(
                 return Ok(());
             }
             let kv: Option<KeyValue> = event.kv;
-            let told = LeaderResponse { header: answer.header.clone(), kv };
+            let told = LeaderResponse { header: answer.header, kv };
             if observer.send(Ok(told)).await.is_err() {
                 return Ok(());
             }

@@ -30,7 +30,7 @@ impl ClientTlsConfig {
     }
 
     pub(super) fn load(&self) -> Result<ClientTls, ClientError> {
-        ClientTls::load(&self.files()).map_err(ClientError::Tls)
+        ClientTls::load(&self.files()).map_err(|error| ClientError::Tls(Box::new(error)))
     }
 
     fn files(&self) -> Files {
