@@ -179,7 +179,7 @@ async fn renew(
     let answer = |(id, lease): (i64, LeaseResponse)| {
         // etcd: a lease that does not exist has no time left; that is no error.
         let ttl = if lease.left_ms < 0 { 0 } else { lease.granted_seconds };
-        Ok(LeaseKeepAliveResponse { header: header.clone(), id, ttl })
+        Ok(LeaseKeepAliveResponse { header, id, ttl })
     };
     ids.into_iter().zip(leases).map(answer).chain(broken).collect()
 }
