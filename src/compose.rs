@@ -17,6 +17,7 @@ use watchkeep_series::SeriesStore;
 use crate::{
     config::{Config, Role},
     http::{self, ClusterMember, ClusterState, ClusterView, HttpMetrics, Site},
+    own_runtime::OwnRuntime,
     self_watch,
     series_source::StoreSource,
     welcome,
@@ -37,8 +38,13 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
     let http_metrics = Arc::new(HttpMetrics::new(&metrics)?);
     let listener = bind(config.listen.http).await?;
 
+    let apart = OwnRuntime::start()?;
     let node = match config.runs(Role::Registry) {
-        true => Some(Arc::new(Node::start(config.registry_config(), &metrics).await?)),
+        true => {
+            let (config, metrics) = (config.registry_config(), metrics.clone());
+            let starting = async move { Node::start(config, &metrics).await };
+            Some(Arc::new(apart.run(starting).await??))
+        }
         false => None,
     };
     let mut client = config.client()?;

@@ -10,10 +10,15 @@ mod config;
 mod demo;
 mod http;
 mod out;
+mod own_runtime;
 mod self_watch;
 mod series_source;
 mod telemetry;
 mod welcome;
+
+/// A put makes and drops some fifty small buffers, often on different threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse();

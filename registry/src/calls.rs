@@ -1,25 +1,24 @@
 //! Counts gRPC calls as `go-grpc-prometheus` does, and joins a caller's trace.
 
 use std::{
+    collections::HashMap,
+    convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
     time::Instant,
 };
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use prometheus::{Histogram, IntCounter};
 use tonic::Code;
-use tracing::{Instrument, info_span};
+use tower::{Layer, Service};
+use tracing::{Instrument, debug_span};
 
-use crate::metrics::Metrics;
+use crate::{etcd::oversize, metrics::Metrics};
 
 /// Methods whose calls stay open: their length says nothing. And whether the client's side is a stream, too.
 const STREAMS: [(&str, bool); 6] = [
@@ -31,42 +30,107 @@ const STREAMS: [(&str, bool); 6] = [
     ("Observe", false),
 ];
 
-pub(crate) async fn count(
-    State(metrics): State<Arc<Metrics>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path().trim_start_matches('/');
-    let Some((service, method)) = path.split_once('/') else {
-        return next.run(request).await;
-    };
-    let kind = match STREAMS.iter().find(|(name, _)| *name == method) {
-        Some((_, true)) => "bidi_stream",
-        Some((_, false)) => "server_stream",
-        None => "unary",
-    };
-    let side = if kind == "unary" { "unary" } else { "stream" };
-    let version = client_version(request.headers());
-    let labels = [kind, service, method].map(str::to_owned);
-    let span = info_span!("grpc", service, method);
-    if let Some(parent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok())
-    {
-        watchkeep_api::trace::set_parent(&span, Some(parent));
+/// What is counted, with the metrics of each method that was ever called at hand.
+pub(crate) struct Calls {
+    metrics: Arc<Metrics>,
+    /// By path. Only methods that there are come in here.
+    methods: RwLock<HashMap<String, Arc<Method>>>,
+}
+
+/// One method's metrics.
+struct Method {
+    /// Type, service and method.
+    labels: [String; 3],
+    started: IntCounter,
+    ok: IntCounter,
+    /// Of unary calls only.
+    seconds: Option<Histogram>,
+}
+
+impl Calls {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { metrics, methods: RwLock::default() })
     }
-    let mut call = Call { metrics, labels: Some(labels), began: Instant::now() };
-    let response = next.run(request).instrument(span).await;
-    // A path that is no service answers 404 and no gRPC status: it must not become a label.
-    if !response.status().is_success() || code(response.headers()) == Some(Code::Unimplemented) {
-        call.labels = None;
-        return response;
+
+    fn known(&self, path: &str) -> Option<Arc<Method>> {
+        self.methods.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
-    call.metrics.etcd.client_requests.with_label_values(&[side, version]).inc();
-    call.started();
-    if let Some(code) = code(response.headers()) {
-        call.ended(code);
-        return response;
+
+    /// The method behind a path that was answered as one.
+    fn method(&self, path: &str) -> Option<Arc<Method>> {
+        if let Some(known) = self.known(path) {
+            return Some(known);
+        }
+        let (service, method) = path.trim_start_matches('/').split_once('/')?;
+        let kind = match STREAMS.iter().find(|(name, _)| *name == method) {
+            Some((_, true)) => "bidi_stream",
+            Some((_, false)) => "server_stream",
+            None => "unary",
+        };
+        let unary = kind == "unary";
+        let labels = [kind, service, method].map(str::to_owned);
+        let [kind, service, method] = &labels;
+        let metrics = &self.metrics;
+        let method = Arc::new(Method {
+            started: metrics.grpc_started.with_label_values(&labels),
+            ok: metrics.grpc_handled.with_label_values(&[kind, service, method, "OK"]),
+            seconds: unary.then(|| metrics.grpc_seconds.with_label_values(&labels)),
+            labels,
+        });
+        let mut methods = self.methods.write().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(methods.entry(path.to_owned()).or_insert(method)))
     }
-    response.map(|body| Body::new(Counted { body, call }))
+}
+
+/// Puts the count around every gRPC service.
+#[derive(Clone)]
+pub(crate) struct Counting(pub(crate) Arc<Calls>);
+
+impl<S> Layer<S> for Counting {
+    type Service = Counts<S>;
+
+    fn layer(&self, inner: S) -> Counts<S> {
+        Counts { calls: Arc::clone(&self.0), inner }
+    }
+}
+
+/// A service that is counted.
+#[derive(Clone)]
+pub(crate) struct Counts<S> {
+    calls: Arc<Calls>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Counts<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let uri = request.uri().clone();
+        let span = debug_span!("grpc", path = uri.path());
+        let parent = request.headers().get("traceparent");
+        if let Some(parent) = parent.and_then(|value| value.to_str().ok()) {
+            watchkeep_api::trace::set_parent(&span, Some(parent));
+        }
+        let method = self.calls.known(uri.path());
+        let version = client_version(request.headers());
+        let call = Call { calls: Arc::clone(&self.calls), method, version, began: Instant::now() };
+        let answering = self.inner.call(request);
+        let counting = async move {
+            let Ok(response) = answering.await;
+            Ok(call.answered(uri.path(), response))
+        };
+        // A span costs nothing where nobody listens, but to go in and out of it does.
+        if span.is_disabled() { Box::pin(counting) } else { Box::pin(counting.instrument(span)) }
+    }
 }
 
 /// The version that etcd's clients say they speak: one of those there are, so that the label stays bounded.
@@ -81,29 +145,48 @@ fn code(headers: &HeaderMap) -> Option<Code> {
 }
 
 struct Call {
-    metrics: Arc<Metrics>,
-    /// None once it is counted.
-    labels: Option<[String; 3]>,
+    calls: Arc<Calls>,
+    /// None: not known yet, or counted already.
+    method: Option<Arc<Method>>,
+    version: &'static str,
     began: Instant,
 }
 
 impl Call {
-    fn started(&self) {
-        if let Some(labels) = &self.labels {
-            self.metrics.grpc_started.with_label_values(labels).inc();
+    fn answered(mut self, path: &str, mut response: Response) -> Response {
+        // A path that is no service answers 404 and no gRPC status: it must not become a label.
+        let answered = code(response.headers());
+        if !response.status().is_success() || answered == Some(Code::Unimplemented) {
+            self.method = None;
+            return response;
         }
+        oversize::in_etcds_words(&mut response);
+        self.method = self.method.take().or_else(|| self.calls.method(path));
+        if let Some(method) = &self.method {
+            method.started.inc();
+            let side = if method.seconds.is_some() { "unary" } else { "stream" };
+            let requests = &self.calls.metrics.etcd.client_requests;
+            requests.with_label_values(&[side, self.version]).inc();
+        }
+        if let Some(code) = code(response.headers()) {
+            self.ended(code);
+            return response;
+        }
+        response.map(|body| Body::new(Counted { body, call: self }))
     }
 
     fn ended(&mut self, code: Code) {
-        let Some(labels) = self.labels.take() else { return };
-        let [kind, service, method] = &labels;
-        let code = format!("{code:?}").replace("Ok", "OK").replace("Cancelled", "Canceled");
-        self.metrics.grpc_handled.with_label_values(&[kind, service, method, &code]).inc();
-        if kind == "unary" {
-            self.metrics
-                .grpc_seconds
-                .with_label_values(&labels)
-                .observe(self.began.elapsed().as_secs_f64());
+        let Some(method) = self.method.take() else { return };
+        if code == Code::Ok {
+            method.ok.inc();
+        } else {
+            let [kind, service, name] = &method.labels;
+            let code = format!("{code:?}").replace("Cancelled", "Canceled");
+            let handled = &self.calls.metrics.grpc_handled;
+            handled.with_label_values(&[kind, service, name, &code]).inc();
+        }
+        if let Some(seconds) = &method.seconds {
+            seconds.observe(self.began.elapsed().as_secs_f64());
         }
     }
 }

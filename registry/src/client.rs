@@ -6,7 +6,6 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
-    middleware,
     response::IntoResponse,
     routing::get,
 };
@@ -15,9 +14,9 @@ use serde_json::json;
 use tonic::service::Routes;
 
 use crate::{
-    calls,
+    calls::{Calls, Counting},
     cluster::Cluster,
-    etcd::{ETCD_VERSION, GateLayer, oversize},
+    etcd::{ETCD_VERSION, GateLayer},
     gateway, health,
     metrics::Metrics,
 };
@@ -32,8 +31,7 @@ pub(crate) fn router(
     let grpc = routes
         .into_axum_router()
         .layer(GateLayer(cluster.clone()))
-        .layer(middleware::from_fn(oversize::in_etcds_words))
-        .layer(middleware::from_fn_with_state(metrics, calls::count));
+        .layer(Counting(Calls::new(metrics)));
     let plain = Router::new()
         .route("/version", get(version))
         .merge(health::router(cluster.clone()))

@@ -1,15 +1,15 @@
 //! One member as the services see it: propose a command, read linearizably, renew a lease, wherever the leader is.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use openraft::{
-    LinearizerOption, ServerState,
+    ServerState,
     async_runtime::watch::WatchReceiver,
-    errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
+    errors::{ClientWriteError, RaftError},
 };
 use prost::Message;
 use thiserror::Error;
@@ -17,8 +17,8 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::Instant,
 };
-use tracing::{Instrument, info_span};
-use watchkeep_api::peer::LeaseResponse;
+use tracing::{Instrument, debug_span};
+use watchkeep_api::peer::{Answers, LeaseResponse};
 
 use crate::{
     auth::{Auth, Caller, Denied},
@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     mvcc::{self, Refusal, ViewError, refused_by},
     raft::{
-        PeerError, Peers,
+        Peers,
         types::{Encoded, Peer, Raft, Vote},
     },
     renewal::Renewer,
@@ -36,9 +36,16 @@ use crate::{
     watch::Hub,
 };
 
+mod forward;
+mod lead;
 mod members;
+mod queue;
+mod reads;
 
+use forward::Leader;
 pub(crate) use members::Listed;
+use queue::Queue;
+use reads::Reads;
 
 /// How long a request waits for a leader and for its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
@@ -100,6 +107,12 @@ struct Inner {
     /// Whoever notes what is left of leases, or takes notes back, has it.
     checkpoints: tokio::sync::Mutex<()>,
     permits: Semaphore,
+    requests_max: usize,
+    /// Proposals for this member's own log.
+    lead: Queue,
+    /// Proposals for the leader that was heard of last.
+    forward: Mutex<Option<(Leader, Queue)>>,
+    reads: Reads,
     /// Silence after which the leader is taken for lost.
     silence: Duration,
     /// When the leader was last heard, and whose process has ended.
@@ -150,8 +163,13 @@ impl From<Denied> for ClusterError {
 }
 
 impl Cluster {
+    /// Puts the parts together and starts what serves its queues; that ends when the last clone is gone.
     pub(crate) fn new(parts: Parts) -> Self {
         let now = Instant::now();
+        let (lead, batches) = queue::queue(parts.requests_max);
+        tokio::spawn(lead::run(batches, parts.raft.clone(), Arc::clone(&parts.metrics)));
+        let (reads, asked) = reads::queue(parts.requests_max);
+        tokio::spawn(reads::run(asked, parts.id, parts.raft.clone(), parts.peers.clone()));
         Self(Arc::new(Inner {
             id: parts.id,
             raft: parts.raft,
@@ -165,6 +183,10 @@ impl Cluster {
             renewer: parts.renewer,
             checkpoints: tokio::sync::Mutex::default(),
             permits: Semaphore::new(parts.requests_max),
+            requests_max: parts.requests_max,
+            lead,
+            forward: Mutex::new(None),
+            reads,
             silence: parts.silence,
             vitals: Vitals::new(now),
             timing: parts.timing,
@@ -372,7 +394,7 @@ impl Cluster {
         if let Some(refused) = self.refused_by_alarm(&body).await? {
             return Ok(refused);
         }
-        let span = info_span!("propose");
+        let span = debug_span!("propose");
         let command = Command {
             time_ms: now_ms(),
             body: Some(body),
@@ -419,33 +441,51 @@ impl Cluster {
     }
 
     async fn propose_once(&self, command: Bytes) -> Result<Outcome, ClusterError> {
-        let Some((leader, address)) = self.remote_leader() else {
-            return self.propose_here(command).await;
+        let answer = match self.remote_leader() {
+            Some(leader) => self.forward(leader).push(command)?,
+            None => self.0.lead.push(command)?,
         };
-        match self.0.peers.propose(leader, &address, command).await {
-            Ok(outcome) => Outcome::decode(outcome).map_err(|_| ClusterError::LeaderChanged),
-            Err(PeerError::NotTaken(_)) => Err(ClusterError::NotLeader),
-            Err(PeerError::Lost(_)) => Err(ClusterError::LeaderChanged),
-        }
+        // Whoever had it has ended without a word.
+        answer.await.unwrap_or(Err(ClusterError::LeaderChanged))
     }
 
     /// The leader, when it is known and another member.
-    fn remote_leader(&self) -> Option<(u64, String)> {
-        let metrics = self.0.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let leader = metrics.current_leader.filter(|leader| *leader != self.0.id)?;
-        let peer = metrics.membership_config.membership().get_node(&leader)?;
-        Some((leader, peer.address.clone()))
+    fn remote_leader(&self) -> Option<Leader> {
+        remote_leader(&self.0.raft, self.0.id)
+    }
+
+    /// The queue to a leader. That to a former one is served until all in it is answered.
+    fn forward(&self, leader: Leader) -> Queue {
+        let mut forward = self.0.forward.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*forward {
+            Some((to, queue)) if *to == leader => queue.clone(),
+            _ => {
+                let (queue, batches) = queue::queue(self.0.requests_max);
+                tokio::spawn(forward::run(batches, self.0.peers.clone(), leader.clone()));
+                *forward = Some((leader, queue.clone()));
+                queue
+            }
+        }
+    }
+
+    /// Puts another member's batch of commands into the log, if this member leads. Answers when all are answered.
+    pub(crate) async fn propose_all(&self, commands: Vec<Bytes>) -> Answers {
+        let waiting: Vec<_> =
+            commands.into_iter().map(|command| self.0.lead.push(command)).collect();
+        let mut answers = Vec::with_capacity(waiting.len());
+        for answer in waiting {
+            answers.push(forward::proposed(match answer {
+                Ok(answer) => answer.await.unwrap_or(Err(ClusterError::LeaderChanged)),
+                Err(refused) => Err(refused),
+            }));
+        }
+        Answers { answers }
     }
 
     /// Puts a command into the log if this member leads.
-    pub(crate) async fn propose_here(&self, command: Bytes) -> Result<Outcome, ClusterError> {
-        let began = std::time::Instant::now();
+    async fn propose_here(&self, command: Bytes) -> Result<Outcome, ClusterError> {
         match self.0.raft.client_write(Encoded(command)).await {
-            Ok(written) => {
-                self.0.metrics.proposed(began.elapsed());
-                written.data.outcome.ok_or(ClusterError::Stopped)
-            }
+            Ok(written) => written.data.outcome.ok_or(ClusterError::Stopped),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
                 Err(ClusterError::NotLeader)
             }
@@ -469,22 +509,22 @@ impl Cluster {
 
     /// A view that has everything that was acknowledged before this call.
     pub(crate) async fn linearizable_view(&self) -> Result<StoreView, ClusterError> {
+        self.catch_up().await?;
+        Ok(self.0.store.view())
+    }
+
+    /// Waits until everything is applied here that was acknowledged before this call.
+    pub(crate) async fn catch_up(&self) -> Result<(), ClusterError> {
         let reading = async {
             let index = loop {
-                let found = match self.remote_leader() {
-                    Some((leader, address)) => self
-                        .0
-                        .peers
-                        .read_index(leader, &address)
-                        .await
-                        .map_err(|_| ClusterError::NotLeader),
-                    None => self.read_index_here().await,
-                };
-                match found {
+                match self.0.reads.index().await {
                     Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
-                    other => break other?,
+                    found => break found?.index,
                 }
             };
+            if *self.0.applied_index.borrow() >= index {
+                return Ok(());
+            }
             let mut applied = self.0.applied_index.clone();
             let reached = applied.wait_for(|applied| *applied >= index).await;
             reached.map(|_| ()).map_err(|_| ClusterError::Stopped)
@@ -497,24 +537,16 @@ impl Cluster {
         if !matches!(read, Ok(Ok(()))) {
             self.0.metrics.etcd.read_indexes_failed.inc();
         }
-        match read {
-            Ok(Ok(())) => Ok(self.0.store.view()),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(self.late()),
-        }
+        read.unwrap_or_else(|_| Err(self.late()))
     }
 
-    /// The index that a linearizable read must have applied, if this member leads: by its leader lease, or by a
-    /// round of heartbeats when that is not fresh.
+    /// The index that a linearizable read must have applied, if this member leads.
     pub(crate) async fn read_index_here(&self) -> Result<u64, ClusterError> {
-        match self.0.raft.get_read_linearizer(LinearizerOption::new(None, true)).await {
-            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(ForwardToLeader {
-                ..
-            }))) => Err(ClusterError::NotLeader),
-            Err(RaftError::APIError(_)) => Err(ClusterError::NotLeader),
-            Err(RaftError::Fatal(_)) => Err(ClusterError::Stopped),
+        if self.remote_leader().is_some() {
+            return Err(ClusterError::NotLeader);
         }
+        let found = self.0.reads.index().await?;
+        if found.here { Ok(found.index) } else { Err(ClusterError::NotLeader) }
     }
 
     /// Renews leases, wherever the leader is; answers in their order.
@@ -530,8 +562,8 @@ impl Cluster {
         let asking = async {
             loop {
                 let answer = match self.remote_leader() {
-                    Some((leader, address)) => {
-                        let answer = self.0.peers.renew(leader, &address, ids).await;
+                    Some(leader) => {
+                        let answer = self.0.peers.renew(leader.id, &leader.address, ids).await;
                         answer.map_err(|_| ClusterError::NotLeader)
                     }
                     None => self.renew_here(ids).await,
@@ -550,8 +582,8 @@ impl Cluster {
         let asking = async {
             loop {
                 let answer = match self.remote_leader() {
-                    Some((leader, address)) => {
-                        let answer = self.0.peers.lease(leader, &address, id).await;
+                    Some(leader) => {
+                        let answer = self.0.peers.lease(leader.id, &leader.address, id).await;
                         answer.map_err(|_| ClusterError::NotLeader)
                     }
                     None => self.lease_here(id).await,
@@ -645,6 +677,15 @@ fn renewed(renewal: Renewal) -> LeaseResponse {
         Renewal::Renewed(left) => response(left),
         Renewal::Unknown | Renewal::Noted => NO_LEASE,
     }
+}
+
+/// The leader, when it is known and another member than `id`.
+fn remote_leader(raft: &Raft, id: u64) -> Option<Leader> {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let leader = metrics.current_leader.filter(|leader| *leader != id)?;
+    let peer = metrics.membership_config.membership().get_node(&leader)?;
+    Some(Leader { id: leader, address: peer.address.clone() })
 }
 
 /// The proposer's clock, for records that carry a time. Applying never reads one.

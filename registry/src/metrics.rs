@@ -57,7 +57,8 @@ pub(crate) struct Metrics {
     pub(crate) snapshot_index: IntGauge,
     pub(crate) purged_index: IntGauge,
     pub(crate) lag: IntGaugeVec,
-    stage: HistogramVec,
+    committed_seconds: Histogram,
+    applied_seconds: Histogram,
     pub(crate) stage_quantiles: GaugeVec,
     apply_batch: Histogram,
     pub(crate) disk_bytes: IntGauge,
@@ -173,6 +174,11 @@ impl Metrics {
         .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
         let lease_lateness = Histogram::with_opts(lateness)?;
         registry.register(Box::new(lease_lateness.clone()))?;
+        let stage = d.histograms(
+            "watchkeep_registry_proposal_stage_seconds",
+            "Time by stage: committed from the leader's queue to the answer of a proposal, applied for a batch of entries.",
+            &["stage"],
+        )?;
         Ok(Self {
             has_leader: d.gauge("etcd_server_has_leader", "Whether this member knows a leader: 1 or 0.")?,
             is_leader: d.gauge("etcd_server_is_leader", "Whether this member is the leader: 1 or 0.")?,
@@ -245,11 +251,8 @@ impl Metrics {
                 "On the leader: log entries a member has not confirmed yet.",
                 &["peer"],
             )?,
-            stage: d.histograms(
-                "watchkeep_registry_proposal_stage_seconds",
-                "Time by stage: committed from the leader's queue to the answer of a proposal, applied for a batch of entries.",
-                &["stage"],
-            )?,
+            committed_seconds: stage.with_label_values(&["committed"]),
+            applied_seconds: stage.with_label_values(&["applied"]),
             stage_quantiles: d.floats(
                 "watchkeep_registry_commit_stage_seconds",
                 "Percentiles of the newest log entries' time in each stage of a commit, on the leader.",
@@ -347,35 +350,48 @@ impl Metrics {
     }
 
     pub(crate) fn proposed(&self, took: Duration) {
-        self.stage.with_label_values(&["committed"]).observe(took.as_secs_f64());
+        self.committed_seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn applied(&self, entries: u32, took: Duration) {
         self.apply_batch.observe(f64::from(entries));
-        self.stage.with_label_values(&["applied"]).observe(took.as_secs_f64());
+        self.applied_seconds.observe(took.as_secs_f64());
         if took > SLOW_APPLY {
             self.etcd.slow_applies.inc();
         }
     }
 
-    pub(crate) fn round_trip(&self, to: u64, took: Duration) {
-        self.round_trip.with_label_values(&[&to.to_string()]).observe(took.as_secs_f64());
-    }
-
-    /// Counts a Raft message that was not answered.
-    pub(crate) fn not_answered(&self, to: u64) {
-        self.etcd.heartbeat_failures.inc();
-        self.etcd.sent_failures.with_label_values(&[&to.to_string()]).inc();
+    /// Those of one member.
+    pub(crate) fn peer(&self, to: u64) -> PeerMetrics {
+        let to = to.to_string();
+        PeerMetrics {
+            round_trip: self.round_trip.with_label_values(&[&to]),
+            sent_bytes: self.sent_bytes.with_label_values(&[&to]),
+            snapshot_seconds: self.etcd.snapshot_seconds.clone(),
+            failures: self.etcd.sent_failures.with_label_values(&[&to]),
+            heartbeat_failures: self.etcd.heartbeat_failures.clone(),
+        }
     }
 
     pub(crate) fn received(&self, from: u64, bytes: usize) {
         self.etcd.received_bytes.with_label_values(&[&from.to_string()]).inc_by(bytes as u64);
     }
+}
 
-    pub(crate) fn sent(&self, to: u64, bytes: usize) {
-        // So that a member that never failed is there, too.
-        self.etcd.sent_failures.with_label_values(&[&to.to_string()]);
-        self.sent_bytes.with_label_values(&[&to.to_string()]).inc_by(bytes as u64);
+/// Of the way to one member.
+pub(crate) struct PeerMetrics {
+    pub(crate) round_trip: Histogram,
+    pub(crate) sent_bytes: IntCounter,
+    pub(crate) snapshot_seconds: Histogram,
+    failures: IntCounter,
+    heartbeat_failures: IntCounter,
+}
+
+impl PeerMetrics {
+    /// Counts a Raft message that was not answered.
+    pub(crate) fn not_answered(&self) {
+        self.heartbeat_failures.inc();
+        self.failures.inc();
     }
 }
 

@@ -283,13 +283,15 @@ impl Node {
     /// long as all is well.
     pub async fn failed(&self) -> String {
         let raft_ended = async {
-            let mut metrics = self.cluster.raft().metrics();
+            // Told of changes of role, and closed at the end: not woken by each entry.
+            let mut metrics = self.cluster.raft().server_metrics();
             loop {
                 if let Some(reason) = self.cluster.ended() {
                     return format!("raft has ended: {reason}");
                 }
                 if metrics.changed().await.is_err() {
-                    return "raft has ended".to_owned();
+                    let reason = self.cluster.ended();
+                    return format!("raft has ended: {}", reason.unwrap_or_default());
                 }
             }
         };

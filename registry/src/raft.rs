@@ -3,6 +3,7 @@
 mod machine;
 mod network;
 mod peers;
+mod pipeline;
 mod policy;
 mod restored;
 mod service;

@@ -25,6 +25,10 @@ pub(crate) use metered::{Metered, Meters};
 
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;
+/// What a client may send ahead, on one call and on all of a connection. Fixed: an adaptive window is measured with pings,
+/// and those cost more than it gains.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// A client that vanished without a word is noticed by pings.
 const PING: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted (out of file descriptors, say).
@@ -43,7 +47,8 @@ pub(crate) async fn serve(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);

@@ -305,3 +305,29 @@ async fn what_cannot_be_applied_is_refused_before_the_log() {
         assert_eq!(kv.range(get(key)).await.unwrap().into_inner().count, 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_too_much_is_under_way_it_refuses_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = configs(3, dir.path()).into_iter();
+    let mut nodes = Vec::new();
+    for config in configs.map(|config| RegistryConfig { requests_max: 4, ..config }) {
+        nodes.push(start(&config).await);
+    }
+    let last = nodes.pop().unwrap();
+    for node in nodes {
+        node.shutdown().await;
+    }
+    // Without a quorum nothing is answered: four wait, and the fifth is one too many.
+    let puts = (0..5).map(|_| {
+        let mut kv = KvClient::new(channel(&last));
+        Box::pin(async move { kv.put(put("a", "1")).await })
+    });
+    let first = futures::future::select_all(puts);
+    let (first, ..) = tokio::time::timeout(Duration::from_secs(2), first).await.expect("at once");
+    let refused = first.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (tonic::Code::ResourceExhausted, "etcdserver: too many requests")
+    );
+}

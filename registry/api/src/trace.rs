@@ -7,6 +7,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// The `traceparent` of a span; none when it is not traced.
 #[must_use]
 pub fn trace_parent(span: &Span) -> Option<String> {
+    if span.is_disabled() {
+        return None;
+    }
     let context = span.context();
     let span = context.span();
     let context = span.span_context();

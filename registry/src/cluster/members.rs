@@ -109,8 +109,9 @@ impl Cluster {
         let changing = async {
             loop {
                 let answer = match self.remote_leader() {
-                    Some((leader, address)) => {
-                        match self.0.peers.change_member(leader, &address, change).await {
+                    Some(leader) => {
+                        let (id, address) = (leader.id, &leader.address);
+                        match self.0.peers.change_member(id, address, change).await {
                             Ok(answer) => Ok(answer),
                             Err(PeerError::NotTaken(_)) => Err(ClusterError::NotLeader),
                             Err(PeerError::Lost(_)) => Err(ClusterError::LeaderChanged),

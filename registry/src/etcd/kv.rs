@@ -1,7 +1,7 @@
 //! `etcdserverpb.KV`.
 
 use tonic::{Request, Response, Status};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, debug_span};
 use watchkeep_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
     PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, kv_server,
@@ -42,7 +42,7 @@ impl Kv {
     async fn view(&self, serializable: bool) -> Result<(StoreView, u64), ClusterError> {
         if !serializable {
             // A member that catches up by a snapshot gets there, and then has what is asked for.
-            self.0.linearizable_view().await?;
+            self.0.catch_up().await?;
         }
         let life = self.0.store().life().ok_or(ClusterError::Replaced)?;
         let view = self.0.store().view();
@@ -112,7 +112,7 @@ impl kv_server::Kv for Kv {
             let response = convert::range_response(outcome);
             Ok(Response::new(RangeResponse { header: header(&self.0, current), ..response }))
         };
-        work.instrument(info_span!("etcd.range")).await
+        work.instrument(debug_span!("etcd.range")).await
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
@@ -122,7 +122,8 @@ impl kv_server::Kv for Kv {
         limits::check_size(&request)?;
         let _permit = self.0.admit()?;
         let kind = OpKind::Put(convert::put(request));
-        let (kind, revision) = self.write(&caller, kind).instrument(info_span!("etcd.put")).await?;
+        let (kind, revision) =
+            self.write(&caller, kind).instrument(debug_span!("etcd.put")).await?;
         let OpOutcomeKind::Put(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };
@@ -141,7 +142,7 @@ impl kv_server::Kv for Kv {
         let _permit = self.0.admit()?;
         let kind = OpKind::Delete(convert::delete(request));
         let (kind, revision) =
-            self.write(&caller, kind).instrument(info_span!("etcd.delete_range")).await?;
+            self.write(&caller, kind).instrument(debug_span!("etcd.delete_range")).await?;
         let OpOutcomeKind::Delete(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };
@@ -156,7 +157,7 @@ impl kv_server::Kv for Kv {
         let size = limits::check_size(&request);
         let _permit = self.0.admit()?;
         let txn = convert::txn(request);
-        let span = info_span!("etcd.txn");
+        let span = debug_span!("etcd.txn");
         let (outcome, revision) = if mvcc::is_read_only(&txn) {
             let read = self.view(false).instrument(span).await?;
             let (current, compacted) =

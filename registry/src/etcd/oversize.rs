@@ -1,22 +1,22 @@
 //! A message that is too large to be read at all is refused in the words of etcd's gRPC library (grpc-go:
 //! `rpc_util.go`, `recv`). tonic's own code for it, `OUT_OF_RANGE`, is what etcd uses for compacted revisions.
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::response::Response;
 use tonic::{Code, Status};
 
 /// How tonic begins.
 const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
 /// Rewrites that one status.
-pub(crate) async fn in_etcds_words(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if let Some(status) = Status::from_header_map(response.headers())
+pub(crate) fn in_etcds_words(response: &mut Response) {
+    let refused = response.headers().contains_key(Status::GRPC_STATUS);
+    if refused
+        && let Some(status) = Status::from_header_map(response.headers())
         && let Some(status) = rewritten(&status)
     {
         // Headers that hold: the code and the percent-encoded text.
         let _ = status.add_header(response.headers_mut());
     }
-    response
 }
 
 fn rewritten(status: &Status) -> Option<Status> {

@@ -6,8 +6,11 @@ use std::{io, sync::Arc};
 use futures::{Stream, StreamExt};
 use openraft::{EntryPayload, RaftSnapshotBuilder, storage::RaftStateMachine};
 use prost::Message;
-use tokio::sync::watch;
-use tracing::info_span;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::watch,
+};
+use tracing::debug_span;
 
 use super::types::{Entry, LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
     lessor::Lessor,
     metrics::Metrics,
     mvcc::{self, Place},
-    schema::{Applied, Body, Command, Event, Outcome},
+    schema::{Applied, Body, Command, Event, Op, OpKind, Outcome, Txn},
     store::{SnapshotFile, Store, StoreError, StoreView},
     watch::Hub,
 };
@@ -70,7 +73,7 @@ impl StateMachine {
                 let command = Command::decode(encoded.0).map_err(|e| {
                     StoreError::Stopped(format!("log entry {log_id} cannot be read: {e}"))
                 })?;
-                let span = info_span!("apply", index = log_id.index);
+                let span = debug_span!("apply", index = log_id.index);
                 watchkeep_api::trace::set_parent(&span, Some(&command.trace_parent));
                 let place = Place { term: log_id.leader_id.term };
                 if let Some(Body::Txn(txn)) = &command.body
@@ -78,9 +81,10 @@ impl StateMachine {
                 {
                     self.metrics.etcd.txn();
                 }
-                effects = span.in_scope(|| {
-                    self.auth.apply(&self.store.live(), &mut self.applied, &command, place)
-                })?;
+                let Self { auth, store, applied, .. } = self;
+                let mut apply = || auth.apply(&store.live(), applied, &command, place);
+                effects =
+                    span.in_scope(|| if scans(&command) { aside(&mut apply) } else { apply() })?;
             }
             EntryPayload::Membership(membership) => {
                 let ids: Vec<u64> = membership.nodes().map(|(id, _)| *id).collect();
@@ -121,6 +125,33 @@ impl StateMachine {
             bytes += event.kv.key.len() + event.kv.value.len();
         }
         self.metrics.etcd.wrote(puts, bytes as u64, events.len() as u64 - puts);
+    }
+}
+
+/// Whether it may go through many keys, so that applying it takes its time.
+fn scans(command: &Command) -> bool {
+    fn of_txn(txn: &Txn) -> bool {
+        let of_op = |op: &Op| match &op.kind {
+            Some(OpKind::Range(range)) => !range.range_end.is_empty(),
+            Some(OpKind::Delete(delete)) => !delete.range_end.is_empty(),
+            Some(OpKind::Txn(inner)) => of_txn(inner),
+            Some(OpKind::Put(_)) | None => false,
+        };
+        txn.compare.iter().any(|compare| !compare.range_end.is_empty())
+            || txn.success.iter().chain(&txn.failure).any(of_op)
+    }
+    match &command.body {
+        Some(Body::Txn(txn)) => of_txn(txn),
+        Some(Body::Revoke(_)) => true,
+        _ => false,
+    }
+}
+
+/// Does what takes its time while other tasks, heartbeats among them, go on elsewhere.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use futures::Stream;
 use openraft::{
-    RaftNetworkFactory, RaftNetworkV2,
+    OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    base::{BoxFuture, BoxStream},
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
-    network::RPCOption,
+    network::{RPCOption, stream_append_sequential},
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-        TransferLeaderResponse, VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+        TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,10 +19,13 @@ use tonic::transport::Channel;
 use watchkeep_api::peer::{Envelope, peer_client::PeerClient};
 
 use super::{
-    Peers, SnapshotData,
+    Peers, SnapshotData, pipeline,
     types::{Peer, Snapshot, TypeConfig, Vote},
 };
-use crate::{metrics::Metrics, store::SnapshotReader};
+use crate::{
+    metrics::{Metrics, PeerMetrics},
+    store::SnapshotReader,
+};
 
 /// Frames of a snapshot that wait for the receiver.
 const FRAMES_MAX: usize = 4;
@@ -39,7 +44,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             target,
             address: node.address.clone(),
             peers: self.peers.clone(),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics.peer(target),
         }
     }
 }
@@ -49,13 +54,13 @@ pub(crate) struct Link {
     target: u64,
     address: String,
     peers: Peers,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: PeerMetrics,
 }
 
-type Failure = RPCError<TypeConfig>;
+pub(super) type Failure = RPCError<TypeConfig>;
 
 impl Link {
-    fn client(&self) -> Result<PeerClient<Channel>, Failure> {
+    pub(super) fn client(&self) -> Result<PeerClient<Channel>, Failure> {
         self.peers.client(&self.address()).map_err(|e| Unreachable::new(&e).into())
     }
 
@@ -64,7 +69,7 @@ impl Link {
         self.peers.address(self.target).unwrap_or_else(|| self.address.clone())
     }
 
-    fn envelope(&self, message: &impl Serialize) -> Result<Envelope, Failure> {
+    pub(super) fn envelope(&self, message: &impl Serialize) -> Result<Envelope, Failure> {
         let body = postcard::to_stdvec(message).map_err(|e| NetworkError::new(&e))?;
         Ok(self.peers.envelope(self.target, body.into()))
     }
@@ -77,15 +82,18 @@ impl Link {
         let began = Instant::now();
         let limited = tokio::time::timeout(option.hard_ttl(), call).await;
         if !matches!(limited, Ok(Ok(_))) {
-            self.metrics.not_answered(self.target);
+            self.metrics.not_answered();
         }
         let answer = limited.map_err(|e| Unreachable::new(&e))?.map_err(|s| unreachable(&s))?;
-        self.metrics.round_trip(self.target, began.elapsed());
+        self.metrics.round_trip.observe(began.elapsed().as_secs_f64());
         postcard::from_bytes(&answer.into_inner().body).map_err(|e| NetworkError::new(&e).into())
     }
 }
 
-fn unreachable(status: &tonic::Status) -> Failure {
+/// What an append was answered.
+pub(super) type Answered = Result<StreamAppendResult<TypeConfig>, Failure>;
+
+pub(super) fn unreachable(status: &tonic::Status) -> Failure {
     Unreachable::from_string(format!("{:?}: {}", status.code(), status.message())).into()
 }
 
@@ -98,8 +106,23 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
         let (mut client, request) = (self.client()?, self.envelope(&rpc)?);
-        self.metrics.sent(self.target, request.body.len());
+        self.metrics.sent_bytes.inc_by(request.body.len() as u64);
         self.answer(&option, client.append(request)).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Answered>, Failure>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        // A heartbeat is one message: a call of its own is less than a stream.
+        if input.size_hint().1 == Some(1) {
+            return stream_append_sequential(self, input, option);
+        }
+        Box::pin(pipeline::open(self, input))
     }
 
     async fn vote(
@@ -165,7 +188,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = client.snapshot(stream) => answer.map_err(|s| lost(s.message().to_owned()))?,
         };
-        self.metrics.etcd.snapshot_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.snapshot_seconds.observe(began.elapsed().as_secs_f64());
         postcard::from_bytes(&answer.into_inner().body).map_err(|e| lost(e.to_string()))
     }
 }

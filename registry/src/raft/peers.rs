@@ -102,18 +102,6 @@ impl Peers {
         Envelope { cluster_id: self.cluster_id, to, body }
     }
 
-    /// Sends a command to the leader; answers with the encoded outcome.
-    pub(crate) async fn propose(
-        &self,
-        to: u64,
-        address: &str,
-        command: Bytes,
-    ) -> Result<Bytes, PeerError> {
-        let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;
-        let answer = client.propose(self.envelope(to, command)).await.map_err(|s| failed(&s))?;
-        Ok(answer.into_inner().body)
-    }
-
     /// The index that a linearizable read must have applied.
     pub(crate) async fn read_index(&self, to: u64, address: &str) -> Result<u64, PeerError> {
         let mut client = self.client(address).map_err(|e| PeerError::NotTaken(e.to_string()))?;

@@ -3,19 +3,17 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse},
     storage::Snapshot as RaftSnapshot,
 };
-use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
-use tokio_stream::StreamExt;
+use tokio::{sync::oneshot, time::Instant};
 use tonic::{Request, Response, Status, Streaming};
 use watchkeep_api::peer::{
-    AddPeer, AliveResponse, ChangeMemberRequest, ChangeMemberResponse, Envelope, IdentityResponse,
-    LeaseRequest, LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse,
+    AddPeer, AliveResponse, Answers, ChangeMemberRequest, ChangeMemberResponse, Commands, Envelope,
+    IdentityResponse, LeaseRequest, LeaseResponse, PeerMember, RangeHashRequest, RangeHashResponse,
     ReadIndexResponse, RenewRequest, RenewResponse, change_member_request::Change as Asked,
     peer_server::Peer,
 };
@@ -31,6 +29,10 @@ use crate::{cluster::Cluster, corruption, members::Change, store::SnapshotWriter
 pub(crate) struct PeerService(pub(crate) Cluster);
 
 type Answer<T> = Result<Response<T>, Status>;
+type Answering<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Batches of one follower that are taken in before the first of them is answered.
+const BATCHES_MAX: usize = 16;
 
 impl PeerService {
     /// Refuses a caller of another cluster, or one that means another member.
@@ -55,15 +57,18 @@ impl PeerService {
         ))
     }
 
-    fn open<T: DeserializeOwned>(&self, request: Request<Envelope>) -> Result<T, Status> {
-        let envelope = request.into_inner();
+    fn open<T: DeserializeOwned>(&self, envelope: Envelope) -> Result<T, Status> {
         self.check(envelope.cluster_id, envelope.to)?;
         decode(&envelope.body)
     }
 
     fn close<T: Serialize>(&self, answer: &T) -> Answer<Envelope> {
+        self.seal(answer).map(Response::new)
+    }
+
+    fn seal<T: Serialize>(&self, answer: &T) -> Result<Envelope, Status> {
         let body = postcard::to_stdvec(answer).map_err(|e| Status::internal(e.to_string()))?;
-        Ok(Response::new(self.envelope(body.into())))
+        Ok(self.envelope(body.into()))
     }
 
     fn envelope(&self, body: Bytes) -> Envelope {
@@ -83,8 +88,9 @@ fn failed(error: impl std::fmt::Display) -> Status {
 #[tonic::async_trait]
 impl Peer for PeerService {
     async fn append(&self, request: Request<Envelope>) -> Answer<Envelope> {
-        let bytes = request.get_ref().body.len();
-        let rpc: AppendEntriesRequest<TypeConfig> = self.open(request)?;
+        let envelope = request.into_inner();
+        let bytes = envelope.body.len();
+        let rpc: AppendEntriesRequest<TypeConfig> = self.open(envelope)?;
         self.0.metrics().received(rpc.vote.leader_id.node_id, bytes);
         self.0.heard_from(&rpc.vote);
         let answer: AppendEntriesResponse<TypeConfig> =
@@ -92,8 +98,66 @@ impl Peer for PeerService {
         self.close(&answer)
     }
 
+    type AppendStreamStream = Answering<Envelope>;
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Answer<Self::AppendStreamStream> {
+        // What cannot be read ends the stream, after the answers to what came before it.
+        let (refuse, refused) = oneshot::channel();
+        let state = (request.into_inner(), PeerService(self.0.clone()), refuse);
+        let appends = stream::unfold(state, |(mut envelopes, this, refuse)| async {
+            let opened: Result<AppendEntriesRequest<TypeConfig>, _> =
+                match envelopes.message().await {
+                    Ok(Some(envelope)) => {
+                        let bytes = envelope.body.len();
+                        this.open(envelope).inspect(|append: &AppendEntriesRequest<TypeConfig>| {
+                            this.0.metrics().received(append.vote.leader_id.node_id, bytes);
+                        })
+                    }
+                    Ok(None) => return None,
+                    Err(status) => Err(status),
+                };
+            match opened {
+                Ok(append) => {
+                    this.0.heard_from(&append.vote);
+                    Some((append, (envelopes, this, refuse)))
+                }
+                Err(status) => {
+                    // The caller may have gone.
+                    let _ = refuse.send(status);
+                    None
+                }
+            }
+        });
+        let this = PeerService(self.0.clone());
+        let answers = self.0.raft().stream_append(appends).map(move |answer| {
+            this.seal(&answer.map(AppendEntriesResponse::<TypeConfig>::from).map_err(failed)?)
+        });
+        let refused = stream::once(refused).filter_map(|refused| async { refused.ok().map(Err) });
+        Ok(Response::new(Box::pin(answers.chain(refused))))
+    }
+
+    type ProposeStreamStream = Answering<Answers>;
+
+    async fn propose_stream(
+        &self,
+        request: Request<Streaming<Commands>>,
+    ) -> Answer<Self::ProposeStreamStream> {
+        let this = PeerService(self.0.clone());
+        let answers = request.into_inner().map(move |commands| {
+            let checked = commands.and_then(|commands| {
+                this.check(commands.cluster_id, commands.to).map(|()| commands.commands)
+            });
+            let cluster = this.0.clone();
+            async move { Ok(cluster.propose_all(checked?).await) }
+        });
+        Ok(Response::new(Box::pin(answers.buffered(BATCHES_MAX))))
+    }
+
     async fn vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
-        let rpc = self.open(request)?;
+        let rpc = self.open(request.into_inner())?;
         self.may_vote()?;
         let answer = self.0.raft().vote(rpc).await.map_err(failed)?;
         if answer.vote_granted {
@@ -103,7 +167,7 @@ impl Peer for PeerService {
     }
 
     async fn pre_vote(&self, request: Request<Envelope>) -> Answer<Envelope> {
-        let rpc = self.open(request)?;
+        let rpc = self.open(request.into_inner())?;
         self.may_vote()?;
         if !self.0.would_vote() {
             return Err(Status::unavailable("this member hears the leader"));
@@ -112,7 +176,7 @@ impl Peer for PeerService {
     }
 
     async fn transfer_leader(&self, request: Request<Envelope>) -> Answer<Envelope> {
-        let rpc = self.open(request)?;
+        let rpc = self.open(request.into_inner())?;
         let answer: TransferLeaderResponse<TypeConfig> =
             self.0.raft().handle_transfer_leader(rpc).await.map_err(failed)?;
         self.close(&answer)
@@ -143,13 +207,6 @@ impl Peer for PeerService {
         let answer: SnapshotResponse<TypeConfig> =
             self.0.raft().install_full_snapshot(vote, snapshot).await.map_err(failed)?;
         self.close(&answer)
-    }
-
-    async fn propose(&self, request: Request<Envelope>) -> Answer<Envelope> {
-        let envelope = request.into_inner();
-        self.check(envelope.cluster_id, envelope.to)?;
-        let outcome = self.0.propose_here(envelope.body).await?;
-        Ok(Response::new(self.envelope(outcome.encode_to_vec().into())))
     }
 
     async fn read_index(&self, request: Request<Envelope>) -> Answer<ReadIndexResponse> {

@@ -1,0 +1,82 @@
+//! The index that a linearizable read must have applied, asked for by many at once and found out once for all of them:
+//! one question is under way, and whoever comes meanwhile joins the next. (One that is under way may have been answered
+//! already by the leader, so it says nothing of what was acknowledged since.)
+
+use std::time::Duration;
+
+use openraft::LinearizerOption;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{ClusterError, remote_leader};
+use crate::raft::{Peers, types::Raft};
+
+/// Most that are answered together.
+const TOGETHER_MAX: usize = 4_096;
+/// A question that is not answered by then is asked again.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What was found out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadIndex {
+    pub(super) index: u64,
+    /// Whether this member leads.
+    pub(super) here: bool,
+}
+
+type Found = Result<ReadIndex, ClusterError>;
+
+/// Where reads ask.
+#[derive(Debug, Clone)]
+pub(super) struct Reads(mpsc::Sender<oneshot::Sender<Found>>);
+
+/// Where they are answered.
+#[derive(Debug)]
+pub(super) struct Asked(mpsc::Receiver<oneshot::Sender<Found>>);
+
+/// A queue for at most `reads_max`.
+pub(super) fn queue(reads_max: usize) -> (Reads, Asked) {
+    let (sender, receiver) = mpsc::channel(reads_max);
+    (Reads(sender), Asked(receiver))
+}
+
+impl Reads {
+    /// The index, from the leader, wherever it is.
+    ///
+    /// # Errors
+    /// `NotLeader`: there is none that answers, ask again; `TooManyRequests`; `Stopped`.
+    pub(super) async fn index(&self) -> Found {
+        let (answer, found) = oneshot::channel();
+        self.0.try_send(answer).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ClusterError::TooManyRequests,
+            mpsc::error::TrySendError::Closed(_) => ClusterError::Stopped,
+        })?;
+        found.await.unwrap_or(Err(ClusterError::Stopped))
+    }
+}
+
+/// Answers until every [`Reads`] is gone.
+pub(super) async fn run(mut asked: Asked, id: u64, raft: Raft, peers: Peers) {
+    let mut waiting = Vec::new();
+    while asked.0.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
+        let asking = async {
+            match remote_leader(&raft, id) {
+                Some(leader) => {
+                    let index = peers.read_index(leader.id, &leader.address).await.ok()?;
+                    Some(ReadIndex { index, here: false })
+                }
+                None => Some(ReadIndex { index: index_here(&raft).await?, here: true }),
+            }
+        };
+        let found = tokio::time::timeout(TIMEOUT, asking).await.ok().flatten();
+        for waiting in waiting.drain(..) {
+            // Whoever waited may have gone.
+            let _ = waiting.send(found.ok_or(ClusterError::NotLeader));
+        }
+    }
+}
+
+/// The index if this member leads: by its leader lease, or by a round of heartbeats when that is not fresh.
+async fn index_here(raft: &Raft) -> Option<u64> {
+    let linearizer = raft.get_read_linearizer(LinearizerOption::new(None, true)).await;
+    linearizer.ok().map(|linearizer| linearizer.read_log_id().index())
+}
