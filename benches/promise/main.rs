@@ -59,7 +59,7 @@ fn option(flag: &str) -> Option<u64> {
 }
 
 async fn promise(time: Duration, keys: u64, bytes: usize, rate: Option<u64>) -> bool {
-    let cluster = Cluster::layout_roles(&vec!["registry"; NODES], None, &[]);
+    let cluster = Cluster::layout_roles(&["registry"; NODES], None, &[]);
     let fields = format!("log_entries_kept: {LOG_ENTRIES_KEPT}");
     cluster.nodes.iter().for_each(|node| node.set_registry(&fields));
     let mut cluster = cluster.run().await;

@@ -1,5 +1,5 @@
-//! What is done to members while clients work: one fault after another, each once at least, in an order that the seed
-//! gives; between two the members are left alone for a moment.
+//! What is done to members while clients work: one fault after another, in rounds of all of them, each round in an
+//! order that the seed gives; between two the members are left alone for a moment.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl Nemesis {
                 if self.run.now() >= until {
                     return done;
                 }
-                let lasts = Duration::from_millis(self.random.random_range(500..2_200));
+                let lasts = Duration::from_millis(self.random.random_range(400..1_700));
                 let victim = self.victim(leader).await;
                 println!(
                     "{:>9.3?} {fault:?} of member {} for {lasts:?}",
@@ -90,7 +90,7 @@ impl Nemesis {
                 self.harm(fault, victim);
                 sleep(lasts).await;
                 self.heal();
-                sleep(Duration::from_millis(self.random.random_range(200..900))).await;
+                sleep(Duration::from_millis(self.random.random_range(150..600))).await;
                 for member in &mut self.members {
                     assert_eq!(member.ended(), None);
                 }
@@ -113,13 +113,24 @@ impl Nemesis {
         let count = self.members.len();
         let others: Vec<usize> = (1..count).map(|step| (victim + step) % count).collect();
         let network = &self.network;
+        let members = &mut self.members;
         let done = match fault {
-            Fault::Kill => Ok(self.members[victim].kill()),
-            Fault::KillMost => {
-                Ok([victim, others[0]].into_iter().for_each(|at| self.members[at].kill()))
+            Fault::Kill => {
+                members[victim].kill();
+                Ok(())
             }
-            Fault::KillAll => Ok(self.members.iter_mut().for_each(Member::kill)),
-            Fault::Pause => Ok(self.members[victim].signal("-STOP")),
+            Fault::KillMost => {
+                [victim, others[0]].into_iter().for_each(|at| members[at].kill());
+                Ok(())
+            }
+            Fault::KillAll => {
+                members.iter_mut().for_each(Member::kill);
+                Ok(())
+            }
+            Fault::Pause => {
+                members[victim].signal("-STOP");
+                Ok(())
+            }
             Fault::Isolate => network.isolate(victim),
             Fault::CutOff => others.iter().try_for_each(|other| {
                 network.cut(victim, *other).and_then(|()| network.cut(*other, victim))
@@ -131,7 +142,7 @@ impl Nemesis {
             Fault::Deaf => others.iter().try_for_each(|other| network.cut(*other, victim)),
             Fault::Slow => network.slow(victim).map(|how| println!("          {how}")),
             Fault::Clock(seconds) => {
-                if !self.members[victim].shift_clock(seconds) {
+                if !members[victim].shift_clock(seconds) {
                     println!("          not done: no libfaketime (apt package faketime)");
                 }
                 Ok(())

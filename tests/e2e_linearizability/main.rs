@@ -10,6 +10,8 @@
 //! `WATCHKEEP_SEED=3 WATCHKEEP_SECONDS=20`: linearizable reads answered from the member's own state without asking
 //! the leader gave 67 breaches in 810 operations (checks `order` and `register`).
 
+#![allow(clippy::print_stdout, reason = "seed, faults and counts are for whoever reads a failure")]
+
 mod check;
 mod clients;
 #[path = "../common/mod.rs"]
@@ -32,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::Rng;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use clients::{Client, Run};
 use faults::Nemesis;
@@ -62,7 +64,8 @@ async fn histories_are_linearizable_while_members_fail() {
         Err(why) if env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{why}"),
         Err(why) => return println!("skipped, no network namespaces: {why}"),
     };
-    let seed = setting("WATCHKEEP_SEED").unwrap_or_else(|| rand::rng().random_range(0..1 << 32));
+    let seed =
+        setting("WATCHKEEP_SEED").unwrap_or_else(|| StdRng::from_os_rng().random_range(0..1 << 32));
     let seconds = setting("WATCHKEEP_SECONDS").unwrap_or(SECONDS);
     println!("WATCHKEEP_SEED={seed} WATCHKEEP_SECONDS={seconds}");
     let dir = tempfile::TempDir::with_prefix("watchkeep-linearizability-").expect("a folder");
@@ -203,9 +206,13 @@ fn summary(history: &History) -> String {
     let count = |wanted: fn(&Ending) -> bool| {
         history.records.iter().filter(|record| wanted(&record.ending)).count()
     };
+    let answered = history.records.iter().filter(|record| record.outcome().is_some());
+    let mut took: Vec<Duration> = answered.map(|record| record.end - record.begin).collect();
+    took.sort_unstable();
     format!(
-        "{} operations answered, {} refused, {} with an unknown end; {} events, {} leases, {} watches",
-        count(|ending| matches!(ending, Ending::Answered(_))),
+        "{} operations answered (median {:.1?}), {} refused, {} with an unknown end; {} events, {} leases, {} watches",
+        took.len(),
+        took.get(took.len() / 2).copied().unwrap_or_default(),
         count(|ending| *ending == Ending::Refused),
         count(|ending| *ending == Ending::Unknown),
         history.accounts.values().next().map_or(0, Vec::len),

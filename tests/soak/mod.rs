@@ -62,7 +62,7 @@ pub struct Report {
 
 /// Runs it.
 pub async fn soak(plan: &Plan) -> Report {
-    let cluster = Cluster::layout_roles(&vec!["registry"; NODES], None, &[]);
+    let cluster = Cluster::layout_roles(&["registry"; NODES], None, &[]);
     let fields =
         format!("log_entries_kept: {LOG_ENTRIES_KEPT}, log_segment_bytes: {LOG_SEGMENT_BYTES}");
     cluster.nodes.iter().for_each(|node| node.set_registry(&fields));

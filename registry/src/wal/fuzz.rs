@@ -10,7 +10,7 @@ const SALT: u64 = 7;
 
 /// Reads the bytes as everything that a log's file holds.
 pub(crate) fn log(data: &[u8]) {
-    drop(SegmentHeader::decode(SALT, data));
+    let _ = SegmentHeader::decode(SALT, data);
     drop(Stored::parse(SALT, data));
     if let Some(header) = Header::parse(SALT, data)
         && let Some(body) = header.body(SALT, data)
