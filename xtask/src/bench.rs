@@ -12,6 +12,8 @@ const BENCHES: [(&str, &str); 4] = [
         "registry",
         "puts, ranges, leases, watches, failover and a million keys, side by side with etcd",
     ),
+    ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
+    ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),
 ];
 
 /// Lists them, or runs one; further arguments are its own.

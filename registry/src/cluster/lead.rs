@@ -42,11 +42,8 @@ pub(super) async fn run(mut batches: Batches, raft: Raft, metrics: std::sync::Ar
 async fn write(raft: &Raft, metrics: &Metrics, batch: Vec<Proposal>) {
     let began = Instant::now();
     let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(Proposal::split).unzip();
-    let mut written = match raft.client_write_many(commands.into_iter().map(Encoded)).await {
-        Ok(written) => Some(written),
-        // The core has ended; each is told below.
-        Err(_) => None,
-    };
+    // None: the core has ended; each is told below.
+    let mut written = raft.client_write_many(commands.into_iter().map(Encoded)).await.ok();
     for answer in waiting {
         let next = match &mut written {
             Some(written) => written.next().await,

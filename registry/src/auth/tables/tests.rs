@@ -154,11 +154,10 @@ impl Model {
                 self.roles.entry(name.clone()).or_default();
             }
             AuthAction::RoleDelete(name) => {
-                if self.roles.remove(name).is_some() {
-                    self.users.values_mut().for_each(|roles| {
-                        roles.remove(name);
-                    });
-                }
+                let known = self.roles.remove(name).is_some();
+                self.users.values_mut().filter(|_| known).for_each(|roles| {
+                    roles.remove(name);
+                });
             }
             AuthAction::RoleGrant(grant) => {
                 let permission = grant.permission.clone().expect("given");

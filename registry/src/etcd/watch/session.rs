@@ -187,17 +187,15 @@ impl Session {
     async fn take(&mut self, request: WatchRequest) -> Result<(), End> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
-            Some(RequestUnion::CancelRequest(cancel)) => {
-                if self.remove(cancel.watch_id) {
-                    let response = self.response(cancel.watch_id, self.cluster.hub().newest());
-                    self.say(WatchResponse { canceled: true, ..response });
-                }
+            Some(RequestUnion::CancelRequest(cancel)) if self.remove(cancel.watch_id) => {
+                let response = self.response(cancel.watch_id, self.cluster.hub().newest());
+                self.say(WatchResponse { canceled: true, ..response });
             }
             Some(RequestUnion::ProgressRequest(_)) => {
                 self.asked.answers = (self.asked.answers + 1).min(ASKED_MAX);
                 self.asked.revision = self.cluster.hub().newest();
             }
-            None => {}
+            Some(RequestUnion::CancelRequest(_)) | None => {}
         }
         Ok(())
     }
