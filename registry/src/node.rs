@@ -244,6 +244,7 @@ impl Node {
         let hints = config.initial_cluster.iter().filter(|(id, _)| **id != config.node_id);
         let hints = hints.map(|(_, address)| address.clone()).collect();
         duties.spawn(duties::members::notice_removal(cluster.clone(), hints));
+        duties.spawn(log.clone().keep_committed());
         duties.spawn(run_snapshots(raft, config.log_entries_kept));
         info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
         Ok(Self { cluster, log, client_addr, stop, listeners, duties })

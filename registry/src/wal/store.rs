@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -15,7 +16,10 @@ use openraft::{
     LogState, OptionalSend, RaftLogReader, RaftTypeConfig,
     storage::{IOFlushed, RaftLogStorage},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
+};
 
 use super::{
     Entry, LogId, Vote, WalError, WalMetrics, WalOptions,
@@ -32,6 +36,8 @@ use crate::raft::types::TypeConfig;
 
 /// Most bytes of entries that one read for replication or for applying answers; a larger entry comes alone.
 const READ_BYTES_MAX: usize = 2 << 20;
+/// How often what is committed is written down when no entry takes it along.
+const COMMITTED_INTERVAL: Duration = Duration::from_millis(100);
 const LOCK: &str = "lock";
 
 /// The open log. Clones share it.
@@ -198,6 +204,25 @@ impl LogStore {
             // Closed by somebody else while this request waited: as good as closed before.
             Ok(()) => closed.await.unwrap_or_else(|_| self.shared.check()),
             Err(_closed_before) => self.shared.check(),
+        }
+    }
+
+    /// Has it written down how far the log is committed, soon after it is: with the next entries, or by this when there
+    /// are none. So a member that comes back alone shows all that it showed before. Ends with the log.
+    pub(crate) async fn keep_committed(self) {
+        let mut ticks = tokio::time::interval(COMMITTED_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut noted = None;
+        loop {
+            ticks.tick().await;
+            let committed = self.shared.log().state.committed;
+            if committed == noted {
+                continue;
+            }
+            if self.submit(|_| Ok(()), |()| Request::Committed).await.is_err() {
+                return;
+            }
+            noted = committed;
         }
     }
 

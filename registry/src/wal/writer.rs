@@ -38,6 +38,8 @@ pub(super) enum Request {
     },
     Truncate(Option<LogId>),
     Purge(LogId),
+    /// Note how far the log is committed, if that is not written down yet.
+    Committed,
     /// Write what is left, sync the tail file and end.
     Close {
         done: oneshot::Sender<io::Result<()>>,
@@ -146,7 +148,7 @@ impl Writer {
                 Request::Vote { vote, .. } => self.put(&Record::Vote(*vote))?,
                 Request::Truncate(id) => self.put(&Record::Truncate(*id))?,
                 Request::Purge(id) => self.put(&Record::Purge(*id))?,
-                Request::Close { .. } => {}
+                Request::Committed | Request::Close { .. } => {}
             }
         }
         self.put_committed()?;
@@ -332,7 +334,10 @@ impl Writer {
                     // Nobody waits any more: the vote is kept all the same.
                     let _ = done.send(result());
                 }
-                Request::Truncate(_) | Request::Purge(_) | Request::Close { .. } => {}
+                Request::Truncate(_)
+                | Request::Purge(_)
+                | Request::Committed
+                | Request::Close { .. } => {}
             }
         }
     }
