@@ -184,8 +184,9 @@ fn raft_gauges(cluster: &Cluster) {
 
 fn storage_gauges(cluster: &Cluster) {
     let (m, stats) = (cluster.metrics(), cluster.store().stats());
-    m.db_bytes.set(int(stats.disk_bytes));
-    m.db_in_use_bytes.set(int(stats.disk_bytes));
+    let held = stats.disk_bytes + stats.memtable_bytes as u64;
+    m.db_bytes.set(int(held));
+    m.db_in_use_bytes.set(int(held));
     m.disk_bytes.set(int(stats.disk_bytes));
     m.segments.set(int(stats.segments));
     m.l0_segments.set(int(stats.l0_segments));

@@ -84,13 +84,14 @@ impl maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(StatusResponse {
             header: header(&self.0, self.revision()),
             version: ETCD_VERSION.to_owned(),
-            db_size: bytes(stats.disk_bytes),
+            // What is in memory only is in the log, too: it counts, as the rest of the database does.
+            db_size: bytes(stats.disk_bytes + stats.memtable_bytes as u64),
             leader,
             raft_index: numbers.committed,
             raft_term: numbers.term,
             raft_applied_index: numbers.applied,
             errors,
-            db_size_in_use: bytes(stats.disk_bytes),
+            db_size_in_use: bytes(stats.disk_bytes + stats.memtable_bytes as u64),
             is_learner: numbers.is_learner,
             storage_version: ETCD_VERSION.to_owned(),
             db_size_quota: 0,
