@@ -98,6 +98,27 @@ async fn one_member_keeps_what_it_acknowledged() {
     node.shutdown().await;
 }
 
+/// In its old term it would answer reads by a committed index that may be older than what it acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_comes_back_is_elected_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configs(1, dir.path()).remove(0);
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    kv.put(put("a", "1")).await.unwrap();
+    let before = node.status();
+    assert_eq!(before.leader, Some(1));
+    node.shutdown().await;
+
+    let node = start(&config).await;
+    let mut kv = KvClient::new(channel(&node));
+    let found = kv.range(get("a")).await.unwrap().into_inner();
+    assert_eq!(&found.kvs[0].value[..], b"1");
+    let after = node.status();
+    assert!(after.leader == Some(1) && after.term > before.term, "{before:?}, then {after:?}");
+    node.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_go_on_from_a_revision_and_leases_run_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -27,6 +27,9 @@ pub(crate) fn raft_config(config: &RegistryConfig) -> Result<Arc<Config>, openra
         election_timeout_min: lease - 1,
         election_timeout_max: lease,
         enable_elect: false,
+        // A leader that comes back would lead on in its old term, with the committed index that it happened to have
+        // stored: its reads would lack what was committed since. It must be elected, and commit in its new term first.
+        enable_leader_restore: Some(false),
         enable_pre_vote: Some(true),
         snapshot_policy: SnapshotPolicy::Never,
         // A member further behind than the log reaches gets a snapshot anyway.

@@ -45,6 +45,8 @@ pub(super) struct Session {
     /// Made and not taken yet: what one turn made.
     made: VecDeque<Frame>,
     asked: Asked,
+    /// Newest revision of which events were sent: no progress is told below it.
+    shown: i64,
     clocks: Clocks,
     require_leader: bool,
     /// Whose stream it is: asked for each watcher.
@@ -121,6 +123,7 @@ impl Session {
             next_id: 0,
             made: VecDeque::new(),
             asked: Asked::default(),
+            shown: 0,
             clocks,
             require_leader,
             credentials,
@@ -153,7 +156,7 @@ impl Session {
         let mut dispatched = self.asked.any().then(|| self.cluster.hub().dispatched());
         let reached = dispatched.as_mut().map_or(0, |d| *d.borrow_and_update());
         let due = !self.outbox.is_empty();
-        if !due && self.asked.any() && reached >= self.asked.revision {
+        if !due && self.asked.any() && reached >= self.asked.revision.max(self.shown) {
             self.tell_progress(reached);
             return Ok(());
         }
@@ -448,6 +451,7 @@ impl Session {
             return;
         }
         watcher.quiet = false;
+        self.shown = self.shown.max(batch.last.unwrap_or_default());
         let fragment = watcher.fragment;
         self.cluster.metrics().watch_events.inc_by(batch.events.len() as u64);
         let response = self.response(id, batch.last.unwrap_or_default());
