@@ -1,3 +1,5 @@
+//! Which change of members is allowed, and how an address of a peer must look.
+
 use super::{Change, Refusal, Seat, check, peer_address};
 
 /// A voter that is up and in sync.
