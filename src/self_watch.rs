@@ -36,7 +36,7 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
         rise: 1,
         fall: 2,
         http: Some(http),
-        tcp: None,
+        ..Check::default()
     };
     let instance = Instance {
         service: SERVICE.to_owned(),

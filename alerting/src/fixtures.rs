@@ -26,8 +26,8 @@ pub(crate) fn instance(service: &str, id: &str) -> Instance {
             timeout_ms: 500,
             rise: 1,
             fall: 2,
-            http: None,
             tcp: Some(TcpCheck::default()),
+            ..Check::default()
         }],
     }
 }

@@ -4,21 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::Utc;
-use rustls::ClientConfig;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until},
 };
 use tracing::{Instrument, Span, field::Empty, info, info_span, warn};
 use watchkeep_catalog::{Opinion, trace};
-use watchkeep_series::{Labels, Sample};
 
 use crate::{
     metrics::{Metrics, TargetMetrics},
     opinion::{Belief, Seen, Thresholds},
-    probe::{Outcome, Prober},
+    probe::{Context, Outcome, Prober},
     publish::Publisher,
-    samples::Sink,
+    samples::{Series, Sink},
     target::Target,
 };
 
@@ -28,7 +26,7 @@ pub(crate) struct Shared {
     /// What schedules count from.
     pub(crate) epoch: Instant,
     pub(crate) permits: Semaphore,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) context: Arc<Context>,
     pub(crate) publisher: Publisher,
     pub(crate) sink: Sink,
     pub(crate) metrics: Metrics,
@@ -56,8 +54,7 @@ struct Running {
     prober: Result<Prober, String>,
     belief: Belief,
     opinion_key: String,
-    success: Labels,
-    duration: Labels,
+    series: Series,
     /// Made with the first result.
     metrics: Option<TargetMetrics>,
 }
@@ -66,11 +63,10 @@ impl Running {
     fn new(target: Target, shared: Arc<Shared>) -> Self {
         let collector = &shared.collector;
         let mut check = Self {
-            prober: Prober::new(&target, &shared.tls),
+            prober: Prober::new(&target, &shared.context),
             belief: Belief::default(),
             opinion_key: target.id.opinion_key(collector),
-            success: target.id.labels("probe_success", collector),
-            duration: target.id.labels("probe_duration_seconds", collector),
+            series: Series::new(&target.id, collector),
             metrics: None,
             target,
             shared,
@@ -96,12 +92,7 @@ impl Running {
         let span = self.span();
         let outcome = match &self.prober {
             Ok(prober) => prober.run().instrument(span.clone()).await,
-            Err(reason) => Outcome {
-                good: false,
-                reason: reason.clone(),
-                duration: Duration::ZERO,
-                phases: Default::default(),
-            },
+            Err(reason) => Outcome::never(reason),
         };
         drop(permit);
         // The opinion first: somebody may be waiting to be failed over.
@@ -132,13 +123,9 @@ impl Running {
 
     fn account(&mut self, outcome: &Outcome, started_ms: i64) {
         let seconds = outcome.duration.as_secs_f64();
-        let sample = |value| Sample { timestamp_ms: started_ms, value };
-        self.shared.sink.push([
-            (self.success.clone(), sample(f64::from(u8::from(outcome.good)))),
-            (self.duration.clone(), sample(seconds)),
-        ]);
+        self.shared.sink.push(self.series.samples(outcome, started_ms));
         let metrics = self.metrics.get_or_insert_with(|| {
-            let (kind, collector) = (self.target.check.kind(), &self.shared.collector);
+            let (kind, collector) = (self.target.check.kind_name(), &self.shared.collector);
             self.shared.metrics.target(&self.target.id, kind, collector)
         });
         metrics.probed(outcome.good, seconds);
@@ -151,7 +138,7 @@ impl Running {
             service = id.service,
             instance = id.instance,
             check = id.check,
-            kind = self.target.check.kind(),
+            kind = self.target.check.kind_name(),
             success = Empty,
             reason = Empty,
             resolve_ms = Empty,

@@ -16,7 +16,7 @@ use crate::{
     check::{self, Shared},
     keeper, membership,
     metrics::Metrics,
-    probe::tls,
+    probe::Context,
     publish::Publisher,
     remote_write::{self, Receivers},
     samples::Sink,
@@ -52,7 +52,7 @@ pub struct Collector {
     client: Client,
     store: Arc<SeriesStore>,
     metrics: Metrics,
-    tls: Arc<ClientConfig>,
+    context: Arc<Context>,
     receivers: Arc<Receivers>,
 }
 
@@ -76,15 +76,15 @@ impl Collector {
         let id = id.into();
         check_name("collector", &id)?;
         let metrics = Metrics::new(registry)?;
-        let tls = tls::public_roots()?;
+        let context = Context::new()?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(ClientConfig::clone(&tls))
+            .tls_backend_preconfigured(ClientConfig::clone(&context.tls))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(WRITE_TIMEOUT)
             .build()?;
         let receivers = Receivers::new(self_url.as_deref(), http, metrics.clone());
-        Ok(Self { config, id, zone: zone.into(), client, store, metrics, tls, receivers })
+        Ok(Self { config, id, zone: zone.into(), client, store, metrics, context, receivers })
     }
 
     /// Its metrics, for [`crate::write_router`].
@@ -103,7 +103,7 @@ impl Collector {
             collector: self.id.clone(),
             epoch: Instant::now(),
             permits: Semaphore::new(self.config.probes_max),
-            tls: self.tls,
+            context: self.context,
             publisher: publisher.clone(),
             sink: Sink { local, receivers: self.receivers.clone(), metrics: self.metrics.clone() },
             metrics: self.metrics.clone(),

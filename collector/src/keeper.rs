@@ -19,7 +19,7 @@ use watchkeep_series::{Appended, Labels, Sample, SeriesError, SeriesStore};
 use crate::metrics::{Metrics, SeriesMetrics};
 
 /// What one probe yields.
-pub(crate) type Samples = [(Labels, Sample); 2];
+pub(crate) type Samples = Vec<(Labels, Sample)>;
 
 /// Probes whose samples may wait for the thread.
 const QUEUE_MAX: usize = 50_000;

@@ -2,43 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
+use watchkeep_catalog::{Check, Kind};
+
 use crate::target::Target;
-use rustls::ClientConfig;
-use tokio::time::Instant;
 
 mod connect;
+mod context;
 mod http;
+mod stopwatch;
 mod tcp;
 pub(crate) mod tls;
 
-use connect::Endpoint;
+pub(crate) use connect::Endpoint;
+pub(crate) use context::Context;
 use http::HttpProbe;
+use stopwatch::Phase;
+pub(crate) use stopwatch::{Fact, Phases, Stopwatch};
 use tcp::TcpProbe;
-
-/// What a probe does, one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Resolve,
-    Connect,
-    Tls,
-    Processing,
-    Transfer,
-}
-
-/// How long each phase took; zero for one that was not reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Phases {
-    /// Name to addresses.
-    pub(crate) resolve: Duration,
-    /// TCP handshake.
-    pub(crate) connect: Duration,
-    /// TLS handshake.
-    pub(crate) tls: Duration,
-    /// From the request to the answer's head.
-    pub(crate) processing: Duration,
-    /// The answer's body.
-    pub(crate) transfer: Duration,
-}
 
 /// What came of a probe.
 #[derive(Debug, Clone)]
@@ -48,34 +28,23 @@ pub(crate) struct Outcome {
     pub(crate) reason: String,
     pub(crate) duration: Duration,
     pub(crate) phases: Phases,
+    /// What else was measured.
+    pub(crate) facts: Vec<Fact>,
+    /// What it did and when, counted from its start; empty unless it was [`Prober::run_by_hand`].
+    pub(crate) notes: Vec<(Duration, String)>,
 }
 
-/// Measures a probe.
-struct Stopwatch {
-    started: Instant,
-    mark: Instant,
-    phase: Phase,
-    phases: Phases,
-}
-
-impl Stopwatch {
-    fn start() -> Self {
-        let now = Instant::now();
-        Self { started: now, mark: now, phase: Phase::Resolve, phases: Phases::default() }
-    }
-
-    /// Ends the phase that runs and begins `next`.
-    fn enter(&mut self, next: Phase) {
-        let now = Instant::now();
-        let phase = match self.phase {
-            Phase::Resolve => &mut self.phases.resolve,
-            Phase::Connect => &mut self.phases.connect,
-            Phase::Tls => &mut self.phases.tls,
-            Phase::Processing => &mut self.phases.processing,
-            Phase::Transfer => &mut self.phases.transfer,
-        };
-        *phase += now - self.mark;
-        (self.mark, self.phase) = (now, next);
+impl Outcome {
+    /// Of a check that can never succeed.
+    pub(crate) fn never(reason: &str) -> Self {
+        Self {
+            good: false,
+            reason: reason.to_owned(),
+            duration: Duration::ZERO,
+            phases: Phases::default(),
+            facts: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -84,11 +53,12 @@ impl Stopwatch {
 pub(crate) struct Prober {
     endpoint: Endpoint,
     timeout: Duration,
-    kind: Kind,
+    probe: Probe,
 }
 
+/// A probe per kind.
 #[derive(Debug)]
-enum Kind {
+enum Probe {
     Http(Box<HttpProbe>),
     Tcp(TcpProbe),
 }
@@ -98,35 +68,66 @@ impl Prober {
     ///
     /// # Errors
     /// In words, when the check can never succeed: its pattern, method or a header is malformed.
-    pub(crate) fn new(target: &Target, tls: &Arc<ClientConfig>) -> Result<Self, String> {
-        let check = &target.check;
-        let other_port = check.http.as_ref().and_then(|h| h.port);
-        let other_port = other_port.or_else(|| check.tcp.as_ref().and_then(|t| t.port));
-        let endpoint =
-            Endpoint { address: target.address.clone(), port: other_port.unwrap_or(target.port) };
-        let kind = match &check.http {
-            Some(http) => Kind::Http(Box::new(HttpProbe::new(&endpoint, http, tls)?)),
-            None => Kind::Tcp(TcpProbe),
+    pub(crate) fn new(target: &Target, context: &Arc<Context>) -> Result<Self, String> {
+        Self::of(&target.address, target.port, &target.check, context)
+    }
+
+    /// Makes a check of any `address` and `port` ready; the check may name another port.
+    ///
+    /// # Errors
+    /// As [`Prober::new`].
+    pub(crate) fn of(
+        address: &str,
+        port: u16,
+        check: &Check,
+        context: &Arc<Context>,
+    ) -> Result<Self, String> {
+        let kind = check.kind().ok_or("no kind is set")?;
+        let endpoint = Endpoint {
+            address: address.to_owned(),
+            port: kind.settings().port().unwrap_or(port),
+            ip_protocol: check.ip_protocol,
+            fallback: check.ip_protocol_fallback,
         };
-        Ok(Self { endpoint, timeout: Duration::from_millis(check.timeout_ms), kind })
+        let probe = match kind {
+            Kind::Http(http) => Probe::Http(Box::new(HttpProbe::new(&endpoint, http, context)?)),
+            Kind::Tcp(tcp) => Probe::Tcp(TcpProbe::new(&endpoint, tcp, context)?),
+        };
+        Ok(Self { endpoint, timeout: Duration::from_millis(check.timeout_ms), probe })
     }
 
     /// Probes once, over a connection of its own, for no longer than the check's timeout.
     pub(crate) async fn run(&self) -> Outcome {
-        let mut watch = Stopwatch::start();
-        let probe = async {
-            match &self.kind {
-                Kind::Http(probe) => probe.run(&self.endpoint, &mut watch).await,
-                Kind::Tcp(probe) => probe.run(&self.endpoint, &mut watch).await,
-            }
-        };
-        let result = tokio::time::timeout(self.timeout, probe).await;
+        self.measure(Stopwatch::start()).await
+    }
+
+    /// As [`Prober::run`], with notes of what it does.
+    pub(crate) async fn run_by_hand(&self) -> Outcome {
+        self.measure(Stopwatch::start().attentive()).await
+    }
+
+    async fn measure(&self, mut watch: Stopwatch) -> Outcome {
+        let result = tokio::time::timeout(self.timeout, self.ask(&mut watch)).await;
         let ended_in = watch.phase;
         watch.enter(ended_in);
         let result = result.unwrap_or_else(|_| Err(self.late(ended_in)));
         let good = result.is_ok();
         let (Ok(reason) | Err(reason)) = result;
-        Outcome { good, reason, duration: watch.mark - watch.started, phases: watch.phases }
+        Outcome {
+            good,
+            reason,
+            duration: watch.mark - watch.started,
+            phases: watch.phases,
+            facts: watch.take_facts(),
+            notes: watch.take_notes(),
+        }
+    }
+
+    async fn ask(&self, watch: &mut Stopwatch) -> Result<String, String> {
+        match &self.probe {
+            Probe::Http(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Tcp(probe) => probe.run(&self.endpoint, watch).await,
+        }
     }
 
     fn late(&self, phase: Phase) -> String {

@@ -5,7 +5,10 @@ use std::time::Duration;
 use watchkeep_catalog::{Check, Instance, keys};
 use watchkeep_series::{Labels, METRIC_NAME};
 
-use crate::schedule::{self, Schedule};
+use crate::{
+    probe::Fact,
+    schedule::{self, Schedule},
+};
 
 /// Names a target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +33,19 @@ impl TargetId {
             ("check", &self.check),
             ("collector", collector),
         ])
+    }
+
+    /// Labels of a fact's samples; the target's own win over the fact's.
+    pub(crate) fn fact_labels(&self, fact: &Fact, collector: &str) -> Labels {
+        let own = [
+            (METRIC_NAME, &*fact.name),
+            ("service", &self.service),
+            ("instance", &self.instance),
+            ("check", &self.check),
+            ("collector", collector),
+        ];
+        let more = fact.labels.iter().map(|(name, value)| (&**name, value.as_str()));
+        Labels::new(more.chain(own))
     }
 }
 

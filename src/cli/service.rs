@@ -175,8 +175,9 @@ impl Register {
             fall: self.fall,
             http,
             tcp,
+            ..Check::default()
         };
-        let probed = check.http.is_some() || check.tcp.is_some();
+        let probed = check.kind().is_some();
         Instance {
             service: self.service.clone(),
             id: self.id.clone(),

@@ -1,17 +1,29 @@
 //! Name to address to TCP connection.
 
-use std::{fmt, io, net::Ipv6Addr};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::Instant,
+};
+
+use watchkeep_catalog::IpProtocol;
 
 use super::{Phase, Stopwatch};
 
 /// Where a probe connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// Host name or IP address.
-    pub(super) address: String,
-    pub(super) port: u16,
+    pub(crate) address: String,
+    pub(crate) port: u16,
+    /// Which of its addresses are tried.
+    pub(crate) ip_protocol: IpProtocol,
+    /// Take an address of the other protocol when there is none of this.
+    pub(crate) fallback: bool,
 }
 
 impl fmt::Display for Endpoint {
@@ -25,24 +37,74 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
+    /// Resolves: the addresses to try, at least one.
+    pub(super) async fn resolve(&self, watch: &mut Stopwatch) -> Result<Vec<SocketAddr>, String> {
+        let name = self.address.as_str();
+        let started = Instant::now();
+        let found = lookup_host((name, self.port)).await;
+        watch.fact("probe_dns_lookup_time_seconds", started.elapsed().as_secs_f64());
+        let found = found.map_err(|e| format!("resolve {name}: {}", io_words(&e)))?.collect();
+        let chosen = choose(found, self.ip_protocol, self.fallback);
+        if chosen.is_empty() {
+            return Err(format!(
+                "resolve {name}: it has no {}address",
+                match self.ip_protocol {
+                    IpProtocol::Any => "",
+                    IpProtocol::Ip4 => "IPv4 ",
+                    IpProtocol::Ip6 => "IPv6 ",
+                }
+            ));
+        }
+        Ok(chosen)
+    }
+
     /// Resolves and connects, to one address after the other until one accepts.
     pub(super) async fn connect(&self, watch: &mut Stopwatch) -> Result<TcpStream, String> {
-        let address = self.address.as_str();
-        let found = lookup_host((address, self.port)).await;
-        let found = found.map_err(|e| format!("resolve {address}: {}", io_words(&e)))?;
+        let found = self.resolve(watch).await?;
         watch.enter(Phase::Connect);
-        let mut failed = format!("resolve {address}: it has no address");
+        let mut failed = String::new();
         for socket in found {
+            watch.fact("probe_ip_protocol", if socket.is_ipv4() { 4.0 } else { 6.0 });
+            watch.fact("probe_ip_addr_hash", f64::from(ip_hash(socket.ip())));
             match TcpStream::connect(socket).await {
                 Ok(stream) => {
                     // Without it small requests may wait for an acknowledgement; if it fails they do.
                     let _ = stream.set_nodelay(true);
+                    watch.note(|| format!("connected to {socket}"));
                     return Ok(stream);
                 }
-                Err(error) => failed = format!("connect to {socket}: {}", io_words(&error)),
+                Err(error) => {
+                    failed = format!("connect to {socket}: {}", io_words(&error));
+                    watch.note(|| failed.clone());
+                }
             }
         }
         Err(failed)
+    }
+}
+
+/// The addresses to try. With a preference it is one, as in blackbox_exporter.
+fn choose(found: Vec<SocketAddr>, preferred: IpProtocol, fallback: bool) -> Vec<SocketAddr> {
+    let wants_v4 = match preferred {
+        IpProtocol::Any => return found,
+        IpProtocol::Ip4 => true,
+        IpProtocol::Ip6 => false,
+    };
+    let best = found.iter().find(|address| address.is_ipv4() == wants_v4);
+    let best = best.or_else(|| found.first().filter(|_| fallback));
+    best.copied().into_iter().collect()
+}
+
+/// FNV-1a of the address's bytes: what blackbox_exporter shows of an address without showing it.
+fn ip_hash(ip: IpAddr) -> u32 {
+    let hash = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    };
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => hash(&ip.octets()),
+        IpAddr::V6(ip) => hash(&ip.octets()),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use watchkeep_catalog::{HttpCheck, Scheme};
 
-use super::{Endpoint, Phase, Stopwatch, connect::io_words, words};
+use super::{Context, Endpoint, Phase, Stopwatch, connect::io_words, words};
 
 /// How much of a body is read.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -38,7 +38,7 @@ impl HttpProbe {
     pub(super) fn new(
         endpoint: &Endpoint,
         check: &HttpCheck,
-        tls: &Arc<ClientConfig>,
+        context: &Arc<Context>,
     ) -> Result<Self, String> {
         let method = check.method.parse();
         let method = method.map_err(|e| format!("http.method {:?}: {e}", check.method))?;
@@ -48,7 +48,7 @@ impl HttpProbe {
         let headers = headers(endpoint, check)?;
         let tls = match check.scheme {
             Scheme::Http => None,
-            Scheme::Https => Some((tls.clone(), server_name(endpoint, &headers)?)),
+            Scheme::Https => Some((context.tls.clone(), server_name(endpoint, &headers)?)),
         };
         let expected_status = check.expected_status.clone();
         Ok(Self { tls, method, uri, headers, expected_status, expected_body })

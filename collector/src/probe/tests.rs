@@ -30,9 +30,12 @@ fn target(port: u16, timeout_ms: u64, kind: &str) -> Target {
     }
 }
 
+fn context() -> Arc<Context> {
+    Context::new().expect("roots")
+}
+
 async fn probe(target: &Target) -> Outcome {
-    let tls = tls::public_roots().expect("roots");
-    Prober::new(target, &tls).expect("a good check").run().await
+    Prober::new(target, &context()).expect("a good check").run().await
 }
 
 /// Serves every connection with `serve`; answers with the port.
@@ -260,8 +263,8 @@ async fn tls_and_who_is_trusted() -> Outcomes {
     .await;
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone())?;
-    let trusting = tls::client(roots)?;
-    let public = tls::public_roots()?;
+    let trusting = Arc::new(Context { tls: tls::client(roots)? });
+    let public = context();
     let named = r#""http":{"scheme":"https","headers":{"host":"web.example"}}"#;
     let other = r#""http":{"scheme":"https"}"#;
     let plain = serve(|mut stream| async move {
@@ -269,7 +272,7 @@ async fn tls_and_who_is_trusted() -> Outcomes {
         let _ = read_head(&mut stream).await;
     })
     .await;
-    for (port, tls, http, reason) in [
+    for (port, context, http, reason) in [
         (port, &trusting, named, "status 200"),
         (
             port,
@@ -280,7 +283,7 @@ async fn tls_and_who_is_trusted() -> Outcomes {
         (port, &public, named, "TLS with 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer"),
         (plain, &public, named, "TLS with 127.0.0.1:PORT: received corrupt message"),
     ] {
-        let outcome = Prober::new(&target(port, LONG_MS, http), tls)?.run().await;
+        let outcome = Prober::new(&target(port, LONG_MS, http), context)?.run().await;
         let reason = reason.replace("PORT", &port.to_string());
         assert!(outcome.reason.starts_with(&reason), "{}", outcome.reason);
         assert!(outcome.phases.tls > Duration::ZERO);
@@ -290,7 +293,6 @@ async fn tls_and_who_is_trusted() -> Outcomes {
 
 #[test]
 fn checks_that_can_never_succeed() {
-    let tls = tls::public_roots().expect("roots");
     for (http, words) in [
         (r#"{"expected_body":"("}"#, "http.expected_body: regex parse error"),
         (r#"{"method":"GET /"}"#, "http.method \"GET /\": invalid HTTP method"),
@@ -299,7 +301,7 @@ fn checks_that_can_never_succeed() {
         (r#"{"headers":{"a":"\n"}}"#, "http.headers.a: \"\\n\" is not allowed"),
     ] {
         let target = target(1, LONG_MS, &format!(r#""http":{http}"#));
-        let reason = Prober::new(&target, &tls).expect_err(words);
+        let reason = Prober::new(&target, &context()).expect_err(words);
         assert!(reason.starts_with(words), "{reason}");
     }
 }

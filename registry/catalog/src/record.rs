@@ -15,7 +15,7 @@ mod failover;
 mod incident;
 mod member;
 
-pub use check::{Check, CheckError, HttpCheck, Scheme, TcpCheck};
+pub use check::{Check, CheckError, CheckKind, HttpCheck, IpProtocol, Kind, Scheme, TcpCheck};
 pub use failover::{Attempt, Failover, FailoverState};
 pub use incident::{Incident, IncidentStatus, Note, Page, PageKind, PageState};
 pub use member::{Collector, Member};

@@ -1,18 +1,24 @@
 //! How an instance is probed.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::name::{NameError, check_name};
+
+mod http;
+mod kind;
+mod tcp;
+
+pub use http::{HttpCheck, Scheme};
+pub use kind::{CheckKind, Kind};
+pub use tcp::TcpCheck;
 
 /// Shortest interval and timeout.
 const INTERVAL_MS_MIN: u64 = 10;
 /// Longest interval and timeout: a day.
 const INTERVAL_MS_MAX: u64 = 86_400_000;
 
-/// One probe of an instance, again and again. Exactly one of `http` and `tcp` is set.
+/// One probe of an instance, again and again. Exactly one kind (`http`, `tcp`, …) is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
@@ -30,59 +36,18 @@ pub struct Check {
     /// Failures in a row until the opinion is `critical`.
     #[serde(default = "two")]
     pub fall: u32,
+    /// Which addresses of a host name are tried.
+    #[serde(default, skip_serializing_if = "IpProtocol::is_any")]
+    pub ip_protocol: IpProtocol,
+    /// With `ip_protocol`: take an address of the other protocol when there is none of this.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub ip_protocol_fallback: bool,
     /// Ask by HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
     /// Only connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpCheck>,
-}
-
-/// `http` or `https`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    /// Plain.
-    #[default]
-    Http,
-    /// TLS, the certificate checked against the public roots.
-    Https,
-}
-
-/// An HTTP request and what makes its answer good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpCheck {
-    /// Plain or TLS.
-    #[serde(default)]
-    pub scheme: Scheme,
-    /// Method.
-    #[serde(default = "get")]
-    pub method: String,
-    /// Path and query.
-    #[serde(default = "slash")]
-    pub path: String,
-    /// Sent with the request; `host` replaces the one made of address and port.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Port, when it is not the instance's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Good statuses; empty: 200 to 299.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub expected_status: Vec<u16>,
-    /// A regular expression that must match somewhere in the body's first MiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_body: Option<String>,
-}
-
-/// A TCP connection that only has to be accepted.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TcpCheck {
-    /// Port, when it is not the instance's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
 }
 
 fn interval_ms() -> u64 {
@@ -97,25 +62,30 @@ fn one() -> u32 {
 fn two() -> u32 {
     2
 }
-fn get() -> String {
-    "GET".to_owned()
-}
-fn slash() -> String {
-    "/".to_owned()
+/// Which addresses of a host name are tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpProtocol {
+    /// All, one after the other, in the resolver's order.
+    #[default]
+    Any,
+    /// The first of IPv4.
+    Ip4,
+    /// The first of IPv6.
+    Ip6,
 }
 
-impl Default for HttpCheck {
-    fn default() -> Self {
-        Self {
-            scheme: Scheme::Http,
-            method: get(),
-            path: slash(),
-            headers: BTreeMap::new(),
-            port: None,
-            expected_status: Vec::new(),
-            expected_body: None,
-        }
+impl IpProtocol {
+    fn is_any(&self) -> bool {
+        *self == Self::Any
     }
+}
+
+fn yes() -> bool {
+    true
+}
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// Why a check is refused.
@@ -124,9 +94,9 @@ pub enum CheckError {
     /// Its name cannot be a key segment.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Neither or both of `http` and `tcp`.
-    #[error("{0} of http and tcp are set: set exactly one")]
-    Kind(u8),
+    /// No kind, or more than one.
+    #[error("{}: set exactly one of {}", set(.0), Kind::NAMES.join(", "))]
+    Kind(Vec<&'static str>),
     /// A number out of range.
     #[error("{field} is {value}: give {min} to {max}")]
     Range {
@@ -139,6 +109,16 @@ pub enum CheckError {
         /// Largest that is allowed.
         max: u64,
     },
+    /// A field that says what it may not.
+    #[error("{field} is {value:?}: {remedy}")]
+    Field {
+        /// The field, with its kind: `dns.query`.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The path lacks its slash.
     #[error("http.path is {0:?}: begin it with /")]
     Path(String),
@@ -147,41 +127,103 @@ pub enum CheckError {
     ExpectedStatus(u16),
 }
 
+/// `no kind is set`, or `http and tcp are set`.
+fn set(kinds: &[&str]) -> String {
+    if kinds.is_empty() {
+        "no kind is set".to_owned()
+    } else {
+        format!("{} are set", kinds.join(" and "))
+    }
+}
+
+impl CheckError {
+    /// [`CheckError::Range`], unless `value` is within the range.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Self> {
+        if (min..=max).contains(&value) {
+            Ok(())
+        } else {
+            Err(Self::Range { field, value, min, max })
+        }
+    }
+}
+
+impl Default for Check {
+    /// A check without a name and without a kind: to be completed.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            interval_ms: interval_ms(),
+            timeout_ms: timeout_ms(),
+            rise: one(),
+            fall: two(),
+            ip_protocol: IpProtocol::Any,
+            ip_protocol_fallback: yes(),
+            http: None,
+            tcp: None,
+        }
+    }
+}
+
 impl Check {
-    /// `http` or `tcp`, for labels.
+    /// What it does; none when no kind is set.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
-        if self.http.is_some() { "http" } else { "tcp" }
+    pub fn kind(&self) -> Option<Kind<'_>> {
+        self.kinds().next()
     }
 
-    /// Checks ranges and that exactly one kind is set. The regular expression is compiled by the collector.
+    /// The kind's name (`http`, `tcp`, …), for labels.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        self.kind().map_or("none", |kind| kind.name())
+    }
+
+    /// Checks ranges and that exactly one kind is set. Regular expressions are compiled by the collector.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn validate(&self) -> Result<(), CheckError> {
         check_name("check", &self.name)?;
-        let kinds = u8::from(self.http.is_some()) + u8::from(self.tcp.is_some());
-        if kinds != 1 {
-            return Err(CheckError::Kind(kinds));
-        }
+        let kinds: Vec<_> = self.kinds().collect();
+        let [kind] = kinds[..] else {
+            return Err(CheckError::Kind(kinds.iter().map(Kind::name).collect()));
+        };
         for (field, value, min, max) in [
             ("interval_ms", self.interval_ms, INTERVAL_MS_MIN, INTERVAL_MS_MAX),
             ("timeout_ms", self.timeout_ms, 1, INTERVAL_MS_MAX),
             ("rise", u64::from(self.rise), 1, 1000),
             ("fall", u64::from(self.fall), 1, 1000),
         ] {
-            if value < min || value > max {
-                return Err(CheckError::Range { field, value, min, max });
-            }
+            CheckError::range(field, value, min, max)?;
         }
-        if let Some(http) = &self.http {
-            if !http.path.starts_with('/') {
-                return Err(CheckError::Path(http.path.clone()));
-            }
-            if let Some(status) = http.expected_status.iter().find(|s| !(100..600).contains(*s)) {
-                return Err(CheckError::ExpectedStatus(*status));
-            }
+        kind.settings().validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(json: &str) -> String {
+        let check: Check = serde_json::from_str(json).expect("a check");
+        check.validate().map_or_else(|error| error.to_string(), |()| check.kind_name().to_owned())
+    }
+
+    #[test]
+    fn exactly_one_kind_is_set() {
+        let all = Kind::NAMES.join(", ");
+        for (json, words) in [
+            (r#"{"name":"c","http":{}}"#, "http".to_owned()),
+            (r#"{"name":"c","tcp":{}}"#, "tcp".to_owned()),
+            (r#"{"name":"c"}"#, format!("no kind is set: set exactly one of {all}")),
+            (
+                r#"{"name":"c","tcp":{},"http":{}}"#,
+                format!("http and tcp are set: set exactly one of {all}"),
+            ),
+        ] {
+            assert_eq!(judge(json), words, "{json}");
         }
-        Ok(())
     }
 }
