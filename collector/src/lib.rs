@@ -11,12 +11,15 @@
 mod check;
 mod collector;
 mod config;
+pub mod exposition;
+pub mod fuzzing;
 mod keeper;
 mod membership;
 mod metrics;
 mod opinion;
 mod probe;
 mod publish;
+pub mod relabel;
 pub mod remote_write;
 mod samples;
 mod schedule;
