@@ -31,6 +31,41 @@ async fn keys_transactions_leases_and_watches() {
     json_api(&cluster.nodes[0], &cluster.nodes[2]).await;
 }
 
+/// Clients at each follower, all at once, and what each of them writes and reads.
+const CLIENTS: usize = 16;
+const ROUNDS: usize = 75;
+
+/// Whoever writes at a member and reads there without asking the leader finds what was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_shows_what_it_has_acknowledged() {
+    let cluster = Cluster::layout_roles(&["registry"; 3], None, &[]).run().await;
+    let leader = cluster.raft_leader().await;
+    let followers = (0..3).filter(|at| *at != leader);
+    let work = followers.flat_map(|at| (0..CLIENTS).map(move |client| (at, client)));
+    let work = work.map(|(at, client)| {
+        let url = format!("http://{}", cluster.nodes[at].client);
+        tokio::spawn(own_writes(url, format!("/own/{at}/{client}")))
+    });
+    for worker in futures::future::join_all(work).await {
+        worker.expect("what was written is read");
+    }
+}
+
+async fn own_writes(url: String, key: String) {
+    let mut client = Client::connect([url], None).await.expect("connect");
+    let here = || Some(GetOptions::new().with_serializable());
+    for round in 0..ROUNDS {
+        let put = client.put(key.as_str(), round.to_string(), None).await.expect("put");
+        let got = client.get(key.as_str(), here()).await.expect("get");
+        let value = got.kvs().first().map(|kv| kv.value_str().expect("UTF-8"));
+        assert_eq!(value, Some(round.to_string().as_str()), "{key}");
+        let revision = put.header().expect("a header").revision();
+        assert!(got.header().expect("a header").revision() >= revision);
+        client.delete(key.as_str(), None).await.expect("delete");
+        assert!(client.get(key.as_str(), here()).await.expect("get").kvs().is_empty(), "{key}");
+    }
+}
+
 async fn keys(client: &mut Client, prefix: &str) {
     for at in 0..10 {
         let answer = client.put(format!("{prefix}k{at}"), format!("v{}", 9 - at), None).await;

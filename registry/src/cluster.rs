@@ -461,7 +461,8 @@ impl Cluster {
             Some((to, queue)) if *to == leader => queue.clone(),
             _ => {
                 let (queue, batches) = queue::queue(self.0.requests_max);
-                tokio::spawn(forward::run(batches, self.0.peers.clone(), leader.clone()));
+                let (peers, applied) = (self.0.peers.clone(), self.0.applied_index.clone());
+                tokio::spawn(forward::run(batches, peers, leader.clone(), applied));
                 *forward = Some((leader, queue.clone()));
                 queue
             }

@@ -314,6 +314,9 @@ pub(crate) struct Outcome {
     /// Raft term of the entry.
     #[prost(uint64, tag = "2")]
     pub term: u64,
+    /// Where the command stands in the log.
+    #[prost(uint64, tag = "5")]
+    pub index: u64,
     /// A refusal: [`crate::mvcc::Refusal`] as a number; 0: none.
     #[prost(uint32, tag = "3")]
     pub refusal: u32,

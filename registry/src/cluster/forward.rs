@@ -2,11 +2,14 @@
 //!
 //! A proposal is answered `NotLeader` only when it was never sent or the leader says that it did not take it: then it
 //! may be made again. One that was sent and not answered is `LeaderChanged`: nobody knows.
+//!
+//! Whoever waits is told when this member has applied the command, too: a client that reads here what it has just written
+//! here finds it, even without asking the leader, as with etcd.
 
 use std::{collections::VecDeque, time::Duration};
 
 use prost::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use watchkeep_api::peer::{Answers, Commands, Proposed, proposed::Fate};
@@ -31,15 +34,41 @@ pub(super) struct Leader {
 }
 
 /// Serves batches until the queue is gone and the last of them is answered. The stream is opened when there is
-/// something to send, and again after it broke.
-pub(super) async fn run(mut batches: Batches, peers: Peers, leader: Leader) {
+/// something to send, and again after it broke. `applied` is the log index that this member has applied.
+pub(super) async fn run(
+    mut batches: Batches,
+    peers: Peers,
+    leader: Leader,
+    applied: watch::Receiver<u64>,
+) {
+    let (known, told) = mpsc::channel(WINDOW);
+    tokio::spawn(tell(told, applied));
     while let Some(batch) = batches.next(1).await {
-        match Session::open(&peers, &leader).await {
+        match Session::open(&peers, &leader, known.clone()).await {
             Ok(session) => session.serve(batch, &mut batches).await,
             Err(error) => {
                 tracing::debug!(leader = leader.id, %error, "the leader cannot be reached");
                 refuse(batch);
             }
+        }
+    }
+}
+
+/// Those of one batch who wait, and what they are told.
+type Known = Vec<(oneshot::Sender<Answer>, Answer)>;
+
+/// Tells each batch's answers when this member has applied what they are of. Nobody waits longer than a request may take,
+/// and a member that goes down tells nothing.
+async fn tell(mut told: mpsc::Receiver<Known>, mut applied: watch::Receiver<u64>) {
+    while let Some(known) = told.recv().await {
+        let indexes = known.iter().filter_map(|(_, answer)| Some(answer.as_ref().ok()?.index));
+        let index = indexes.max().unwrap_or_default();
+        if applied.wait_for(|applied| *applied >= index).await.is_err() {
+            return;
+        }
+        for (waiting, answer) in known {
+            // Whoever waited may have gone.
+            let _ = waiting.send(answer);
         }
     }
 }
@@ -51,12 +80,18 @@ struct Session {
     answers: Streaming<Answers>,
     /// Who waits, by batch.
     waiting: VecDeque<Vec<oneshot::Sender<Answer>>>,
+    /// Where answers go until they are told.
+    known: mpsc::Sender<Known>,
 }
 
 impl Session {
     /// # Errors
     /// Why it cannot be opened. Nothing has been sent then.
-    async fn open(peers: &Peers, leader: &Leader) -> Result<Self, tonic::Status> {
+    async fn open(
+        peers: &Peers,
+        leader: &Leader,
+        known: mpsc::Sender<Known>,
+    ) -> Result<Self, tonic::Status> {
         let head = Commands { cluster_id: peers.cluster_id(), to: leader.id, commands: Vec::new() };
         let mut client = peers
             .client(&leader.address)
@@ -65,7 +100,7 @@ impl Session {
         let opening = client.propose_stream(ReceiverStream::new(sent));
         let opened = tokio::time::timeout(OPEN_TIMEOUT, opening).await;
         let answers = opened.map_err(|_| tonic::Status::unavailable("no answer"))??.into_inner();
-        Ok(Self { head, commands, answers, waiting: VecDeque::new() })
+        Ok(Self { head, commands, answers, waiting: VecDeque::new(), known })
     }
 
     /// Sends `first` and what follows it. Returns when the stream breaks, or when the queue is gone and nobody waits.
@@ -80,7 +115,7 @@ impl Session {
             tokio::select! {
                 biased;
                 answers = self.answers.message() => match answers {
-                    Ok(Some(answers)) => self.answered(answers.answers),
+                    Ok(Some(answers)) => self.answered(answers.answers).await,
                     Ok(None) | Err(_) => return self.lost(),
                 },
                 batch = batches.next(at_least), if !closed && self.waiting.len() < WINDOW => {
@@ -103,16 +138,15 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, answers: Vec<Proposed>) {
+    async fn answered(&mut self, answers: Vec<Proposed>) {
         let waiting = self.waiting.pop_front().into_iter().flatten();
-        let answers = answers.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-        for (waiting, answer) in waiting.zip(answers) {
-            // Whoever waited may have gone.
-            let _ = waiting.send(match answer {
-                Some(answer) => fate(answer),
-                None => Err(ClusterError::LeaderChanged),
-            });
-        }
+        let answers = answers.into_iter().map(fate).map(Some);
+        let answers = answers.chain(std::iter::repeat_with(|| None));
+        let known = waiting.zip(answers);
+        let known = known
+            .map(|(waiting, answer)| (waiting, answer.unwrap_or(Err(ClusterError::LeaderChanged))));
+        // A member that goes down tells nothing any more.
+        let _ = self.known.send(known.collect()).await;
     }
 
     fn lost(self) {
@@ -152,6 +186,30 @@ pub(super) fn proposed(answer: Answer) -> Proposed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_told_when_its_command_is_applied_here() {
+        let (applied, index) = watch::channel(6);
+        let (known, told) = mpsc::channel(WINDOW);
+        let telling = tokio::spawn(tell(told, index));
+        let (first, mut answered) = oneshot::channel();
+        let (second, mut refused) = oneshot::channel();
+        let outcome = Outcome { index: 7, ..Outcome::default() };
+        let batch = vec![(first, Ok(outcome.clone())), (second, Err(ClusterError::NotLeader))];
+        known.send(batch).await.expect("there is room");
+        tokio::task::yield_now().await;
+        assert!(answered.try_recv().is_err() && refused.try_recv().is_err(), "not applied yet");
+        applied.send_replace(7);
+        assert_eq!(answered.await.expect("told").expect("applied"), outcome);
+        assert!(matches!(refused.await.expect("told"), Err(ClusterError::NotLeader)));
+
+        let (third, never) = oneshot::channel();
+        let outcome = Outcome { index: 8, ..Outcome::default() };
+        known.send(vec![(third, Ok(outcome))]).await.expect("there is room");
+        drop(applied);
+        assert!(never.await.is_err(), "the member goes down");
+        telling.await.expect("it ends");
+    }
 
     #[test]
     fn only_what_was_not_taken_may_be_made_again() {

@@ -112,7 +112,7 @@ impl StateMachine {
             self.count(&effects.events);
             self.hub.publish(self.applied.revision, effects.events);
         }
-        Ok(effects.outcome)
+        Ok(Outcome { index: log_id.index, ..effects.outcome })
     }
 }
 
