@@ -9,8 +9,9 @@ mod common;
 use common::{
     Cluster, Node,
     cluster::encode,
+    etcd::Etcd,
     etcdctl::{self, ok},
-    eventually,
+    eventually, http,
     wait::ensure,
 };
 
@@ -103,6 +104,73 @@ async fn a_corrupt_cluster_is_read_and_not_changed() {
     assert_eq!(ok(at, &["put", "k", "w"]), "OK");
 }
 
+/// Status and body of a page of health.
+async fn page(at: &str, path: &str) -> (u16, String) {
+    let got = http::send(http::client().get(format!("http://{at}{path}"))).await;
+    let (status, body) = got.expect("an answer");
+    (status.as_u16(), body)
+}
+
+/// A load balancer is told of an alarm as by etcd: beside a real one as far as that has the page, else as 3.7 has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_with_an_alarm() {
+    let cluster = Cluster::layout_roles(&["registry"], None, &[]).run().await;
+    let at = &cluster.nodes[0].client[..];
+    let etcd = Etcd::start(cluster.dir()).await;
+    let corrupt = "[-]data_corruption failed: alarm activated: CORRUPT\n";
+    let rest = "[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\n";
+    let sick = || (503, format!("{corrupt}{rest}\n"));
+    let fine = || (200, "ok\n".to_owned());
+    for (alarm, other) in [("NOSPACE", "CORRUPT"), ("CORRUPT", "NOSPACE")] {
+        let raised = json!({"action": "ACTIVATE", "alarm": alarm});
+        for endpoint in [at, &etcd.client] {
+            let url = format!("http://{endpoint}/v3/maintenance/alarm");
+            http::post(&url, &raised).await.expect("raised");
+        }
+        let (status, body) = page(at, "/health").await;
+        let reason = format!("{{\"health\":\"false\",\"reason\":\"ALARM {alarm}\"}}\n");
+        assert_eq!((status, body), (503, reason));
+        for path in [
+            "/health".to_owned(),
+            "/health?serializable=true".to_owned(),
+            format!("/health?exclude={alarm}"),
+            format!("/health?exclude={other}"),
+            format!("/health?exclude={other}&exclude={alarm}"),
+        ] {
+            let read = |(status, body): (u16, String)| {
+                let body: Value = serde_json::from_str(&body).expect("JSON");
+                (status, body["health"].clone())
+            };
+            let (ours, theirs) = (page(at, &path).await, page(&etcd.client, &path).await);
+            assert_eq!(read(ours), read(theirs), "{path} with {alarm}");
+        }
+        let is_corrupt = alarm == "CORRUPT";
+        let expected = if is_corrupt { sick() } else { fine() };
+        assert_eq!(page(at, "/readyz").await, expected);
+        let expected =
+            if is_corrupt { sick() } else { (200, format!("[+]data_corruption ok\n{rest}ok\n")) };
+        assert_eq!(page(at, "/readyz?verbose").await, expected);
+        let alone = if is_corrupt { (503, format!("{corrupt}\n")) } else { fine() };
+        assert_eq!(page(at, "/readyz/data_corruption").await, alone);
+        // What is excluded is not asked, and an alarm's name is no check's.
+        assert_eq!(page(at, "/readyz?exclude=data_corruption").await, fine());
+        let verbose = page(at, "/readyz?verbose&exclude=data_corruption").await;
+        assert_eq!(verbose, (200, format!("{rest}ok\n")));
+        let expected = if is_corrupt { 503 } else { 200 };
+        assert_eq!(page(at, "/readyz?exclude=CORRUPT").await.0, expected);
+        // Starting it again would not help.
+        assert_eq!(page(at, "/livez").await, fine());
+        let url = format!("http://{at}/v3/maintenance/alarm");
+        let ended = json!({"action": "DEACTIVATE", "memberID": "0", "alarm": alarm});
+        http::post(&url, &ended).await.expect("ended");
+        http::post(&url.replace(at, &etcd.client), &ended).await.expect("ended");
+    }
+    assert_eq!(
+        page(at, "/health").await,
+        (200, "{\"health\":\"true\",\"reason\":\"\"}".to_owned())
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn too_little_free_space_raises_the_alarm_until_it_is_disarmed() {
     let too_much = [("registry", json!({"nospace_free_bytes": u64::MAX}))];
@@ -124,7 +192,7 @@ async fn too_little_free_space_raises_the_alarm_until_it_is_disarmed() {
     let raised = "etcd_debugging_server_alarms{alarm_type=\"NOSPACE\",server_id=\"1\"} 1";
     eventually("the metric", SOON, async || {
         let url = format!("http://{at}/metrics");
-        let metrics = common::http::text(common::http::client().get(url)).await?;
+        let metrics = http::text(http::client().get(url)).await?;
         let free = metrics.lines().find_map(|l| l.strip_prefix("watchkeep_registry_free_bytes "));
         let free: u64 = free.and_then(|free| free.parse().ok()).unwrap_or_default();
         ensure(metrics.contains(raised) && free > 0, || metrics)

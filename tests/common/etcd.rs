@@ -21,11 +21,20 @@ pub struct Etcd {
 impl Etcd {
     /// Starts one with its data under `dir` and waits until it answers.
     pub async fn start(dir: &Path) -> Self {
-        Self::cluster(dir, 1).await.remove(0)
+        Self::start_with(dir, &[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(dir: &Path, flags: &[&str]) -> Self {
+        Self::launch(dir, 1, flags).await.remove(0)
     }
 
     /// Starts a cluster with its data under `dir` and waits until each answers.
     pub async fn cluster(dir: &Path, count: usize) -> Vec<Self> {
+        Self::launch(dir, count, &[]).await
+    }
+
+    async fn launch(dir: &Path, count: usize, flags: &[&str]) -> Vec<Self> {
         let url = || format!("http://127.0.0.1:{}", ports::free());
         let members: Vec<_> = (1..=count).map(|id| (format!("etcd-{id}"), url(), url())).collect();
         let initial: Vec<_> =
@@ -43,7 +52,8 @@ impl Etcd {
                 ["--initial-cluster", &initial],
                 ["--log-level", "error"],
             ];
-            let args: Vec<String> = args.as_flattened().iter().map(ToString::to_string).collect();
+            let args = args.as_flattened().iter().chain(flags).map(ToString::to_string);
+            let args: Vec<String> = args.collect();
             let log = dir.join(format!("{name}.log"));
             let client = client.trim_start_matches("http://").to_owned();
             let process = spawn(name, &args, &log);

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 
 /// An authority.
 pub struct Authority {
@@ -40,6 +42,18 @@ impl Authority {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(hosts).expect("parameters");
         params.distinguished_name.push(DnType::CommonName, name);
+        self.sign(dir, name, &params)
+    }
+
+    /// A certificate that names nobody.
+    pub fn issue_nameless(&self, dir: &Path, file: &str) -> Pair {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "somebody");
+        self.sign(dir, file, &params)
+    }
+
+    fn sign(&self, dir: &Path, name: &str, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
         let pair = Pair {
