@@ -143,6 +143,7 @@ pub(crate) fn verdict(target: &Target, tally: &Tally, now: Time) -> Verdict {
         agree: tally.agree,
         opinions: tally.opinions,
         trace_parent: tally.trace_parent.clone(),
+        silenced: None,
     }
 }
 

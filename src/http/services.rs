@@ -75,15 +75,7 @@ async fn put(
     }
     let record: Service = serde_json::from_value(record.into())
         .map_err(|e| Problem::bad_request(format!("service {service:?}: {e}")))?;
-    let availability = record.slo.as_ref().and_then(|s| s.availability);
-    if let Some(share) = availability.filter(|a| !(*a > 0.0 && *a < 1.0)) {
-        let message =
-            format!("slo.availability is {share}: give a share between 0 and 1, like 0.9999");
-        return Err(Problem::bad_request(message));
-    }
-    if record.slo.as_ref().and_then(|s| s.latency_ms) == Some(0) {
-        return Err(Problem::bad_request("slo.latency_ms is 0: give 1 or more"));
-    }
+    record.validate().map_err(|e| Problem::bad_request(e.to_string()))?;
     client.put_json(&keys::service(&service), &record, 0).await?;
     Ok(Json(record))
 }
@@ -104,7 +96,7 @@ pub(crate) fn summaries(records: Vec<Service>, seen: &[Seen]) -> Vec<Summary> {
     for one in seen {
         let name = &one.instance.service;
         let summary = all.entry(name.clone()).or_insert_with(|| Summary {
-            service: Service { name: name.clone(), description: String::new(), slo: None },
+            service: Service::named(name),
             instances: 0,
             passing: 0,
             critical: 0,

@@ -5,6 +5,9 @@
 //! /watchkeep/instances/{service}/{instance}                      Instance (under the instance's lease, if any)
 //! /watchkeep/opinions/{service}/{instance}/{check}/{collector}   Opinion  (under the collector's lease)
 //! /watchkeep/verdicts/{service}/{instance}                       Verdict
+//! /watchkeep/panics/{service}                                    Panic
+//! /watchkeep/maintenance/{id}                                    Maintenance
+//! /watchkeep/clock                                               Clock
 //! /watchkeep/collectors/{id}                                     Collector (leased)
 //! /watchkeep/alerting/members/{id}                               Member    (leased)
 //! /watchkeep/alerting/leader                                     Member    (leased)
@@ -23,6 +26,12 @@ pub const INSTANCES: &str = "/watchkeep/instances/";
 pub const OPINIONS: &str = "/watchkeep/opinions/";
 /// Prefix of [`verdict`].
 pub const VERDICTS: &str = "/watchkeep/verdicts/";
+/// Prefix of [`panic`].
+pub const PANICS: &str = "/watchkeep/panics/";
+/// Prefix of [`maintenance`].
+pub const MAINTENANCE: &str = "/watchkeep/maintenance/";
+/// The marks that lead from times to revisions.
+pub const CLOCK: &str = "/watchkeep/clock";
 /// Prefix of [`collector`].
 pub const COLLECTORS: &str = "/watchkeep/collectors/";
 /// Prefix of [`alerting_member`].
@@ -64,6 +73,18 @@ pub fn opinion(service: &str, instance: &str, check: &str, collector: &str) -> S
 #[must_use]
 pub fn verdict(service: &str, instance: &str) -> String {
     format!("{VERDICTS}{service}/{instance}")
+}
+
+/// Key of a service's panic.
+#[must_use]
+pub fn panic(service: &str) -> String {
+    format!("{PANICS}{service}")
+}
+
+/// Key of a maintenance window.
+#[must_use]
+pub fn maintenance(id: &str) -> String {
+    format!("{MAINTENANCE}{id}")
 }
 
 /// Key of a collector's membership.

@@ -5,46 +5,23 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    Time,
-    name::{NameError, check_name},
-};
+use crate::name::{NameError, check_name};
 
 mod check;
 mod failover;
 mod incident;
+mod maintenance;
 mod member;
+mod service;
+mod verdict;
 
 pub use check::{Check, CheckError, CheckKind, HttpCheck, IpProtocol, Kind, Scheme, TcpCheck};
 pub use failover::{Attempt, Failover, FailoverState};
 pub use incident::{Incident, IncidentStatus, Note, Page, PageKind, PageState};
+pub use maintenance::{Maintenance, MaintenanceError, Scope};
 pub use member::{Collector, Member};
-
-/// What a service promises; where a field is missing, the configured default holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SloTarget {
-    /// Share of probes that must succeed, between 0 and 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub availability: Option<f64>,
-    /// An answer later than this is too late.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency_ms: Option<u64>,
-}
-
-/// What is known of a service apart from its instances. Optional: instances alone make a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Service {
-    /// Its name; the key's last segment.
-    pub name: String,
-    /// For people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// Its own promise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slo: Option<SloTarget>,
-}
+pub use service::{Quorum, QuorumError, Service, ServiceError, SloTarget};
+pub use verdict::{Clock, Opinion, Panic, Silence, SilenceReason, Status, Verdict};
 
 /// One running copy of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,67 +115,4 @@ impl Instance {
         }
         Ok(())
     }
-}
-
-/// Is it well?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It answers as it should.
-    Passing,
-    /// It does not.
-    Critical,
-}
-
-impl Status {
-    /// The word in JSON and in labels.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Passing => "passing",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// What one collector believes of one check. Written only when it changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Opinion {
-    /// Its belief.
-    pub status: Status,
-    /// When the belief was formed.
-    pub since: Time,
-    /// Start of the first probe of the run that formed it: for `critical`, the first failure.
-    pub first_seen: Time,
-    /// The last probe's outcome in words: `connect to 127.0.0.1:80: connection refused`.
-    pub reason: String,
-    /// W3C `traceparent` of the probe that tipped the scale.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace_parent: Option<String>,
-}
-
-/// What Watchkeep holds to be true of an instance: the quorum of opinions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Verdict {
-    /// The service.
-    pub service: String,
-    /// The instance.
-    pub instance: String,
-    /// The verdict.
-    pub status: Status,
-    /// When it was decided.
-    pub since: Time,
-    /// Start of the first failed probe behind a `critical` verdict (or the first good one behind `passing`).
-    pub first_seen: Time,
-    /// One opinion's reason, with the check's name.
-    pub reason: String,
-    /// Opinions that agree with it.
-    pub agree: u32,
-    /// Opinions heard.
-    pub opinions: u32,
-    /// W3C `traceparent` of the probe that tipped the scale.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace_parent: Option<String>,
 }
