@@ -15,7 +15,11 @@ pub use watchkeep_api::trace;
 pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use name::{NameError, check_name};
 pub use record::{
-    Attempt, Check, CheckError, CheckKind, Clock, Collector, Failover, FailoverState, HttpCheck, Incident, IncidentStatus, Instance, InstanceError, IpProtocol, Kind, Maintenance, MaintenanceError, Member, Note, Opinion, Page, PageKind, PageState, Panic, Quorum, QuorumError, Scheme, Scope, Service, ServiceError, Silence, SilenceReason, SloTarget, Status, TcpCheck, Verdict,
+    Attempt, Check, CheckError, CheckKind, Clock, Collector, Failover, FailoverState, HttpCheck,
+    Incident, IncidentStatus, Instance, InstanceError, IpProtocol, Kind, Maintenance,
+    MaintenanceError, Member, Note, Opinion, Page, PageKind, PageState, Panic, Quorum, QuorumError,
+    Scheme, Scope, Service, ServiceError, Silence, SilenceReason, SloTarget, Status, TcpCheck,
+    Verdict,
 };
 pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
 
