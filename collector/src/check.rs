@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) permits: Semaphore,
     pub(crate) context: Arc<Context>,
     pub(crate) publisher: Publisher,
+    /// Most facts of a probe that become samples.
+    pub(crate) facts_max: usize,
     pub(crate) sink: Sink,
     pub(crate) metrics: Metrics,
 }
@@ -123,7 +125,7 @@ impl Running {
 
     fn account(&mut self, outcome: &Outcome, started_ms: i64) {
         let seconds = outcome.duration.as_secs_f64();
-        self.shared.sink.push(self.series.samples(outcome, started_ms));
+        self.shared.sink.push(self.series.samples(outcome, self.shared.facts_max, started_ms));
         let metrics = self.metrics.get_or_insert_with(|| {
             let (kind, collector) = (self.target.check.kind_name(), &self.shared.collector);
             self.shared.metrics.target(&self.target.id, kind, collector)

@@ -36,6 +36,14 @@ pub enum CollectorError {
     /// A metric is registered already: one collector per registry.
     #[error("collector's metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// A setting that [`CollectorConfig::validate`] finds wrong.
+    #[error("collector.{path} {message}")]
+    Setting {
+        /// The field.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
     /// TLS cannot be set up.
     #[error("collector's TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -76,7 +84,11 @@ impl Collector {
         let id = id.into();
         check_name("collector", &id)?;
         let metrics = Metrics::new(registry)?;
-        let context = Context::new()?;
+        let policy = config.policy().map_err(|(path, message)| CollectorError::Setting {
+            path: format!("targets.{path}"),
+            message,
+        })?;
+        let context = Context::new(policy, config.files())?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&context.tls))
             .redirect(reqwest::redirect::Policy::none())
@@ -105,6 +117,7 @@ impl Collector {
             permits: Semaphore::new(self.config.probes_max),
             context: self.context,
             publisher: publisher.clone(),
+            facts_max: self.config.facts_max,
             sink: Sink { local, receivers: self.receivers.clone(), metrics: self.metrics.clone() },
             metrics: self.metrics.clone(),
         });

@@ -1,6 +1,10 @@
 //! The collector's settings.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+
+use crate::probe::{FACTS_MAX, Files, Policy};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -25,11 +29,35 @@ pub struct CollectorConfig {
     pub probes_max: usize,
     /// Most series in the store. 1 to 100000000.
     pub series_max: usize,
+    /// Most facts of a probe that are kept as samples, beside success and duration. 0 to 64.
+    pub facts_max: usize,
+    /// Where the files lie that checks may name. None: they may name none.
+    pub files_dir: Option<PathBuf>,
+    /// Which addresses may be probed.
+    pub targets: TargetRanges,
+}
+
+/// Which addresses may be probed: the longest range that holds one decides; of two alike, `deny`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetRanges {
+    /// Also allows link-local and metadata addresses, which are denied otherwise.
+    pub allow: Vec<String>,
+    /// Denied.
+    pub deny: Vec<String>,
 }
 
 impl Default for CollectorConfig {
     fn default() -> Self {
-        Self { retention_hours: 25, lease_ttl_seconds: 3, probes_max: 1_000, series_max: 1_000_000 }
+        Self {
+            retention_hours: 25,
+            lease_ttl_seconds: 3,
+            probes_max: 1_000,
+            series_max: 1_000_000,
+            facts_max: FACTS_MAX,
+            files_dir: None,
+            targets: TargetRanges::default(),
+        }
     }
 }
 
@@ -40,11 +68,12 @@ impl CollectorConfig {
     /// All that is wrong.
     pub fn validate(&self) -> Result<(), Vec<Invalid>> {
         let wide = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let wrong: Vec<_> = [
+        let mut wrong: Vec<_> = [
             ("retention_hours", self.retention_hours, 1, 744),
             ("lease_ttl_seconds", self.lease_ttl_seconds, 2, 60),
             ("probes_max", wide(self.probes_max), 1, 100_000),
             ("series_max", wide(self.series_max), 1, 100_000_000),
+            ("facts_max", wide(self.facts_max), 0, wide(FACTS_MAX)),
         ]
         .into_iter()
         .filter(|(_, value, min, max)| !(min..=max).contains(&value))
@@ -53,7 +82,20 @@ impl CollectorConfig {
             message: format!("is {value}: give {min} to {max}"),
         })
         .collect();
+        if let Err((path, message)) = self.policy() {
+            wrong.push(Invalid { path: format!("targets.{path}"), message });
+        }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Which addresses may be probed, or the field that is wrong and why.
+    pub(crate) fn policy(&self) -> Result<Policy, (String, String)> {
+        Policy::new(&self.targets.allow, &self.targets.deny)
+    }
+
+    /// Which files checks may use.
+    pub(crate) fn files(&self) -> Files {
+        self.files_dir.clone().map_or(Files::None, Files::Below)
     }
 
     /// What the series store is opened with.

@@ -8,16 +8,20 @@ use crate::target::Target;
 
 mod connect;
 mod context;
+mod files;
 mod http;
+mod policy;
 mod stopwatch;
 mod tcp;
 pub(crate) mod tls;
 
 pub(crate) use connect::Endpoint;
 pub(crate) use context::Context;
+pub(crate) use files::Files;
 use http::HttpProbe;
+pub(crate) use policy::Policy;
 use stopwatch::Phase;
-pub(crate) use stopwatch::{Fact, Phases, Stopwatch};
+pub(crate) use stopwatch::{FACTS_MAX, Fact, Phases, Stopwatch};
 use tcp::TcpProbe;
 
 /// What came of a probe.
@@ -86,6 +90,7 @@ impl Prober {
         let endpoint = Endpoint {
             address: address.to_owned(),
             port: kind.settings().port().unwrap_or(port),
+            policy: context.policy.clone(),
             ip_protocol: check.ip_protocol,
             fallback: check.ip_protocol_fallback,
         };

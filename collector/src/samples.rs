@@ -55,13 +55,18 @@ impl Series {
         }
     }
 
-    /// The samples of a probe: whether it succeeded, how long it took, and its facts.
-    pub(crate) fn samples(&mut self, outcome: &Outcome, timestamp_ms: i64) -> Samples {
+    /// The samples of a probe: whether it succeeded, how long it took, and its first `facts_max` facts.
+    pub(crate) fn samples(
+        &mut self,
+        outcome: &Outcome,
+        facts_max: usize,
+        timestamp_ms: i64,
+    ) -> Samples {
         let sample = |value| Sample { timestamp_ms, value };
         let mut samples = Vec::with_capacity(2 + outcome.facts.len());
         samples.push((self.success.clone(), sample(f64::from(u8::from(outcome.good)))));
         samples.push((self.duration.clone(), sample(outcome.duration.as_secs_f64())));
-        for (at, fact) in outcome.facts.iter().enumerate() {
+        for (at, fact) in outcome.facts.iter().take(facts_max).enumerate() {
             samples.push((self.labels(at, fact), sample(fact.value)));
         }
         // What was not said this time may never be said again.
@@ -112,7 +117,7 @@ mod tests {
         let id = TargetId { service: "web".into(), instance: "a".into(), check: "c".into() };
         let mut series = Series::new(&id, "n");
         let mut said = |facts: &[_]| -> Vec<String> {
-            let samples = series.samples(&outcome(facts), 7);
+            let samples = series.samples(&outcome(facts), 2, 7);
             samples.iter().map(|(labels, s)| format!("{labels} {}", s.value)).collect()
         };
         let target = r#"check="c",collector="n",instance="a""#;
@@ -125,6 +130,8 @@ mod tests {
         let (one, two) = (fact("one", 1), fact("two", 2));
         assert_eq!(said(&[("x", "one", 1.0), ("x", "two", 2.0)])[2..], [one.clone(), two.clone()]);
         assert_eq!(said(&[("x", "two", 2.0), ("x", "one", 1.0)])[2..], [two, one.clone()]);
-        assert_eq!(said(&[("x", "one", 1.0)])[2..], [one]);
+        assert_eq!(said(&[("x", "one", 1.0)])[2..], [one.clone()]);
+        let three = [("x", "one", 1.0), ("x", "two", 2.0), ("x", "three", 3.0)];
+        assert_eq!(said(&three).len(), 4, "two facts at most");
     }
 }

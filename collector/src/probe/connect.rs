@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use tokio::{
@@ -12,14 +13,16 @@ use tokio::{
 
 use watchkeep_catalog::IpProtocol;
 
-use super::{Phase, Stopwatch};
+use super::{Phase, Stopwatch, policy::Policy};
 
 /// Where a probe connects to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     /// Host name or IP address.
     pub(crate) address: String,
     pub(crate) port: u16,
+    /// Which of them may be probed.
+    pub(crate) policy: Arc<Policy>,
     /// Which of its addresses are tried.
     pub(crate) ip_protocol: IpProtocol,
     /// Take an address of the other protocol when there is none of this.
@@ -54,6 +57,10 @@ impl Endpoint {
                     IpProtocol::Ip6 => "IPv6 ",
                 }
             ));
+        }
+        // One that is denied is as bad as all: what resolves to it is not what it seems.
+        for address in &chosen {
+            self.policy.judge(address.ip())?;
         }
         Ok(chosen)
     }

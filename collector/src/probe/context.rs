@@ -3,20 +3,50 @@
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use watchkeep_catalog::TlsSettings;
 
-use super::tls;
+use super::{
+    files::Files,
+    policy::Policy,
+    tls::{self, Clients, Tls},
+};
 
 /// Handed to each probe's `new`.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// A client that trusts the public roots.
     pub(crate) tls: Arc<ClientConfig>,
+    /// Which addresses may be probed.
+    pub(crate) policy: Arc<Policy>,
+    /// Which files checks may use.
+    pub(crate) files: Files,
+    clients: Clients,
 }
 
 impl Context {
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn new() -> Result<Arc<Self>, rustls::Error> {
-        Ok(Arc::new(Self { tls: tls::public_roots()? }))
+    pub(crate) fn new(policy: Policy, files: Files) -> Result<Arc<Self>, rustls::Error> {
+        Ok(Arc::new(Self {
+            tls: tls::public_roots()?,
+            policy: Arc::new(policy),
+            files,
+            clients: Clients::default(),
+        }))
+    }
+
+    /// TLS as `settings` say, for a server named `host` unless they name another. Checks with the same
+    /// settings share all but the name.
+    ///
+    /// # Errors
+    /// In words, when a file or a name is of no use.
+    pub(crate) fn tls(
+        &self,
+        settings: &TlsSettings,
+        alpn: &[&str],
+        host: &str,
+    ) -> Result<Tls, String> {
+        let client = self.clients.get(settings, alpn, &self.files)?;
+        Tls::new(client, settings.server_name.as_deref().unwrap_or(host))
     }
 }

@@ -31,7 +31,7 @@ fn target(port: u16, timeout_ms: u64, kind: &str) -> Target {
 }
 
 fn context() -> Arc<Context> {
-    Context::new().expect("roots")
+    Context::new(Policy::default(), Files::None).expect("roots")
 }
 
 async fn probe(target: &Target) -> Outcome {
@@ -263,7 +263,13 @@ async fn tls_and_who_is_trusted() -> Outcomes {
     .await;
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone())?;
-    let trusting = Arc::new(Context { tls: tls::client(roots)? });
+    let mut trusting = context();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::get_mut(&mut trusting).expect("it is ours").tls = Arc::new(config);
     let public = context();
     let named = r#""http":{"scheme":"https","headers":{"host":"web.example"}}"#;
     let other = r#""http":{"scheme":"https"}"#;

@@ -7,11 +7,15 @@ use crate::name::{NameError, check_name};
 
 mod http;
 mod kind;
+mod secret;
 mod tcp;
+mod tls_settings;
 
 pub use http::{HttpCheck, Scheme};
 pub use kind::{CheckKind, Kind};
+pub use secret::Secret;
 pub use tcp::TcpCheck;
+pub use tls_settings::{TlsSettings, TlsVersion};
 
 /// Shortest interval and timeout.
 const INTERVAL_MS_MIN: u64 = 10;
