@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+mod blackbox;
 mod check;
 mod file;
 mod flags;
@@ -15,6 +16,7 @@ pub(crate) use problem::Problems;
 
 use index::Index;
 use problem::{Place, Problem};
+use watchkeep_collector::blackbox::Modules;
 
 /// Reads `file` (if any), lays `flags` over it and checks the whole.
 ///
@@ -37,12 +39,26 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
         .into_iter()
         .map(|(path, message)| Problem { place: origin.place(&path), path, message })
         .collect();
+    if let Err(wrong) = config.blackbox() {
+        problems.extend(wrong.0);
+    }
     if problems.is_empty() {
         return Ok(config);
     }
     problems.sort();
     problems.dedup();
     Err(Problems(problems).into())
+}
+
+impl Config {
+    /// blackbox_exporter's modules; none where `collector.blackbox_config` names no file.
+    ///
+    /// # Errors
+    /// Everything that is wrong in that file. [`load`] has judged it; it may have changed since.
+    pub(crate) fn blackbox(&self) -> Result<Option<Modules>, Problems> {
+        let file = self.collector.blackbox_config.as_deref();
+        file.map(blackbox::load).transpose().map_err(Problems)
+    }
 }
 
 /// Where each value came from.

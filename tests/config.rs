@@ -56,6 +56,7 @@ fn example_in_full(dir: &Path) -> String {
         if let Some(file) = value.strip_prefix("/etc/watchkeep/") {
             let content = match name {
                 "ca_file" => include_str!("data/ca.pem"),
+                "blackbox_config" => include_str!("data/blackbox/everything.yml"),
                 _ => "c2VjcmV0LW9mLXRoZS10ZXN0cw==\n",
             };
             fs::write(dir.join(file), content).expect("written");
@@ -176,6 +177,37 @@ fn mistakes_are_named() {
             let output = run(config, &[command, "--config", "watchkeep.yaml"]);
             assert_eq!(output.status.code(), Some(1), "{name}");
             assert_eq!(text(&output.stdout), "", "{name}");
+            insta::assert_snapshot!(name, text(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn mistakes_in_the_modules_are_named_by_their_own_file() {
+    let dir = TempDir::new().expect("a folder");
+    let config = "collector:\n  blackbox_config: blackbox.yml\n";
+    fs::write(dir.path().join("watchkeep.yaml"), config).expect("written");
+    for (name, modules) in [
+        ("modules_absent", None),
+        (
+            "modules_unknown_option",
+            Some(
+                "modules:\n  web:\n    prober: http\n    http:\n      valid_codes: [200]\n      proxy: x\n",
+            ),
+        ),
+        (
+            "modules_rules",
+            Some(
+                "modules:\n  web:\n    prober: http\n    timeout: 5\n    http:\n      fail_if_body_matches_regexp: ['(']\n",
+            ),
+        ),
+    ] {
+        if let Some(modules) = modules {
+            fs::write(dir.path().join("blackbox.yml"), modules).expect("written");
+        }
+        for command in ["check", "serve"] {
+            let output = run_in(dir.path(), &[command, "--config", "watchkeep.yaml"]);
+            assert_eq!(output.status.code(), Some(1), "{name}");
             insta::assert_snapshot!(name, text(&output.stderr));
         }
     }

@@ -35,6 +35,8 @@ pub struct CollectorConfig {
     pub files_dir: Option<PathBuf>,
     /// Which addresses may be probed.
     pub targets: TargetRanges,
+    /// blackbox_exporter's `blackbox.yml`, for `/probe`; none: there is no `/probe`.
+    pub blackbox_config: Option<PathBuf>,
 }
 
 /// Which addresses may be probed: the longest range that holds one decides; of two alike, `deny`.
@@ -57,6 +59,7 @@ impl Default for CollectorConfig {
             facts_max: FACTS_MAX,
             files_dir: None,
             targets: TargetRanges::default(),
+            blackbox_config: None,
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::{Location, Spanned};
 
+use super::parse;
+
 /// One value of the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -31,7 +33,7 @@ impl Index {
     /// When it is not YAML.
     pub(crate) fn new(text: &str) -> Result<Self, serde_saphyr::Error> {
         let mut entries = Vec::new();
-        let root: Spanned<Tree> = super::parse::read(text)?;
+        let root: Spanned<Tree> = parse::read(parse::Dialect::Yaml12, text)?;
         root.value.collect("", &mut entries);
         Ok(Self(entries))
     }

@@ -12,12 +12,33 @@ use super::{
 /// Misfits reported at once.
 const PROBLEMS_MAX: usize = 20;
 
+/// Which words are booleans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Our own file: `yes` and `on` are words.
+    Yaml12,
+    /// A file made for a program written in Go: `yes` and `on` are true where a boolean is expected.
+    Yaml11,
+}
+
+/// Reads `text` as a `T`; `file` is its name in messages.
+///
+/// # Errors
+/// As [`parse_as`].
+pub(crate) fn parse<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+) -> Result<(T, Index), Vec<Problem>> {
+    parse_as(Dialect::Yaml12, file, text)
+}
+
 /// Reads `text` as a `T`; `file` is its name in messages.
 ///
 /// # Errors
 /// Text that is not YAML gives one problem. A document that does not fit gives one for each misfit: after
 /// each the value is taken out and the rest read again.
-pub(crate) fn parse<T: DeserializeOwned>(
+pub(crate) fn parse_as<T: DeserializeOwned>(
+    dialect: Dialect,
     file: &str,
     text: &str,
 ) -> Result<(T, Index), Vec<Problem>> {
@@ -27,11 +48,11 @@ pub(crate) fn parse<T: DeserializeOwned>(
         vec![problem]
     };
     let original = Index::new(text).map_err(|e| refuse(&e))?;
-    let first = match read::<T>(text) {
+    let first = match read::<T>(dialect, text) {
         Ok(value) => return Ok((value, original)),
         Err(error) => error,
     };
-    let mut rest: Value = read(text).map_err(|e| refuse(&e))?;
+    let mut rest: Value = read(Dialect::Yaml12, text).map_err(|e| refuse(&e))?;
     let mut problems = Vec::new();
     let mut failure = Some((first, Index::new(text).map_err(|e| refuse(&e))?));
     while let Some((error, index)) = failure.take() {
@@ -43,7 +64,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
             break;
         }
         let Ok(text) = serde_saphyr::to_string(&rest) else { break };
-        if let (Err(error), Ok(index)) = (read::<T>(&text), Index::new(&text)) {
+        if let (Err(error), Ok(index)) = (read::<T>(dialect, &text), Index::new(&text)) {
             failure = Some((error, index));
         }
     }
@@ -51,9 +72,9 @@ pub(crate) fn parse<T: DeserializeOwned>(
     Err(problems)
 }
 
-/// YAML 1.2: `yes` and `on` are words, not booleans.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
+pub(super) fn read<T: DeserializeOwned>(dialect: Dialect, text: &str) -> Result<T, Error> {
+    let strict = dialect == Dialect::Yaml12;
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: strict })
 }
 
 /// Removes a field; for a list element the whole list, since the others would get new numbers.
@@ -101,7 +122,7 @@ fn explain(text: &str, entry: Option<&Entry>) -> String {
         "invalid u16" => number("a whole number of 0 to 65535"),
         "invalid u8" => number("a whole number of 0 to 255"),
         "invalid f64" => number("a number"),
-        "invalid bool" => number("true or false"),
+        "invalid bool" | "invalid boolean" => number("true or false"),
         "invalid socket address syntax" => {
             number("an address; write it as ip:port, like 127.0.0.1:2379")
         }
