@@ -49,6 +49,7 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
         tags: config.node.roles.iter().map(ToString::to_string).collect(),
         metadata: [("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
         checks: vec![check],
+        scrape: None,
     };
     instance.validate()?;
     Ok(instance)

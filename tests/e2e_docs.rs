@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -20,6 +20,8 @@ const DOCUMENTS: [&str; 13] = [
     "docs/dashboards.md",
     "docs/members.md",
     "docs/migrate.md",
+    "docs/remote-write.md",
+    "docs/scrape.md",
     "docs/decisions/README.md",
 ];
 

@@ -29,6 +29,7 @@ pub(crate) fn instance(service: &str, id: &str) -> Instance {
             tcp: Some(TcpCheck::default()),
             ..Check::default()
         }],
+        scrape: None,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     publish::Publisher,
     remote_write::{self, Receivers},
     samples::Sink,
+    scrape::{Job, Scraping},
     target::{Target, TargetId},
     targets::{Effect, Targets},
 };
@@ -62,6 +63,7 @@ pub struct Collector {
     metrics: Metrics,
     context: Arc<Context>,
     receivers: Arc<Receivers>,
+    jobs: Vec<Arc<Job>>,
 }
 
 impl Collector {
@@ -95,8 +97,15 @@ impl Collector {
             .no_proxy()
             .timeout(WRITE_TIMEOUT)
             .build()?;
+        let named = |(path, message)| CollectorError::Setting { path, message };
+        let mut jobs = vec![Arc::new(Job::own(&context.policy).map_err(named)?)];
+        for (at, scrape) in config.scrape_configs.iter().enumerate() {
+            let job = Job::new(scrape, &context.policy);
+            let job = job.map_err(|(f, m)| named((format!("scrape_configs[{at}].{f}"), m)))?;
+            jobs.push(Arc::new(job));
+        }
         let receivers = Receivers::new(self_url.as_deref(), http, metrics.clone());
-        Ok(Self { config, id, zone: zone.into(), client, store, metrics, context, receivers })
+        Ok(Self { config, id, zone: zone.into(), client, store, metrics, context, receivers, jobs })
     }
 
     /// Its metrics, for [`crate::write_router`].
@@ -111,6 +120,8 @@ impl Collector {
         let writing = CancellationToken::new();
         let publisher = Publisher::new(self.client.clone(), self.metrics.clone(), writing.clone());
         let (local, kept) = keeper::start(self.store, self.metrics.clone());
+        let sink = Sink { local, receivers: self.receivers.clone(), metrics: self.metrics.clone() };
+        let scraping = Scraping::new(&self.id, self.jobs, sink.clone(), self.metrics.clone());
         let shared = Arc::new(Shared {
             collector: self.id.clone(),
             epoch: Instant::now(),
@@ -118,7 +129,7 @@ impl Collector {
             context: self.context,
             publisher: publisher.clone(),
             facts_max: self.config.facts_max,
-            sink: Sink { local, receivers: self.receivers.clone(), metrics: self.metrics.clone() },
+            sink: sink.clone(),
             metrics: self.metrics.clone(),
         });
         let record = Record { id: self.id, zone: self.zone, started_at: Utc::now() };
@@ -129,6 +140,7 @@ impl Collector {
             membership::hold(client.clone(), publisher, self.metrics, record, ttl, stop.clone()),
             stop.run_until_cancelled(remote_write::follow(self.receivers, client.clone())),
             watch(shared, client, &token),
+            scraping.run(client.clone(), token.clone()),
         );
         writing.cancel();
         // An error means that the thread panicked: its message is out already.

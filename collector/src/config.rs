@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{FACTS_MAX, Files, Policy};
+use crate::{
+    probe::{FACTS_MAX, Files, Policy},
+    scrape::{self, ScrapeConfig},
+};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -37,6 +40,8 @@ pub struct CollectorConfig {
     pub targets: TargetRanges,
     /// blackbox_exporter's `blackbox.yml`, for `/probe`; none: there is no `/probe`.
     pub blackbox_config: Option<PathBuf>,
+    /// Whose metrics are fetched, and how.
+    pub scrape_configs: Vec<ScrapeConfig>,
 }
 
 /// Which addresses may be probed: the longest range that holds one decides; of two alike, `deny`.
@@ -60,6 +65,7 @@ impl Default for CollectorConfig {
             files_dir: None,
             targets: TargetRanges::default(),
             blackbox_config: None,
+            scrape_configs: Vec::new(),
         }
     }
 }
@@ -88,6 +94,8 @@ impl CollectorConfig {
         if let Err((path, message)) = self.policy() {
             wrong.push(Invalid { path: format!("targets.{path}"), message });
         }
+        let more = scrape::validate(&self.scrape_configs);
+        wrong.extend(more.into_iter().map(|(path, message)| Invalid { path, message }));
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 

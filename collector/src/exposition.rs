@@ -57,6 +57,8 @@ impl Format {
 /// One line with a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line<'a> {
+    /// Name and labels as they stand on the page.
+    pub raw: &'a [u8],
     /// The metric's name; never empty.
     pub name: Cow<'a, str>,
     /// Labels in the order of the page; no name twice, values may be empty.

@@ -4,6 +4,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -18,12 +19,14 @@ use watchkeep_series::{Appended, Labels, Sample, SeriesError, SeriesStore};
 
 use crate::metrics::{Metrics, SeriesMetrics};
 
-/// What one probe yields.
+/// What one probe or scrape yields.
 pub(crate) type Samples = Vec<(Labels, Sample)>;
 
-/// Probes whose samples may wait for the thread.
+/// Probes and scrapes whose samples may wait for the thread.
 const QUEUE_MAX: usize = 50_000;
-/// Probes appended at a time.
+/// Samples that may wait for it.
+const SAMPLES_MAX: usize = 1_000_000;
+/// Probes and scrapes appended at a time.
 const BATCH_MAX: usize = 5_000;
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
@@ -38,19 +41,39 @@ pub async fn keep_series(store: Arc<SeriesStore>, metrics: Metrics, token: Cance
     let _ = done.await;
 }
 
-/// Starts the thread. It ends, with a last flush, when the sender is dropped.
-pub(crate) fn start(
-    store: Arc<SeriesStore>,
-    metrics: Metrics,
-) -> (SyncSender<Samples>, oneshot::Receiver<()>) {
+/// The way to the thread. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Local {
+    sender: SyncSender<Samples>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Local {
+    /// Hands samples over; the number that found no room otherwise. Never waits.
+    pub(crate) fn offer(&self, samples: Samples) -> Result<(), usize> {
+        let count = samples.len();
+        if self.waiting.fetch_add(count, Ordering::Relaxed) + count > SAMPLES_MAX
+            || self.sender.try_send(samples).is_err()
+        {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            return Err(count);
+        }
+        Ok(())
+    }
+}
+
+/// Starts the thread. It ends, with a last flush, when the way to it is dropped.
+pub(crate) fn start(store: Arc<SeriesStore>, metrics: Metrics) -> (Local, oneshot::Receiver<()>) {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let local = Local { sender, waiting: waiting.clone() };
     let (done, ended) = oneshot::channel();
     thread::spawn(move || {
         Keeper { store, metrics: metrics.series, last: Appended::default(), failing: false }
-            .run(&receiver);
+            .run(&receiver, &waiting);
         let _ = done.send(());
     });
-    (sender, ended)
+    (local, ended)
 }
 
 struct Keeper {
@@ -63,7 +86,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn run(&mut self, samples: &Receiver<Samples>) {
+    fn run(&mut self, samples: &Receiver<Samples>, waiting: &AtomicUsize) {
         let mut flush_at = Instant::now() + FLUSH_EVERY;
         let mut expire_at = Instant::now() + EXPIRE_EVERY;
         self.stats();
@@ -72,7 +95,9 @@ impl Keeper {
             let closed = match samples.recv_timeout(wait) {
                 Ok(first) => {
                     let more = samples.try_iter().take(BATCH_MAX);
-                    self.append(std::iter::once(first).chain(more).flatten().collect());
+                    let batch: Vec<_> = std::iter::once(first).chain(more).flatten().collect();
+                    waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+                    self.append(batch);
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => false,

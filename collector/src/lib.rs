@@ -9,6 +9,7 @@
 //! It knows the registry as a client only, and never waits for it: probing goes on while it is away.
 
 pub mod blackbox;
+mod access;
 mod check;
 mod collector;
 mod config;
@@ -24,11 +25,14 @@ pub mod relabel;
 pub mod remote_write;
 mod samples;
 mod schedule;
+mod scrape;
 mod target;
 mod targets;
 
+pub use access::{Authorization, BasicAuth};
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, Invalid};
 pub use keeper::keep_series;
 pub use metrics::Metrics;
 pub use remote_write::write_router;
+pub use scrape::ScrapeConfig;

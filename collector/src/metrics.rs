@@ -25,6 +25,10 @@ pub struct Metrics {
     pub(crate) opinion_write: Histogram,
     pub(crate) lease_changes: IntCounter,
     pub(crate) samples_dropped: IntCounter,
+    scrapes: IntCounterVec,
+    scrape_duration: Histogram,
+    pub(crate) scrapes_missed: IntCounter,
+    pub(crate) scrape_targets: IntGauge,
     remote_samples: IntCounterVec,
     remote_queue: IntGaugeVec,
     pub(crate) remote_requests: IntCounterVec,
@@ -155,6 +159,23 @@ impl Metrics {
                 "watchkeep_collector_samples_dropped_total",
                 "Samples that the local series store did not take in time.",
             )?,
+            scrapes: on.counters(
+                "watchkeep_collector_scrapes_total",
+                "Scrapes of instances' own metrics, by result (success, failure).",
+                &["result"],
+            )?,
+            scrape_duration: on.seconds(
+                "watchkeep_collector_scrape_seconds",
+                "Duration of scrapes, reading the page included.",
+            )?,
+            scrapes_missed: on.counter(
+                "watchkeep_collector_scrapes_missed_total",
+                "Scrapes left out because the one before took too long.",
+            )?,
+            scrape_targets: on.gauge(
+                "watchkeep_collector_scrape_targets",
+                "Pages of metrics that this collector fetches.",
+            )?,
             remote_samples: on.counters(
                 "watchkeep_collector_remote_write_samples_total",
                 "Samples by receiver and result: sent, refused, failed, or dropped from a full queue.",
@@ -183,6 +204,13 @@ impl Metrics {
             good: self.probes.with_label_values(&[kind, "success"]),
             bad: self.probes.with_label_values(&[kind, "failure"]),
         }
+    }
+
+    /// Counts a scrape.
+    pub(crate) fn scraped(&self, good: bool, seconds: f64) {
+        let result = if good { "success" } else { "failure" };
+        self.scrapes.with_label_values(&[result]).inc();
+        self.scrape_duration.observe(seconds);
     }
 
     /// Removes the metrics of a target that is gone; the histogram too, if it was the last of its service

@@ -1,14 +1,11 @@
-//! A probe's samples, and where they go: to the local store's thread, and to every receiver of remote write. Never waits.
+//! A probe's samples (a scrape makes its own), and where they go: to the local store's thread, and to every receiver of remote write. Never waits.
 
-use std::sync::{
-    Arc,
-    mpsc::{SyncSender, TrySendError},
-};
+use std::sync::Arc;
 
 use watchkeep_series::{Labels, Sample};
 
 use crate::{
-    keeper::Samples,
+    keeper::{Local, Samples},
     metrics::Metrics,
     probe::{Fact, Outcome},
     remote_write::Receivers,
@@ -18,7 +15,7 @@ use crate::{
 /// Takes samples. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sink {
-    pub(crate) local: SyncSender<Samples>,
+    pub(crate) local: Local,
     pub(crate) receivers: Arc<Receivers>,
     pub(crate) metrics: Metrics,
 }
@@ -26,10 +23,8 @@ pub(crate) struct Sink {
 impl Sink {
     pub(crate) fn push(&self, samples: Samples) {
         self.receivers.push(&samples);
-        if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) =
-            self.local.try_send(samples)
-        {
-            self.metrics.samples_dropped.inc_by(lost.len() as u64);
+        if let Err(lost) = self.local.offer(samples) {
+            self.metrics.samples_dropped.inc_by(lost as u64);
         }
     }
 }

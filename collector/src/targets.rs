@@ -100,7 +100,7 @@ impl Targets {
 }
 
 /// The instance at a key, with the service that the key says if the record says none.
-fn read(kv: &KeyValue) -> Result<Instance, String> {
+pub(crate) fn read(kv: &KeyValue) -> Result<Instance, String> {
     let segments = keys::segments(&kv.key, keys::INSTANCES);
     let Some([service, id]) = segments.as_deref() else {
         return Err(format!("the key is not {}{{service}}/{{instance}}", keys::INSTANCES));

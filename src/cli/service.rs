@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use watchkeep_catalog::{Check, Client, HttpCheck, Instance, TcpCheck};
+use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape, TcpCheck};
 
 use super::{api::Node, login::Login, serve::stop_token};
 use crate::out;
@@ -58,6 +58,9 @@ pub(crate) struct Register {
     /// Probe by connecting
     #[arg(long)]
     tcp: bool,
+    /// Fetch its own metrics from this path, such as /metrics
+    #[arg(long, value_name = "PATH")]
+    scrape_path: Option<String>,
     /// Milliseconds from probe to probe
     #[arg(long, default_value_t = 5000)]
     interval_ms: u64,
@@ -189,6 +192,7 @@ impl Register {
             tags: self.tags.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             checks: probed.then_some(check).into_iter().collect(),
+            scrape: self.scrape_path.clone().map(|path| Scrape { path, ..Scrape::default() }),
         }
     }
 }

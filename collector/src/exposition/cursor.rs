@@ -22,6 +22,11 @@ impl<'a> Cursor<'a> {
         self.rest.first().copied()
     }
 
+    /// What stands between this place and a later one.
+    pub(super) fn until(&self, later: &Self) -> &'a [u8] {
+        &self.rest[..self.rest.len() - later.rest.len()]
+    }
+
     /// Steps over one byte.
     pub(super) fn bump(&mut self) {
         if let Some((first, rest)) = self.rest.split_first() {

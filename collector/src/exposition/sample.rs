@@ -9,6 +9,7 @@ type Label<'a> = (Cow<'a, str>, Cow<'a, str>);
 /// Reads `name`, `name{…}` or `{"name",…}`. In the text format blanks may stand between any two parts, and line
 /// breaks within a value.
 pub(super) fn series<'a>(cursor: &mut Cursor<'a>, lenient: bool) -> Result<Line<'a>, ParseError> {
+    let begin = cursor.clone();
     let mut name = cursor.name(true).map(Cow::Borrowed);
     if name.is_none() && cursor.peek() != Some(b'{') {
         return Err(cursor.expected("a metric's name"));
@@ -25,7 +26,10 @@ pub(super) fn series<'a>(cursor: &mut Cursor<'a>, lenient: bool) -> Result<Line<
         braces(cursor, lenient, &mut name, &mut labels)?;
     }
     match name.filter(|name| !name.is_empty()) {
-        Some(name) => Ok(Line { name, labels, value: 0.0, timestamp_ms: None }),
+        Some(name) => {
+            let raw = begin.until(cursor);
+            Ok(Line { raw, name, labels, value: 0.0, timestamp_ms: None })
+        }
         None => Err(cursor.error("a series has no name")),
     }
 }

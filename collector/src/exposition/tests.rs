@@ -184,7 +184,7 @@ proptest! {
     ) {
         let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
         let labels = labels.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
-        let line = Line { name: name.into(), labels, value, timestamp_ms };
+        let line = Line { raw: b"", name: name.into(), labels, value, timestamp_ms };
         let page = written(&line, format);
         let back: Vec<_> = Page::new(page.as_bytes(), format).collect();
         prop_assert_eq!(back.len(), 1, "{}", page);

@@ -18,8 +18,8 @@ pub use record::{
     Attempt, Check, CheckError, CheckKind, Clock, Collector, Failover, FailoverState, HttpCheck,
     Incident, IncidentStatus, Instance, InstanceError, IpProtocol, Kind, Maintenance,
     MaintenanceError, Member, Note, Opinion, Page, PageKind, PageState, Panic, Quorum, QuorumError,
-    Scheme, Scope, Secret, Service, ServiceError, Silence, SilenceReason, SloTarget, Status,
-    TcpCheck, TlsSettings, TlsVersion, Verdict,
+    Scheme, Scope, Scrape, ScrapeError, Secret, Service, ServiceError, Silence, SilenceReason,
+    SloTarget, Status, TcpCheck, TlsSettings, TlsVersion, Verdict,
 };
 pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
 

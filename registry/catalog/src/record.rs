@@ -12,6 +12,7 @@ mod failover;
 mod incident;
 mod maintenance;
 mod member;
+mod scrape;
 mod service;
 mod verdict;
 
@@ -23,6 +24,7 @@ pub use failover::{Attempt, Failover, FailoverState};
 pub use incident::{Incident, IncidentStatus, Note, Page, PageKind, PageState};
 pub use maintenance::{Maintenance, MaintenanceError, Scope};
 pub use member::{Collector, Member};
+pub use scrape::{Scrape, ScrapeError};
 pub use service::{Quorum, QuorumError, Service, ServiceError, SloTarget};
 pub use verdict::{Clock, Opinion, Panic, Silence, SilenceReason, Status, Verdict};
 
@@ -57,6 +59,9 @@ pub struct Instance {
     /// How it is probed. Empty: it counts as passing while it is registered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// Where its own metrics are; none: a collector fetches them only if its configuration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrape: Option<Scrape>,
 }
 
 fn one() -> u32 {
@@ -77,6 +82,9 @@ pub enum InstanceError {
         /// What is wrong with it.
         source: CheckError,
     },
+    /// What is said about its metrics is wrong.
+    #[error(transparent)]
+    Scrape(#[from] ScrapeError),
     /// Two checks share a name.
     #[error("two checks are named {0:?}: give each its own name")]
     DuplicateCheck(String),
@@ -115,6 +123,9 @@ impl Instance {
             if self.checks[..at].iter().any(|other| other.name == check.name) {
                 return Err(InstanceError::DuplicateCheck(check.name.clone()));
             }
+        }
+        if let Some(scrape) = &self.scrape {
+            scrape.validate()?;
         }
         Ok(())
     }
