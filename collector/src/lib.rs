@@ -8,8 +8,8 @@
 //!
 //! It knows the registry as a client only, and never waits for it: probing goes on while it is away.
 
-pub mod blackbox;
 mod access;
+pub mod blackbox;
 mod check;
 mod collector;
 mod config;

@@ -90,6 +90,7 @@ impl Prober {
         let endpoint = Endpoint {
             address: address.to_owned(),
             port: kind.settings().port().unwrap_or(port),
+            reuse: check.reuse,
             policy: context.policy.clone(),
             ip_protocol: check.ip_protocol,
             fallback: check.ip_protocol_fallback,
@@ -138,6 +139,7 @@ impl Prober {
     fn late(&self, phase: Phase) -> String {
         let (endpoint, ms) = (&self.endpoint, self.timeout.as_millis());
         match phase {
+            Phase::Token => format!("no OAuth 2.0 token within {ms} ms"),
             Phase::Resolve => format!("resolve {}: no answer within {ms} ms", endpoint.address),
             Phase::Connect => format!("connect to {endpoint}: no answer within {ms} ms"),
             Phase::Tls => format!("TLS with {endpoint}: no answer within {ms} ms"),

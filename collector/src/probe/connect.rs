@@ -27,6 +27,8 @@ pub(crate) struct Endpoint {
     pub(crate) ip_protocol: IpProtocol,
     /// Take an address of the other protocol when there is none of this.
     pub(crate) fallback: bool,
+    /// Keep the connection for the next probe.
+    pub(crate) reuse: bool,
 }
 
 impl fmt::Display for Endpoint {
@@ -71,8 +73,7 @@ impl Endpoint {
         watch.enter(Phase::Connect);
         let mut failed = String::new();
         for socket in found {
-            watch.fact("probe_ip_protocol", if socket.is_ipv4() { 4.0 } else { 6.0 });
-            watch.fact("probe_ip_addr_hash", f64::from(ip_hash(socket.ip())));
+            tell(socket, watch);
             match TcpStream::connect(socket).await {
                 Ok(stream) => {
                     // Without it small requests may wait for an acknowledgement; if it fails they do.
@@ -88,6 +89,12 @@ impl Endpoint {
         }
         Err(failed)
     }
+}
+
+/// Facts of an address.
+pub(super) fn tell(socket: SocketAddr, watch: &mut Stopwatch) {
+    watch.fact("probe_ip_protocol", if socket.is_ipv4() { 4.0 } else { 6.0 });
+    watch.fact("probe_ip_addr_hash", f64::from(ip_hash(socket.ip())));
 }
 
 /// The addresses to try. With a preference it is one, as in blackbox_exporter.

@@ -2,7 +2,12 @@
 //! every proxy. A check is written by whoever may register an instance, so without this a collector could be
 //! told to ask what only its own machine reaches, such as the cloud's metadata service.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 
@@ -22,6 +27,8 @@ pub(crate) struct Policy {
     deny: Vec<IpNet>,
     /// The built-in ones: any allowed range that holds the address beats them.
     denied: Vec<IpNet>,
+    /// Directories of Unix sockets.
+    sockets: Vec<PathBuf>,
 }
 
 impl Policy {
@@ -37,8 +44,11 @@ impl Policy {
             });
             ranges.collect::<Result<Vec<_>, _>>()
         };
+        let (sockets, allow): (Vec<_>, Vec<_>) =
+            allow.iter().cloned().partition(|entry| entry.starts_with('/'));
         Ok(Self {
-            allow: ranges("allow", allow)?,
+            allow: ranges("allow", &allow)?,
+            sockets: sockets.into_iter().map(PathBuf::from).collect(),
             deny: ranges("deny", deny)?,
             denied: DENIED.iter().filter_map(|text| range(text)).collect(),
         })
@@ -70,11 +80,36 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The Unix socket at `path`. It need not be there yet, its directory does.
+    ///
+    /// # Errors
+    /// In words, when it must not be probed.
+    pub(crate) fn socket(&self, path: &str) -> Result<PathBuf, String> {
+        let (parent, name) = Path::new(path)
+            .parent()
+            .zip(Path::new(path).file_name())
+            .ok_or_else(|| format!("unix_socket {path:?}: give the path of a socket"))?;
+        let parent = fs::canonicalize(parent).map_err(|e| format!("unix_socket {path:?}: {e}"))?;
+        let is_allowed = self
+            .sockets
+            .iter()
+            .any(|dir| fs::canonicalize(dir).is_ok_and(|dir| parent.starts_with(dir)));
+        if is_allowed && !parent.join(name).is_symlink() {
+            return Ok(parent.join(name));
+        }
+        Err(format!(
+            "unix_socket {path:?} must not be probed: collector.targets.allow may name its directory"
+        ))
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             allow: Vec::new(),
             deny: Vec::new(),
+            sockets: Vec::new(),
             denied: DENIED.iter().filter_map(|text| range(text)).collect(),
         }
     }

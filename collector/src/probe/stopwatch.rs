@@ -11,6 +11,8 @@ pub(crate) const FACTS_MAX: usize = 64;
 /// What a probe does, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Fetching a token; counted as processing.
+    Token,
     Resolve,
     Connect,
     Tls,
@@ -31,6 +33,19 @@ pub(crate) struct Phases {
     pub(crate) processing: Duration,
     /// The answer's body.
     pub(crate) transfer: Duration,
+}
+
+impl Phases {
+    /// Each with the name that blackbox_exporter gives it.
+    pub(crate) fn named(&self) -> [(&'static str, Duration); 5] {
+        [
+            ("resolve", self.resolve),
+            ("connect", self.connect),
+            ("tls", self.tls),
+            ("processing", self.processing),
+            ("transfer", self.transfer),
+        ]
+    }
 }
 
 /// Something that was measured besides good or bad: a sample under the name and labels that
@@ -57,6 +72,8 @@ pub(crate) struct Stopwatch {
     pub(super) phase: Phase,
     pub(super) phases: Phases,
     facts: Vec<Fact>,
+    /// The fact that the phases become at the end.
+    phases_as: Option<&'static str>,
     /// None: nobody will look at them.
     exposed: Option<BTreeMap<&'static str, Value>>,
     /// None: nobody will read them.
@@ -72,6 +89,7 @@ impl Stopwatch {
             phase: Phase::Resolve,
             phases: Phases::default(),
             facts: Vec::new(),
+            phases_as: None,
             exposed: None,
             notes: None,
         }
@@ -90,7 +108,7 @@ impl Stopwatch {
             Phase::Resolve => &mut self.phases.resolve,
             Phase::Connect => &mut self.phases.connect,
             Phase::Tls => &mut self.phases.tls,
-            Phase::Processing => &mut self.phases.processing,
+            Phase::Token | Phase::Processing => &mut self.phases.processing,
             Phase::Transfer => &mut self.phases.transfer,
         };
         *phase += now - self.mark;
@@ -120,6 +138,11 @@ impl Stopwatch {
         }
     }
 
+    /// The phases are to become facts with label `phase`, also when the probe does not come to an end.
+    pub(super) fn tell_phases_as(&mut self, name: &'static str) {
+        self.phases_as = Some(name);
+    }
+
     /// A variable of the check's assertions. Ask [`Self::exposes`] before making a costly one.
     pub(super) fn expose(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(exposed) = &mut self.exposed {
@@ -139,7 +162,14 @@ impl Stopwatch {
         }
     }
 
+    /// The facts, once the last phase has ended.
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
+        if let Some(name) = self.phases_as {
+            let phases = self.phases;
+            for (phase, duration) in phases.named() {
+                self.fact_with(name, &[("phase", phase)], duration.as_secs_f64());
+            }
+        }
         std::mem::take(&mut self.facts)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use rustls::{RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -13,14 +13,14 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::target::TargetId;
 
-type Outcomes = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Outcomes = Result<(), Box<dyn std::error::Error>>;
 
 /// Long enough for anything that is going to happen.
-const LONG_MS: u64 = 10_000;
+pub(super) const LONG_MS: u64 = 10_000;
 /// Short enough to wait for what never happens.
-const SHORT_MS: u64 = 150;
+pub(super) const SHORT_MS: u64 = 150;
 
-fn target(port: u16, timeout_ms: u64, kind: &str) -> Target {
+pub(super) fn target(port: u16, timeout_ms: u64, kind: &str) -> Target {
     let check = format!(r#"{{"name":"c","timeout_ms":{timeout_ms},{kind}}}"#);
     Target {
         id: TargetId { service: "s".into(), instance: "i".into(), check: "c".into() },
@@ -30,16 +30,16 @@ fn target(port: u16, timeout_ms: u64, kind: &str) -> Target {
     }
 }
 
-fn context() -> Arc<Context> {
+pub(super) fn context() -> Arc<Context> {
     Context::new(Policy::default(), Files::None).expect("roots")
 }
 
-async fn probe(target: &Target) -> Outcome {
+pub(super) async fn probe(target: &Target) -> Outcome {
     Prober::new(target, &context()).expect("a good check").run().await
 }
 
 /// Serves every connection with `serve`; answers with the port.
-async fn serve<F, S>(serve: S) -> u16
+pub(super) async fn serve<F, S>(serve: S) -> u16
 where
     S: Fn(TcpStream) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -55,13 +55,13 @@ where
 }
 
 /// Reads a request's head, says `answer`, and closes.
-async fn say(mut stream: TcpStream, answer: Vec<u8>) {
+pub(super) async fn say(mut stream: TcpStream, answer: Vec<u8>) {
     let _ = read_head(&mut stream).await;
     let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
 }
 
-async fn read_head<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> String {
+pub(super) async fn read_head<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -72,12 +72,12 @@ async fn read_head<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-async fn answers(answer: &str) -> u16 {
+pub(super) async fn answers(answer: &str) -> u16 {
     let answer = answer.as_bytes().to_vec();
     serve(move |stream| say(stream, answer.clone())).await
 }
 
-async fn closed_port() -> u16 {
+pub(super) async fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     listener.local_addr().expect("address").port()
 }
@@ -261,35 +261,28 @@ async fn tls_and_who_is_trusted() -> Outcomes {
         }
     })
     .await;
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone())?;
-    let mut trusting = context();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::get_mut(&mut trusting).expect("it is ours").tls = Arc::new(config);
-    let public = context();
+    let dir = tempfile::tempdir()?;
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem())?;
+    let ca = ca.display();
+    let trusting = &format!(
+        r#""http":{{"scheme":"https","headers":{{"host":"web.example"}},"tls":{{"ca_file":"{ca}"}}}}"#
+    );
+    let context = Context::new(Policy::default(), Files::Any)?;
     let named = r#""http":{"scheme":"https","headers":{"host":"web.example"}}"#;
-    let other = r#""http":{"scheme":"https"}"#;
+    let other = &format!(r#""http":{{"scheme":"https","tls":{{"ca_file":"{ca}"}}}}"#);
     let plain = serve(|mut stream| async move {
         let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
         let _ = read_head(&mut stream).await;
     })
     .await;
-    for (port, context, http, reason) in [
-        (port, &trusting, named, "status 200"),
-        (
-            port,
-            &trusting,
-            other,
-            "TLS with 127.0.0.1:PORT: invalid peer certificate: certificate not valid",
-        ),
-        (port, &public, named, "TLS with 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer"),
-        (plain, &public, named, "TLS with 127.0.0.1:PORT: received corrupt message"),
+    for (port, http, reason) in [
+        (port, trusting.as_str(), "status 200"),
+        (port, other, "TLS with 127.0.0.1:PORT: invalid peer certificate: certificate not valid"),
+        (port, named, "TLS with 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer"),
+        (plain, named, "TLS with 127.0.0.1:PORT: received corrupt message"),
     ] {
-        let outcome = Prober::new(&target(port, LONG_MS, http), context)?.run().await;
+        let outcome = Prober::new(&target(port, LONG_MS, http), &context)?.run().await;
         let reason = reason.replace("PORT", &port.to_string());
         assert!(outcome.reason.starts_with(&reason), "{}", outcome.reason);
         assert!(outcome.phases.tls > Duration::ZERO);

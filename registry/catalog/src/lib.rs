@@ -14,13 +14,7 @@ pub use watchkeep_api::trace;
 
 pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use name::{NameError, check_name};
-pub use record::{
-    Attempt, Check, CheckError, CheckKind, Clock, Collector, Failover, FailoverState, HttpCheck,
-    Incident, IncidentStatus, Instance, InstanceError, IpProtocol, Kind, Maintenance,
-    MaintenanceError, Member, Note, Opinion, Page, PageKind, PageState, Panic, Quorum, QuorumError,
-    Scheme, Scope, Scrape, ScrapeError, Secret, Service, ServiceError, Silence, SilenceReason,
-    SloTarget, Status, TcpCheck, TlsSettings, TlsVersion, Verdict,
-};
+pub use record::*;
 pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
 
 /// An instant as records carry it: UTC, RFC 3339 in JSON.

@@ -16,10 +16,7 @@ mod scrape;
 mod service;
 mod verdict;
 
-pub use check::{
-    Check, CheckError, CheckKind, HttpCheck, IpProtocol, Kind, Scheme, Secret, TcpCheck,
-    TlsSettings, TlsVersion,
-};
+pub use check::*;
 pub use failover::{Attempt, Failover, FailoverState};
 pub use incident::{Incident, IncidentStatus, Note, Page, PageKind, PageState};
 pub use maintenance::{Maintenance, MaintenanceError, Scope};

@@ -113,7 +113,7 @@ impl Shown {
         }
     }
 
-    pub(super) fn tell(&self, watch: &mut Stopwatch) {
+    pub(crate) fn tell(&self, watch: &mut Stopwatch) {
         watch.fact("probe_ssl_earliest_cert_expiry", self.earliest_end as f64);
         watch.fact("probe_ssl_last_chain_expiry_timestamp_seconds", self.chain_end as f64);
         let labels = [

@@ -11,7 +11,10 @@ mod secret;
 mod tcp;
 mod tls_settings;
 
-pub use http::{HttpCheck, Scheme};
+pub use http::{
+    Authorization, BasicAuth, Compression, HeaderMatch, HttpCheck, HttpVersion, OAuth2, Proxy,
+    Scheme, StatusRange,
+};
 pub use kind::{CheckKind, Kind};
 pub use secret::Secret;
 pub use tcp::TcpCheck;
@@ -46,6 +49,9 @@ pub struct Check {
     /// With `ip_protocol`: take an address of the other protocol when there is none of this.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub ip_protocol_fallback: bool,
+    /// Keep the connection for the next probe, where the kind can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuse: bool,
     /// Ask by HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
@@ -126,9 +132,6 @@ pub enum CheckError {
     /// The path lacks its slash.
     #[error("http.path is {0:?}: begin it with /")]
     Path(String),
-    /// A status that HTTP does not have.
-    #[error("http.expected_status has {0}: give 100 to 599")]
-    ExpectedStatus(u16),
 }
 
 /// `no kind is set`, or `http and tcp are set`.
@@ -165,6 +168,7 @@ impl Default for Check {
             fall: two(),
             ip_protocol: IpProtocol::Any,
             ip_protocol_fallback: yes(),
+            reuse: false,
             http: None,
             tcp: None,
         }
