@@ -129,7 +129,7 @@ impl Collector {
             context: self.context,
             publisher: publisher.clone(),
             facts_max: self.config.facts_max,
-            sink: sink.clone(),
+            sink,
             metrics: self.metrics.clone(),
         });
         let record = Record { id: self.id, zone: self.zone, started_at: Utc::now() };
