@@ -9,14 +9,16 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use watchkeep_alerting::Alerting;
-use watchkeep_catalog::Client;
+use watchkeep_catalog::{Client, View};
 use watchkeep_collector::{Collector, keep_series, write_router};
 use watchkeep_registry::Node;
 use watchkeep_series::SeriesStore;
 
 use crate::{
     config::{Config, Role},
-    http::{self, ClusterMember, ClusterState, ClusterView, HttpMetrics, Site},
+    dns::{Dns, Domain},
+    http::{self, ClusterMember, ClusterState, ClusterView, Reader, Site},
+    metrics::{DnsMetrics, HttpMetrics, ReaderMetrics},
     own_runtime::OwnRuntime,
     self_watch,
     series_source::StoreSource,
@@ -143,8 +145,12 @@ impl Rooms {
         metrics: &prometheus::Registry,
         node: Option<&Arc<Node>>,
     ) -> anyhow::Result<Site> {
+        let kept = View::keep(client);
+        let readers = ReaderMetrics::new(metrics, kept.clone())?;
+        self.name(config, &kept, metrics).await?;
         let mut site = Site {
             client: client.clone(),
+            reader: Reader::new(client.clone(), kept, readers, self.stop.child_token()),
             cluster: node.map(|node| view(node, config)),
             alerting: None,
             write: None,
@@ -181,6 +187,21 @@ impl Rooms {
             site.alerting = Some(self.alert(config, client, store, metrics)?);
         }
         Ok(site)
+    }
+
+    /// Starts the name server where there is to be one.
+    async fn name(
+        &mut self,
+        config: &Config,
+        view: &View,
+        metrics: &prometheus::Registry,
+    ) -> anyhow::Result<()> {
+        let Some(listen) = config.listen.dns else { return Ok(()) };
+        let domain: Domain = config.dns.domain.parse().map_err(|e| anyhow!("dns.domain: {e}"))?;
+        let metrics = DnsMetrics::new(metrics)?;
+        let dns = Dns::bind(listen, domain, config.dns.ttl_seconds, view.clone(), metrics).await?;
+        self.start("name server", dns.run(self.stop.clone()));
+        Ok(())
     }
 
     fn alert(

@@ -11,21 +11,27 @@ use axum::{
 };
 use watchkeep_catalog::Client;
 
+use crate::metrics::HttpMetrics;
+
+mod asked;
 mod assets;
 mod cluster;
 mod console;
+mod events;
 pub(crate) mod health;
 mod html;
 mod instances;
-mod metrics;
+mod observe;
 mod problem;
 mod process;
+mod reader;
 mod runbooks;
+mod sd;
 mod services;
 
 pub(crate) use cluster::{ClusterMember, ClusterState, ClusterView};
-pub(crate) use metrics::HttpMetrics;
 use problem::Problem;
+pub(crate) use reader::Reader;
 
 /// Largest body that is read: etcd's limit of a request.
 pub(crate) const BODY_BYTES_MAX: usize = 1_572_864;
@@ -35,6 +41,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 1_572_864;
 pub(crate) struct Site {
     /// The registry.
     pub(crate) client: Client,
+    /// What reads the catalog, from the registry or from memory.
+    pub(crate) reader: Reader,
     /// The registry as this node sees it; none where role registry does not run.
     pub(crate) cluster: Option<ClusterView>,
     /// Alerting's own API; none where role alerting does not run.
@@ -52,8 +60,9 @@ pub(crate) struct Site {
 /// Everything on the HTTP listener.
 pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
     let mut router = Router::new()
-        .merge(services::router(site.client.clone()))
-        .merge(instances::router(site.client.clone()))
+        .merge(services::router(site.reader.clone()))
+        .merge(instances::router(site.reader.clone()))
+        .merge(sd::router(site.reader.clone()))
         .merge(cluster::router(site.cluster.clone()))
         .merge(process::router(
             site.metrics.clone(),
@@ -73,7 +82,7 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(same_site))
-        .layer(middleware::from_fn_with_state(metrics, metrics::observe))
+        .layer(middleware::from_fn_with_state(metrics, observe::observe))
 }
 
 async fn nothing_here(request: Request) -> Problem {

@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -18,6 +18,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/auth.md",
     "docs/backup.md",
     "docs/dashboards.md",
+    "docs/discovery.md",
     "docs/members.md",
     "docs/migrate.md",
     "docs/remote-write.md",

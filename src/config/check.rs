@@ -6,12 +6,14 @@ use url::Url;
 use watchkeep_catalog::check_name;
 
 use super::file::{Config, Role};
+use crate::dns::Domain;
 
 /// What is wrong: the path of each field and the message.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     let mut wrong = Vec::new();
     node(config, &mut wrong);
     listen(config, &mut wrong);
+    dns(config, &mut wrong);
     registry(config, &mut wrong);
     if let Err(invalid) = config.collector.validate() {
         wrong.extend(invalid.into_iter().map(|i| (format!("collector.{}", i.path), i.message)));
@@ -68,6 +70,7 @@ fn listen(config: &Config, wrong: &mut Vec<(String, String)>) {
         listeners.insert(0, ("listen.client", config.listen.client));
         listeners.insert(1, ("listen.peer", config.listen.peer));
     }
+    listeners.extend(config.listen.dns.map(|dns| ("listen.dns", dns)));
     for (at, (path, address)) in listeners.iter().enumerate() {
         if address.port() == 0 {
             let message = "port 0 is not allowed: others must know the port".to_owned();
@@ -95,6 +98,20 @@ fn listen(config: &Config, wrong: &mut Vec<(String, String)>) {
             wrong.push(("listen.http".to_owned(), message));
         }
         None => {}
+    }
+}
+
+fn dns(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let mut refuse = |path: &str, message: String| wrong.push((path.to_owned(), message));
+    if let Err(error) = config.dns.domain.parse::<Domain>() {
+        refuse(
+            "dns.domain",
+            format!("{:?} is no domain: {error}; like watchkeep", config.dns.domain),
+        );
+    }
+    let ttl = config.dns.ttl_seconds;
+    if ttl > 86_400 {
+        refuse("dns.ttl_seconds", format!("is {ttl}: give 0 to 86400"));
     }
 }
 

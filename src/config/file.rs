@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) node: Node,
     /// Where it listens.
     pub(crate) listen: Listen,
+    /// Names of services.
+    pub(crate) dns: DnsConfig,
     /// How others reach its HTTP listener; none: `http://{listen.http}`.
     pub(crate) external_url: Option<String>,
     /// The replicated store, or where it is.
@@ -84,6 +86,24 @@ pub(crate) struct Listen {
     pub(crate) peer: SocketAddr,
     /// Console, HTTP APIs, metrics.
     pub(crate) http: SocketAddr,
+    /// Names of services, UDP and TCP; none: nobody is answered.
+    pub(crate) dns: Option<SocketAddr>,
+}
+
+/// What is answered on `listen.dns`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DnsConfig {
+    /// The domain.
+    pub(crate) domain: String,
+    /// How long an answer may be remembered.
+    pub(crate) ttl_seconds: u32,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self { domain: "watchkeep".to_owned(), ttl_seconds: 0 }
+    }
 }
 
 /// The registry: the server's own settings (when it runs here) and where its clients find it.
@@ -168,7 +188,7 @@ impl Default for Node {
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self { client: local(2379), peer: local(2380), http: local(8480) }
+        Self { client: local(2379), peer: local(2380), http: local(8480), dns: None }
     }
 }
 

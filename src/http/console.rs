@@ -45,7 +45,7 @@ struct Known {
 }
 
 async fn known(client: &Client) -> Result<Known, ClientError> {
-    let (instances, services, mut incidents, mut failovers) = tokio::try_join!(
+    let ((instances, _), services, mut incidents, mut failovers) = tokio::try_join!(
         health::all(client),
         records::<Service>(client, keys::SERVICES),
         records::<Incident>(client, keys::INCIDENTS),

@@ -2,71 +2,36 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
-use watchkeep_catalog::{
-    Client, ClientError, Instance, KeyValue, Opinion, Status, Time, Verdict, keys,
-};
+use watchkeep_catalog::{Client, ClientError, Instance, KeyValue, Opinion, Status, Verdict, keys};
 
-/// An instance and its state.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Seen {
-    #[serde(flatten)]
-    pub(crate) instance: Instance,
-    /// Its state.
-    pub(crate) status: Health,
-    /// Since when; with a verdict only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<Time>,
-    /// The verdict's reason.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
-}
+pub(crate) use watchkeep_catalog::{Health, Seen};
 
-/// A verdict's status, or the lack of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Health {
-    /// Verdict passing, or there is nothing to probe.
-    Passing,
-    /// Verdict critical, or no verdict yet and a critical opinion.
-    Critical,
-    /// Not judged yet.
-    Unknown,
-}
-
-impl Health {
-    /// The word in JSON and HTML.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Passing => "passing",
-            Self::Critical => "critical",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// Every instance.
+/// Every instance, and the revision as of which at least this holds.
 ///
 /// # Errors
 /// When the registry does not answer.
-pub(crate) async fn all(client: &Client) -> Result<Vec<Seen>, ClientError> {
+pub(crate) async fn all(client: &Client) -> Result<(Vec<Seen>, i64), ClientError> {
     under(client, "").await
 }
 
-/// The instances of one service.
+/// The instances of one service, and the revision as of which at least this holds.
 ///
 /// # Errors
 /// When the registry does not answer.
-pub(crate) async fn of_service(client: &Client, service: &str) -> Result<Vec<Seen>, ClientError> {
+pub(crate) async fn of_service(
+    client: &Client,
+    service: &str,
+) -> Result<(Vec<Seen>, i64), ClientError> {
     under(client, &format!("{service}/")).await
 }
 
-async fn under(client: &Client, rest: &str) -> Result<Vec<Seen>, ClientError> {
+async fn under(client: &Client, rest: &str) -> Result<(Vec<Seen>, i64), ClientError> {
     let prefixes = [keys::INSTANCES, keys::VERDICTS, keys::OPINIONS].map(|p| format!("{p}{rest}"));
     let [instances, verdicts, opinions] = &prefixes;
     let (instances, verdicts, opinions) =
         tokio::try_join!(client.list(instances), client.list(verdicts), client.list(opinions))?;
-    Ok(judge(&instances.0, &verdicts.0, &opinions.0))
+    let revision = instances.1.min(verdicts.1).min(opinions.1);
+    Ok((judge(&instances.0, &verdicts.0, &opinions.0), revision))
 }
 
 /// Puts together what the three lists say. A record that cannot be read is left out.
@@ -86,15 +51,7 @@ fn judge(instances: &[KeyValue], verdicts: &[KeyValue], opinions: &[KeyValue]) -
         // The key decides: a plain put may leave the service out of the value.
         pair.split('/').next()?.clone_into(&mut instance.service);
         let verdict = verdicts.get(&pair);
-        let status = match verdict.map(|v| v.status) {
-            Some(Status::Passing) => Health::Passing,
-            Some(Status::Critical) => Health::Critical,
-            None if critical.contains(&pair) => Health::Critical,
-            None if instance.checks.is_empty() => Health::Passing,
-            None => Health::Unknown,
-        };
-        let (since, reason) = (verdict.map(|v| v.since), verdict.map(|v| v.reason.clone()));
-        Some(Seen { instance, status, since, reason })
+        Some(Seen::judge(instance, kv.lease, verdict, critical.contains(&pair)))
     };
     instances.iter().filter_map(see).collect()
 }

@@ -2,33 +2,30 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
+    response::Response,
     routing,
 };
 use regex::Regex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
-use watchkeep_catalog::{Client, Instance, check_name, deregister, heartbeat, register};
+use watchkeep_catalog::{Instance, check_name, deregister, heartbeat, register};
 
 use super::{
+    asked::Asked,
     health::{self, Health, Seen},
     problem::{Body, Problem},
+    reader::{Reader, indexed},
 };
 
 /// `GET|POST …/instances`, `GET|DELETE …/instances/{id}`, `PUT …/instances/{id}/heartbeat`.
-pub(super) fn router(client: Client) -> Router {
+pub(super) fn router(reader: Reader) -> Router {
     Router::new()
         .route("/v1/services/{service}/instances", routing::get(list).post(create))
         .route("/v1/services/{service}/instances/{id}", routing::get(get).delete(remove))
         .route("/v1/services/{service}/instances/{id}/heartbeat", routing::put(renew))
-        .with_state(client)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Filter {
-    healthy: Option<bool>,
+        .with_state(reader)
 }
 
 #[derive(Debug, Serialize)]
@@ -37,30 +34,46 @@ struct List {
     instances: Vec<Seen>,
 }
 
+/// The instances of a service as `asked`, the index to wait with, and the revision as of which they are so.
+async fn read_all(
+    reader: &Reader,
+    service: &str,
+    asked: &Asked,
+) -> Result<(Vec<Seen>, i64, i64), Problem> {
+    check_name("service", service)?;
+    if !asked.from_memory() {
+        let (instances, revision) = health::of_service(&reader.client, service).await?;
+        return Ok((instances, revision, revision));
+    }
+    let catalog = reader.catalog(asked, |c| c.changed_of(service)).await?;
+    let instances = catalog.service(service).into_iter().flat_map(|s| s.instances.values());
+    let instances = instances.map(|seen| Seen::clone(seen)).collect();
+    Ok((instances, catalog.changed_of(service), catalog.revision()))
+}
+
 async fn list(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path(service): Path<String>,
-    filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<List>, Problem> {
-    let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
-    check_name("service", &service)?;
-    let mut instances = health::of_service(&client, &service).await?;
-    if let Some(healthy) = filter.healthy {
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let (mut instances, index, revision) = read_all(&reader, &service, &asked).await?;
+    if let Some(healthy) = asked.healthy {
         instances.retain(|seen| (seen.status != Health::Critical) == healthy);
     }
-    Ok(Json(List { service, instances }))
+    Ok(indexed(index, revision, List { service, instances }))
 }
 
 async fn get(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path((service, id)): Path<(String, String)>,
-) -> Result<Json<Seen>, Problem> {
-    check_name("service", &service)?;
-    let instances = health::of_service(&client, &service).await?;
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let (instances, index, revision) = read_all(&reader, &service, &asked).await?;
     let found = instances.into_iter().find(|seen| seen.instance.id == id);
-    found.map(Json).ok_or_else(|| {
+    let found = found.ok_or_else(|| {
         Problem::not_found(format!("service {service:?} has no instance {id:?}: register it first"))
-    })
+    })?;
+    Ok(indexed(index, revision, found))
 }
 
 /// The answer to a registration.
@@ -77,12 +90,12 @@ struct Created {
 }
 
 async fn create(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path(service): Path<String>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
     let (instance, ttl_seconds) = read(&service, body).map_err(Problem::bad_request)?;
-    let registered = register(&client, &instance, ttl_seconds).await?;
+    let registered = register(&reader.client, &instance, ttl_seconds).await?;
     let created = Created {
         service,
         id: instance.id,
@@ -119,10 +132,10 @@ fn read(service: &str, mut body: Map<String, Value>) -> Result<(Instance, Option
 }
 
 async fn remove(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path((service, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    deregister(&client, &service, &id).await?;
+    deregister(&reader.client, &service, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -132,10 +145,10 @@ struct Renewed {
 }
 
 async fn renew(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path((service, id)): Path<(String, String)>,
 ) -> Result<Json<Renewed>, Problem> {
-    let ttl_seconds = heartbeat(&client, &service, &id).await?;
+    let ttl_seconds = heartbeat(&reader.client, &service, &id).await?;
     Ok(Json(Renewed { ttl_seconds }))
 }
 

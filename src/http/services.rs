@@ -5,26 +5,30 @@ use std::collections::BTreeMap;
 use axum::{
     Json, Router,
     extract::{Path, State},
+    response::Response,
     routing,
 };
 use serde::Serialize;
-use watchkeep_catalog::{Client, Service, check_name, keys};
+use watchkeep_catalog::{Catalog, Client, Service, check_name, keys, view::ServiceSeen};
 
 use super::{
+    asked::Asked,
+    events::{self, Topic},
     health::{self, Health, Seen},
     problem::{Body, Problem},
+    reader::{Reader, indexed},
 };
 
 /// `GET /v1/services`, `GET|PUT /v1/services/{service}`.
-pub(super) fn router(client: Client) -> Router {
+pub(super) fn router(reader: Reader) -> Router {
     Router::new()
         .route("/v1/services", routing::get(list))
         .route("/v1/services/{service}", routing::get(get).put(put))
-        .with_state(client)
+        .with_state(reader)
 }
 
 /// A service in the answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
     #[serde(flatten)]
     pub(crate) service: Service,
@@ -36,33 +40,89 @@ pub(crate) struct Summary {
     pub(crate) critical: usize,
 }
 
+impl Summary {
+    /// A service that is there, with nothing counted yet.
+    fn new(service: Service) -> Self {
+        Self { service, instances: 0, passing: 0, critical: 0 }
+    }
+
+    /// Of a service without a record.
+    fn nameless(name: &str) -> Self {
+        Self::new(Service::named(name))
+    }
+
+    fn count(&mut self, status: Health) {
+        self.instances += 1;
+        match status {
+            Health::Passing => self.passing += 1,
+            Health::Critical => self.critical += 1,
+            Health::Unknown => {}
+        }
+    }
+
+    /// Of a service kept in memory.
+    pub(crate) fn of(name: &str, seen: &ServiceSeen) -> Self {
+        let mut summary = seen.record.clone().map_or_else(|| Self::nameless(name), Self::new);
+        seen.instances.values().for_each(|seen| summary.count(seen.status));
+        summary
+    }
+}
+
+/// All services.
 #[derive(Debug, Serialize)]
-struct List {
+pub(super) struct List {
     services: Vec<Summary>,
 }
 
-async fn list(State(client): State<Client>) -> Result<Json<List>, Problem> {
-    let seen = health::all(&client).await?;
-    Ok(Json(List { services: summaries(records(&client, "").await?, &seen) }))
+impl List {
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        let services = catalog.services().iter();
+        Self { services: services.map(|(name, seen)| Summary::of(name, seen)).collect() }
+    }
+}
+
+async fn list(State(reader): State<Reader>, asked: Asked) -> Result<Response, Problem> {
+    if asked.stream {
+        return events::stream(&reader, Topic::Services, &asked).await;
+    }
+    if asked.from_memory() {
+        let catalog = reader.catalog(&asked, Catalog::changed).await?;
+        return Ok(indexed(catalog.changed(), catalog.revision(), List::of(&catalog)));
+    }
+    let (seen, revision) = health::all(&reader.client).await?;
+    let services = summaries(records(&reader.client, "").await?, &seen);
+    Ok(indexed(revision, revision, List { services }))
 }
 
 async fn get(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path(service): Path<String>,
-) -> Result<Json<Summary>, Problem> {
+    asked: Asked,
+) -> Result<Response, Problem> {
     check_name("service", &service)?;
-    let seen = health::of_service(&client, &service).await?;
-    let summaries = summaries(records(&client, &service).await?, &seen);
-    let found = summaries.into_iter().find(|s| s.service.name == service);
-    found.map(Json).ok_or_else(|| {
+    if asked.stream {
+        return events::stream(&reader, Topic::Service(service), &asked).await;
+    }
+    let (found, index, revision) = if asked.from_memory() {
+        let catalog = reader.catalog(&asked, |c| c.changed_of(&service)).await?;
+        let found = catalog.service(&service).map(|seen| Summary::of(&service, seen));
+        (found, catalog.changed_of(&service), catalog.revision())
+    } else {
+        let (seen, revision) = health::of_service(&reader.client, &service).await?;
+        let summaries = summaries(records(&reader.client, &service).await?, &seen);
+        let found = summaries.into_iter().find(|s| s.service.name == service);
+        (found, revision, revision)
+    };
+    let found = found.ok_or_else(|| {
         Problem::not_found(format!(
             "service {service:?} is not known: register an instance of it first"
         ))
-    })
+    })?;
+    Ok(indexed(index, revision, found))
 }
 
 async fn put(
-    State(client): State<Client>,
+    State(reader): State<Reader>,
     Path(service): Path<String>,
     Body(mut record): Body<serde_json::Map<String, serde_json::Value>>,
 ) -> Result<Json<Service>, Problem> {
@@ -76,7 +136,7 @@ async fn put(
     let record: Service = serde_json::from_value(record.into())
         .map_err(|e| Problem::bad_request(format!("service {service:?}: {e}")))?;
     record.validate().map_err(|e| Problem::bad_request(e.to_string()))?;
-    client.put_json(&keys::service(&service), &record, 0).await?;
+    reader.client.put_json(&keys::service(&service), &record, 0).await?;
     Ok(Json(record))
 }
 
@@ -88,25 +148,13 @@ async fn records(client: &Client, prefix: &str) -> Result<Vec<Service>, Problem>
 
 /// Everything known, by name: a service is what has a record or an instance.
 pub(crate) fn summaries(records: Vec<Service>, seen: &[Seen]) -> Vec<Summary> {
-    let mut all = BTreeMap::new();
+    let mut all: BTreeMap<String, Summary> = BTreeMap::new();
     for service in records {
-        let empty = Summary { service, instances: 0, passing: 0, critical: 0 };
-        all.insert(empty.service.name.clone(), empty);
+        all.insert(service.name.clone(), Summary::new(service));
     }
     for one in seen {
         let name = &one.instance.service;
-        let summary = all.entry(name.clone()).or_insert_with(|| Summary {
-            service: Service::named(name),
-            instances: 0,
-            passing: 0,
-            critical: 0,
-        });
-        summary.instances += 1;
-        match one.status {
-            Health::Passing => summary.passing += 1,
-            Health::Critical => summary.critical += 1,
-            Health::Unknown => {}
-        }
+        all.entry(name.clone()).or_insert_with(|| Summary::nameless(name)).count(one.status);
     }
     all.into_values().collect()
 }

@@ -102,6 +102,18 @@ impl Cluster {
         }
     }
 
+    /// Lets each node answer DNS as well; their addresses.
+    pub fn listen_for_dns(&self) -> Vec<(&'static str, u16)> {
+        let of = |node: &Node| {
+            let port = ports::free();
+            let text = fs::read_to_string(node.config()).expect("the configuration");
+            let listen = format!("listen: {{dns: \"127.0.0.1:{port}\", ");
+            fs::write(node.config(), text.replace("listen: {", &listen)).expect("written");
+            ("127.0.0.1", port)
+        };
+        self.nodes.iter().map(of).collect()
+    }
+
     /// Starts all nodes and waits until each is [`Self::ready`].
     pub async fn run(mut self) -> Self {
         for node in &mut self.nodes {

@@ -20,13 +20,24 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts it with every node as a target of the job `watchkeep`, and waits until it has scraped all.
     pub async fn start(dir: &Path, nodes: &[Node]) -> Self {
+        let targets: Vec<String> = nodes.iter().map(|node| format!("'{}'", node.http)).collect();
+        let prometheus =
+            Self::with_job(dir, &format!("static_configs:\n  - targets: [{}]", targets.join(", ")));
+        eventually("all targets are scraped", Duration::from_secs(60), async || {
+            let up = prometheus.get("query", &[("query", "count(up == 1)")]).await?;
+            let up = up["result"][0]["value"][1].as_str().unwrap_or("0").to_owned();
+            ensure(up == nodes.len().to_string(), || format!("{up} of {}", nodes.len()))
+        })
+        .await;
+        prometheus
+    }
+
+    /// Starts it with the job `watchkeep`, which is said by these lines of YAML, and waits for nothing.
+    pub fn with_job(dir: &Path, job: &str) -> Self {
         let dir = dir.join("prometheus");
         fs::create_dir(&dir).expect("Prometheus's folder");
-        let targets: Vec<String> = nodes.iter().map(|node| format!("'{}'", node.http)).collect();
         let configuration = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: watchkeep\n  \
-             static_configs:\n  - targets: [{}]\n",
-            targets.join(", ")
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: watchkeep\n  {job}\n"
         );
         let file = dir.join("prometheus.yml");
         fs::write(&file, configuration).expect("Prometheus's configuration");
@@ -35,15 +46,7 @@ impl Prometheus {
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
         command.arg(format!("--web.listen-address={address}"));
-        let prometheus =
-            Self { address, process: Process::spawn("prometheus", command, &dir.join("log")) };
-        eventually("all targets are scraped", Duration::from_secs(60), async || {
-            let up = prometheus.get("query", &[("query", "count(up == 1)")]).await?;
-            let up = up["result"][0]["value"][1].as_str().unwrap_or("0").to_owned();
-            ensure(up == nodes.len().to_string(), || format!("{up} of {}", nodes.len()))
-        })
-        .await;
-        prometheus
+        Self { address, process: Process::spawn("prometheus", command, &dir.join("log")) }
     }
 
     /// `data` of an answer of its API: `get("query", &[("query", "up")])`.

@@ -13,12 +13,14 @@ struct Package {
 }
 
 /// Everything the tests start, and why.
-const PACKAGES: [Package; 9] = [
+const PACKAGES: [Package; 10] = [
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
     // Scrapes us and answers the dashboards' queries; brings promtool.
     Package { name: "prometheus", file: "/usr/bin/promtool" },
+    // dig asks the name server.
+    Package { name: "bind9-dnsutils", file: "/usr/bin/dig" },
     // Network namespaces, partitions and slow links between members.
     Package { name: "iproute2", file: "/usr/sbin/ip" },
     // Shifts the clock of one member while it runs.

@@ -29,7 +29,7 @@ mod tls;
 mod txn;
 
 use endpoints::Endpoints;
-pub use follow::Change;
+pub use follow::{Batch, Change};
 pub use lease::HeldLease;
 pub use login::Credentials;
 use login::{LOGINS_MAX, Link, Login};

@@ -9,6 +9,7 @@ pub mod migrate;
 mod name;
 mod record;
 mod registration;
+pub mod view;
 
 pub use watchkeep_api::trace;
 
@@ -16,6 +17,7 @@ pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use name::{NameError, check_name};
 pub use record::*;
 pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
+pub use view::{Catalog, Health, Seen, View};
 
 /// An instant as records carry it: UTC, RFC 3339 in JSON.
 pub type Time = chrono::DateTime<chrono::Utc>;

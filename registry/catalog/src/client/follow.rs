@@ -18,6 +18,8 @@ use super::{Client, ClientError, KeyValue, prefix_end};
 
 /// Changes that wait for a slow reader; beyond it the watch itself waits.
 const CHANGES_MAX: usize = 1024;
+/// Batches that wait for a slow reader; beyond it the watch itself waits.
+const BATCHES_MAX: usize = 16;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What happened to the keys under the followed prefix.
@@ -36,12 +38,43 @@ pub enum Change {
     },
 }
 
+/// Changes that were told together: never a part of what one transaction did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// In the order of their revisions; none: nothing of interest has changed up to `revision`.
+    pub changes: Vec<Change>,
+    /// All changes up to this revision have been told.
+    pub revision: i64,
+}
+
 impl Client {
     /// Lists `prefix`, then watches it, for ever: after a lost connection it goes on where it was, after a
     /// compaction it starts again with a [`Change::Reset`]. Ends when the receiver is dropped.
     #[must_use]
     pub fn follow(&self, prefix: &str) -> mpsc::Receiver<Change> {
         let (sender, receiver) = mpsc::channel(CHANGES_MAX);
+        let mut batches = self.follow_batches(prefix);
+        tokio::spawn(async move {
+            loop {
+                let batch = tokio::select! {
+                    batch = batches.recv() => batch,
+                    () = sender.closed() => None,
+                };
+                let Some(batch) = batch else { return };
+                for change in batch.changes {
+                    if sender.send(change).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        receiver
+    }
+
+    /// As [`Self::follow`], with what belongs together kept together.
+    #[must_use]
+    pub fn follow_batches(&self, prefix: &str) -> mpsc::Receiver<Batch> {
+        let (sender, receiver) = mpsc::channel(BATCHES_MAX);
         let (client, prefix) = (self.clone(), prefix.to_owned());
         tokio::spawn(async move {
             let mut next = None;
@@ -63,13 +96,14 @@ impl Client {
         &self,
         prefix: &str,
         next: &mut Option<i64>,
-        sender: &mpsc::Sender<Change>,
+        sender: &mpsc::Sender<Batch>,
     ) -> Result<(), ClientError> {
         let start = match *next {
             Some(revision) => revision,
             None => {
                 let (kvs, revision) = self.list(prefix).await?;
-                if sender.send(Change::Reset(kvs, revision)).await.is_err() {
+                let batch = Batch { changes: vec![Change::Reset(kvs, revision)], revision };
+                if sender.send(batch).await.is_err() {
                     return Ok(());
                 }
                 *next.insert(revision + 1)
@@ -108,24 +142,25 @@ impl Client {
                 return Ok(());
             }
             let told = answer.events.is_empty() && !answer.created;
-            let mut last = None;
+            let (mut last, mut changes) = (None, Vec::with_capacity(answer.events.len()));
             for event in answer.events {
                 let deleted = event.r#type() == EventType::Delete;
                 let Some(kv) = event.kv.map(KeyValue::from) else { continue };
                 last = Some(kv.mod_revision);
-                let change = if deleted {
+                changes.push(if deleted {
                     Change::Delete { revision: kv.mod_revision, key: kv.key }
                 } else {
                     Change::Put(kv)
-                };
-                if sender.send(change).await.is_err() {
-                    return Ok(());
-                }
+                });
             }
             // With events it is not the header that counts: etcd sends what a watcher has missed in parts, each with
             // the store's newest revision in its header.
             let seen = last.or(answer.header.filter(|_| told).map(|header| header.revision));
-            if let Some(revision) = seen.filter(|_| !answer.fragment) {
+            // Fragments are not asked for: each answer is whole.
+            if let Some(revision) = seen {
+                if sender.send(Batch { changes, revision }).await.is_err() {
+                    return Ok(());
+                }
                 *next = Some(revision + 1);
             }
         }

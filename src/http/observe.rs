@@ -1,4 +1,4 @@
-//! `watchkeep_http_*`: every request by route, and the span around it.
+//! Around every request: it is counted, timed and traced.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,45 +8,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use tracing::Instrument;
 
-/// Boundaries in seconds; one lies at the promise of 100 ms.
-const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-
-/// Requests on the HTTP listener.
-#[derive(Debug)]
-pub(crate) struct HttpMetrics {
-    requests: IntCounterVec,
-    seconds: HistogramVec,
-}
-
-impl HttpMetrics {
-    /// Registers them.
-    ///
-    /// # Errors
-    /// When they are registered already.
-    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let requests = IntCounterVec::new(
-            Opts::new(
-                "watchkeep_http_requests_total",
-                "HTTP requests by route, method and status.",
-            ),
-            &["route", "method", "status"],
-        )?;
-        let seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "watchkeep_http_request_seconds",
-                "Duration of HTTP requests by route.",
-            )
-            .buckets(BUCKETS.to_vec()),
-            &["route"],
-        )?;
-        registry.register(Box::new(requests.clone()))?;
-        registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { requests, seconds })
-    }
-}
+use crate::metrics::HttpMetrics;
 
 /// Counts, times and traces one request.
 pub(super) async fn observe(

@@ -1,0 +1,179 @@
+//! `GET /v1/sd/prometheus`: instances as Prometheus's HTTP service discovery reads them.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    extract::{RawQuery, State},
+    response::Response,
+    routing,
+};
+use serde::Serialize;
+use url::form_urlencoded;
+use watchkeep_catalog::{Catalog, Health, Seen};
+
+use super::{
+    problem::Problem,
+    reader::{Reader, indexed},
+};
+
+/// Prefix of every label.
+const PREFIX: &str = "__meta_watchkeep_";
+/// What can be asked for.
+const FILTERS: &str = "service, tag, role, zone, healthy";
+
+/// `GET /v1/sd/prometheus`.
+pub(super) fn router(reader: Reader) -> Router {
+    Router::new().route("/v1/sd/prometheus", routing::get(list)).with_state(reader)
+}
+
+/// A target group: one instance.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Group {
+    targets: [String; 1],
+    labels: BTreeMap<String, String>,
+}
+
+/// Which instances are wanted. A filter given several times takes any of its values; tags must all be there.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    services: Vec<String>,
+    tags: Vec<String>,
+    roles: Vec<String>,
+    zones: Vec<String>,
+    healthy: Option<bool>,
+}
+
+impl Wanted {
+    fn read(query: &str) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let list = match &*name {
+                "service" => &mut wanted.services,
+                "tag" => &mut wanted.tags,
+                "role" => &mut wanted.roles,
+                "zone" => &mut wanted.zones,
+                "healthy" => {
+                    let healthy = value.parse();
+                    wanted.healthy = Some(healthy.map_err(|_| {
+                        format!("healthy is {value:?}: give true or false, or leave it out")
+                    })?);
+                    continue;
+                }
+                other => {
+                    return Err(format!("there is no filter {other:?}; there are: {FILTERS}"));
+                }
+            };
+            list.push(value.into_owned());
+        }
+        Ok(wanted)
+    }
+
+    fn takes(&self, seen: &Seen) -> bool {
+        let any = |list: &[String], value: &str| list.is_empty() || list.iter().any(|v| v == value);
+        let Seen { instance, status, .. } = seen;
+        any(&self.services, &instance.service)
+            && any(&self.roles, &instance.role)
+            && any(&self.zones, &instance.zone)
+            && self.tags.iter().all(|tag| instance.tags.contains(tag))
+            && self.healthy.is_none_or(|healthy| (*status == Health::Passing) == healthy)
+    }
+
+    fn of(&self, catalog: &Catalog) -> Vec<Group> {
+        let services = catalog.services().iter();
+        let services = services.filter(|(name, _)| {
+            self.services.is_empty() || self.services.iter().any(|s| **s == ***name)
+        });
+        services
+            .flat_map(|(_, service)| service.instances.values())
+            .filter(|seen| self.takes(seen))
+            .map(|seen| group(seen))
+            .collect()
+    }
+}
+
+async fn list(
+    State(reader): State<Reader>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let wanted = Wanted::read(&query.unwrap_or_default()).map_err(Problem::bad_request)?;
+    let catalog = reader.now().await?;
+    Ok(indexed(catalog.changed(), catalog.revision(), wanted.of(&catalog)))
+}
+
+fn group(seen: &Seen) -> Group {
+    let i = &seen.instance;
+    let target = match i.address.contains(':') {
+        true => format!("[{}]:{}", i.address, i.port),
+        false => format!("{}:{}", i.address, i.port),
+    };
+    // Separators on both sides, so that `.*,blue,.*` matches wherever the tag stands.
+    let tags = i.tags.iter().fold(String::from(","), |all, tag| all + tag + ",");
+    let mut labels: BTreeMap<String, String> = [
+        ("service", i.service.clone()),
+        ("instance", i.id.clone()),
+        ("address", i.address.clone()),
+        ("port", i.port.to_string()),
+        ("zone", i.zone.clone()),
+        ("role", i.role.clone()),
+        ("weight", i.weight.to_string()),
+        ("tags", if i.tags.is_empty() { String::new() } else { tags }),
+        ("status", seen.status.as_str().to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("{PREFIX}{name}"), value))
+    .collect();
+    for (key, value) in &i.metadata {
+        let key = key.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '_'), "_");
+        labels.insert(format!("{PREFIX}metadata_{key}"), value.clone());
+    }
+    Group { targets: [target], labels }
+}
+
+#[cfg(test)]
+mod tests {
+    use watchkeep_catalog::Instance;
+
+    use super::*;
+
+    fn seen(json: &str, status: Health) -> Seen {
+        let instance: Instance = serde_json::from_str(json).expect("an instance");
+        Seen { instance, status, since: None, reason: None, lease: 0 }
+    }
+
+    #[test]
+    fn filters() {
+        let blue = seen(
+            r#"{"service":"web","id":"a","address":"::1","port":80,"zone":"eu","role":"primary",
+                "tags":["blue","v2"],"metadata":{"build.id":"7"}}"#,
+            Health::Passing,
+        );
+        for (query, takes) in [
+            ("", true),
+            ("service=web", true),
+            ("service=db&service=web", true),
+            ("service=db", false),
+            ("tag=blue&tag=v2", true),
+            ("tag=blue&tag=green", false),
+            ("zone=eu&role=primary&healthy=true", true),
+            ("zone=us", false),
+            ("role=standby", false),
+            ("healthy=false", false),
+        ] {
+            let wanted = Wanted::read(query).expect("a query");
+            assert_eq!(wanted.takes(&blue), takes, "{query}");
+        }
+        for (query, part) in [("colour=blue", "service, tag"), ("healthy=maybe", "true or false")] {
+            let error = Wanted::read(query).expect_err(part);
+            assert!(error.contains(part), "{error}");
+        }
+        let group = group(&blue);
+        assert_eq!(group.targets, ["[::1]:80"]);
+        let label = |name: &str| group.labels[&format!("{PREFIX}{name}")].as_str();
+        assert_eq!((label("tags"), label("metadata_build_id")), (",blue,v2,", "7"));
+        assert_eq!((label("status"), label("service")), ("passing", "web"));
+        // Not judged yet is not healthy.
+        let unknown = Seen { status: Health::Unknown, ..blue };
+        assert!(!Wanted::read("healthy=true").expect("a query").takes(&unknown));
+    }
+}
