@@ -40,6 +40,7 @@ pub(crate) fn opinion(status: Status, seconds: i64) -> Opinion {
         since: time(seconds),
         first_seen: time(seconds),
         reason: format!("reason {seconds}"),
+        flapping: false,
         trace_parent: None,
     }
 }

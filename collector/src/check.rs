@@ -1,73 +1,70 @@
-//! The task of one target: probe on schedule, form an opinion, hand over the samples.
+//! One check that this collector probes: its runs, what it believes, and what becomes of a result.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::Utc;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until},
-};
-use tracing::{Instrument, Span, field::Empty, info, info_span, warn};
-use watchkeep_catalog::{Opinion, trace};
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tracing::{Instrument, Span, debug_span, field::Empty, info, warn};
+use watchkeep_catalog::{Opinion, Time, trace};
 
 use crate::{
-    metrics::{Metrics, TargetMetrics},
+    engine::{Shared, timetable::Timetable},
+    flap::Limits,
+    metrics::TargetMetrics,
     opinion::{Belief, Seen, Thresholds},
-    probe::{Context, Outcome, Prober},
-    publish::Publisher,
-    samples::{Series, Sink},
+    probe::{Outcome, Prober},
+    samples::Series,
     target::Target,
 };
 
-/// What all checks of a collector share.
-pub(crate) struct Shared {
-    pub(crate) collector: String,
-    /// What schedules count from.
-    pub(crate) epoch: Instant,
-    pub(crate) permits: Semaphore,
-    pub(crate) context: Arc<Context>,
-    pub(crate) publisher: Publisher,
-    /// Most facts of a probe that become samples.
-    pub(crate) facts_max: usize,
-    pub(crate) sink: Sink,
-    pub(crate) metrics: Metrics,
-}
-
-/// Probes `target` for ever. Publishes only between two awaits: once it is aborted and joined, it is silent.
-pub(crate) async fn run(target: Target, shared: Arc<Shared>) {
-    let mut check = Running::new(target, shared);
-    let schedule = check.target.schedule(&check.shared.collector);
-    let epoch = check.shared.epoch;
-    let mut due = schedule.first(epoch.elapsed());
-    loop {
-        sleep_until(epoch + due).await;
-        check.probe(due).await;
-        let (next, missed) = schedule.next(due, epoch.elapsed());
-        check.shared.metrics.missed_runs.inc_by(missed);
-        due = next;
-    }
-}
-
-struct Running {
-    target: Target,
+/// A check, its timetable included.
+pub(crate) struct Check {
+    pub(crate) target: Arc<Target>,
+    pub(crate) timetable: Timetable,
     shared: Arc<Shared>,
     /// The reason, when the check can never succeed.
-    prober: Result<Prober, String>,
+    prober: Result<Arc<Prober>, String>,
     belief: Belief,
-    opinion_key: String,
+    /// Those under way, and those that ended before one that began earlier: results count in the order of their starts.
+    runs: VecDeque<Run>,
+    begun: u64,
     series: Series,
     /// Made with the first result.
     metrics: Option<TargetMetrics>,
 }
 
-impl Running {
-    fn new(target: Target, shared: Arc<Shared>) -> Self {
+struct Run {
+    number: u64,
+    task: AbortHandle,
+    finished: Option<Finished>,
+}
+
+/// A probe that has ended.
+pub(crate) struct Finished {
+    /// The check's number.
+    pub(crate) check: u64,
+    /// The run's number.
+    run: u64,
+    /// How much later than due it began.
+    lag: Duration,
+    at: Time,
+    outcome: Outcome,
+    span: Span,
+}
+
+impl Check {
+    pub(crate) fn new(target: Arc<Target>, shared: Arc<Shared>, now: Duration) -> Self {
         let collector = &shared.collector;
+        let millis = Duration::from_millis;
+        let edge = target.check.edge_interval_ms.map(millis);
+        let timeout = millis(target.check.timeout_ms);
         let mut check = Self {
-            prober: Prober::new(&target, &shared.context),
+            timetable: Timetable::new(target.schedule(collector), edge, timeout, now),
+            prober: Prober::new(&target, &shared.context).map(Arc::new),
             belief: Belief::default(),
-            opinion_key: target.id.opinion_key(collector),
+            runs: VecDeque::new(),
+            begun: 0,
             series: Series::new(&target.id, collector),
             metrics: None,
             target,
@@ -84,30 +81,86 @@ impl Running {
         check
     }
 
-    async fn probe(&mut self, due: Duration) {
-        let shared = self.shared.clone();
-        // Never closed.
-        let Ok(permit) = shared.permits.acquire().await else { return };
-        let lag = shared.epoch.elapsed().saturating_sub(due);
-        shared.metrics.lag.observe(lag.as_secs_f64());
-        let started = Utc::now();
-        let span = self.span();
-        let outcome = match &self.prober {
-            Ok(prober) => prober.run().instrument(span.clone()).await,
-            Err(reason) => Outcome::never(reason),
-        };
-        drop(permit);
-        // The opinion first: somebody may be waiting to be failed over.
-        let seen = Seen { good: outcome.good, at: started, reason: &outcome.reason };
-        let check = &self.target.check;
-        let thresholds = Thresholds { rise: check.rise, fall: check.fall };
-        let (belief, opinion) = self.belief.after(seen, thresholds, Utc::now());
-        self.belief = belief;
-        if let Some(opinion) = opinion {
-            self.publish(opinion, &span);
+    /// Probes, as check `number`, if a run waits for it; its result comes out of `probes`.
+    pub(crate) fn begin(&mut self, number: u64, probes: &mut JoinSet<Finished>) {
+        let Some(due) = self.timetable.begin() else { return };
+        let (epoch, prober, span) = (self.shared.epoch, self.prober.clone(), self.span());
+        self.begun += 1;
+        let run = self.begun;
+        let task = probes.spawn(async move {
+            let lag = epoch.elapsed().saturating_sub(due);
+            let at = Utc::now();
+            let outcome = match prober {
+                Ok(prober) => prober.run().instrument(span.clone()).await,
+                Err(reason) => Outcome::never(&reason),
+            };
+            Finished { check: number, run, lag, at, outcome, span }
+        });
+        self.runs.push_back(Run { number: run, task, finished: None });
+    }
+
+    /// Takes a result in: it counts as soon as all that began before it have ended.
+    pub(crate) fn finished(&mut self, finished: Finished) {
+        let run = self.runs.iter_mut().find(|run| run.number == finished.run);
+        if let Some(run) = run {
+            run.finished = Some(finished);
         }
-        record(&span, &outcome);
-        self.account(&outcome, started.timestamp_millis());
+        self.settle();
+    }
+
+    /// The task of a run broke off, which is a fault of the probe's code; true when it was one of this check.
+    pub(crate) fn broke_off(&mut self, task: Id, cause: &str) -> bool {
+        let Some(at) = self.runs.iter().position(|run| run.task.id() == task) else { return false };
+        let run = &mut self.runs[at];
+        run.finished = Some(Finished {
+            check: 0,
+            run: run.number,
+            lag: Duration::ZERO,
+            at: Utc::now(),
+            outcome: Outcome::never(&format!("the probe broke off: {cause}")),
+            span: Span::none(),
+        });
+        self.settle();
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.runs.front().is_some_and(|run| run.finished.is_some()) {
+            if let Some(finished) = self.runs.pop_front().and_then(|run| run.finished) {
+                self.count(&finished);
+            }
+        }
+    }
+
+    fn count(&mut self, finished: &Finished) {
+        let Finished { lag, at, outcome, span, .. } = finished;
+        self.shared.metrics.lag.observe(lag.as_secs_f64());
+        // The opinion first: somebody may be waiting to be failed over.
+        let seen = Seen { good: outcome.good, at: *at, reason: &outcome.reason };
+        let flapped = self.belief.is_flapping();
+        let (belief, opinion) = self.belief.after(seen, self.thresholds(), Utc::now());
+        self.belief = belief;
+        self.shared.metrics.flapping.add(i64::from(belief.is_flapping()) - i64::from(flapped));
+        if let Some(opinion) = opinion {
+            self.publish(opinion, span);
+        }
+        if !span.is_disabled() {
+            record(span, outcome);
+        }
+        self.account(outcome, at.timestamp_millis());
+    }
+
+    /// Whether the opinion may be about to change.
+    pub(crate) fn is_on_edge(&self) -> bool {
+        self.belief.is_on_edge(self.thresholds())
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        let check = &self.target.check;
+        let flap = check
+            .flap
+            .map(|flap| Limits { low_percent: flap.low_percent, high_percent: flap.high_percent });
+        Thresholds { rise: check.rise, fall: check.fall, flap }
     }
 
     fn publish(&self, mut opinion: Opinion, span: &Span) {
@@ -117,8 +170,8 @@ impl Running {
         self.shared.metrics.opinion_changes.with_label_values(&[status]).inc();
         // A record of strings and times always has a JSON form.
         let value = serde_json::to_vec(&opinion).map(Bytes::from).unwrap_or_default();
-        let write = info_span!(parent: span, "publish opinion", status);
-        self.shared.publisher.put(&self.opinion_key, value, write);
+        let write = debug_span!(parent: span, "publish opinion", status);
+        self.shared.publisher.put(&id.opinion_key(&self.shared.collector), value, write);
         let (service, instance, reason) = (&id.service, &id.instance, &opinion.reason);
         info!(service, instance, check = id.check, status, reason, "opinion");
     }
@@ -135,7 +188,7 @@ impl Running {
 
     fn span(&self) -> Span {
         let id = &self.target.id;
-        info_span!(
+        debug_span!(
             "probe",
             service = id.service,
             instance = id.instance,
@@ -149,6 +202,14 @@ impl Running {
             processing_ms = Empty,
             transfer_ms = Empty,
         )
+    }
+}
+
+impl Drop for Check {
+    /// Its probes end with it; what they come to nobody hears.
+    fn drop(&mut self) {
+        self.runs.iter().for_each(|run| run.task.abort());
+        self.shared.metrics.flapping.sub(i64::from(self.belief.is_flapping()));
     }
 }
 

@@ -1,19 +1,18 @@
-//! The collector: wires targets, checks, opinions and samples together.
+//! The collector: wires membership, checks, opinions and samples together.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
-use watchkeep_catalog::{Client, Collector as Record, NameError, check_name, client::Change, keys};
+use watchkeep_catalog::{Client, Collector as Record, NameError, check_name};
 use watchkeep_series::SeriesStore;
 
 use crate::{
     CollectorConfig,
-    check::{self, Shared},
+    engine::{self, Shared},
     keeper, membership,
     metrics::Metrics,
     probe::Context,
@@ -21,8 +20,7 @@ use crate::{
     remote_write::{self, Receivers},
     samples::Sink,
     scrape::{Job, Scraping},
-    target::{Target, TargetId},
-    targets::{Effect, Targets},
+    sharing::Sharing,
 };
 
 /// Longest wait for a receiver of remote write.
@@ -125,13 +123,14 @@ impl Collector {
         let shared = Arc::new(Shared {
             collector: self.id.clone(),
             epoch: Instant::now(),
-            permits: Semaphore::new(self.config.probes_max),
+            probes_max: self.config.probes_max,
             context: self.context,
             publisher: publisher.clone(),
             facts_max: self.config.facts_max,
             sink,
             metrics: self.metrics.clone(),
         });
+        let sharing = Sharing::new(&shared.collector, &self.zone, self.config.vantage_points);
         let record = Record { id: self.id, zone: self.zone, started_at: Utc::now() };
         let ttl = self.config.lease_ttl_seconds;
         let client = &self.client;
@@ -139,83 +138,11 @@ impl Collector {
         tokio::join!(
             membership::hold(client.clone(), publisher, self.metrics, record, ttl, stop.clone()),
             stop.run_until_cancelled(remote_write::follow(self.receivers, client.clone())),
-            watch(shared, client, &token),
+            engine::run(shared, sharing, client, &token),
             scraping.run(client.clone(), token.clone()),
         );
         writing.cancel();
         // An error means that the thread panicked: its message is out already.
         let _ = kept.await;
-    }
-}
-
-/// Runs the checks that the catalog asks for; at the end none runs.
-async fn watch(shared: Arc<Shared>, client: &Client, token: &CancellationToken) {
-    let mut changes = client.follow(keys::INSTANCES);
-    let mut checks = Checks { shared, targets: Targets::default(), running: HashMap::new() };
-    while let Some(Some(change)) = token.run_until_cancelled(changes.recv()).await {
-        checks.apply(change).await;
-    }
-    let running: Vec<_> = checks.running.drain().collect();
-    running.iter().for_each(|(_, task)| task.abort());
-    for (id, task) in running {
-        join(&id, task).await;
-    }
-}
-
-/// The checks that run.
-struct Checks {
-    shared: Arc<Shared>,
-    targets: Targets,
-    running: HashMap<TargetId, JoinHandle<()>>,
-}
-
-impl Checks {
-    async fn apply(&mut self, change: Change) {
-        let effects = self.targets.apply(change);
-        // All stop at once, then each is waited for: a task that is over publishes nothing more.
-        for effect in &effects {
-            if let Effect::Stop { id, .. } = effect
-                && let Some(task) = self.running.get(id)
-            {
-                task.abort();
-            }
-        }
-        for effect in effects {
-            match effect {
-                Effect::Stop { id, gone } => self.stop(&id, gone).await,
-                Effect::Start(target) => self.start(*target),
-                Effect::Invalid { key, message } => {
-                    warn!(key, message, "instance record is not taken");
-                }
-            }
-        }
-        self.shared.metrics.targets.set(self.targets.len() as i64);
-        self.shared.metrics.invalid_instances.set(self.targets.invalid() as i64);
-    }
-
-    fn start(&mut self, target: Target) {
-        let id = target.id.clone();
-        let task = tokio::spawn(check::run(target, self.shared.clone()));
-        self.running.insert(id, task);
-    }
-
-    async fn stop(&mut self, id: &TargetId, gone: bool) {
-        if let Some(task) = self.running.remove(id) {
-            join(id, task).await;
-        }
-        if gone {
-            let collector = &self.shared.collector;
-            self.shared.publisher.delete(&id.opinion_key(collector));
-            let last = !self.targets.has(&id.service, &id.check);
-            self.shared.metrics.forget(id, collector, last);
-        }
-    }
-}
-
-async fn join(id: &TargetId, task: JoinHandle<()>) {
-    if let Err(cause) = task.await
-        && cause.is_panic()
-    {
-        error!(service = id.service, instance = id.instance, check = id.check, %cause, "check failed");
     }
 }

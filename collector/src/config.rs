@@ -30,6 +30,8 @@ pub struct CollectorConfig {
     pub lease_ttl_seconds: i64,
     /// Most probes at a time; further ones wait. 1 to 100000.
     pub probes_max: usize,
+    /// Collectors that probe a check, each in another zone where there are so many; all, where there are fewer. 1 to 15.
+    pub vantage_points: usize,
     /// Most series in the store. 1 to 100000000.
     pub series_max: usize,
     /// Most facts of a probe that are kept as samples, beside success and duration. 0 to 64.
@@ -60,6 +62,7 @@ impl Default for CollectorConfig {
             retention_hours: 25,
             lease_ttl_seconds: 3,
             probes_max: 1_000,
+            vantage_points: 3,
             series_max: 1_000_000,
             facts_max: FACTS_MAX,
             files_dir: None,
@@ -81,6 +84,7 @@ impl CollectorConfig {
             ("retention_hours", self.retention_hours, 1, 744),
             ("lease_ttl_seconds", self.lease_ttl_seconds, 2, 60),
             ("probes_max", wide(self.probes_max), 1, 100_000),
+            ("vantage_points", wide(self.vantage_points), 1, 15),
             ("series_max", wide(self.series_max), 1, 100_000_000),
             ("facts_max", wide(self.facts_max), 0, wide(FACTS_MAX)),
         ]

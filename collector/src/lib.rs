@@ -1,9 +1,10 @@
 //! The collector: probes what the catalog lists, forms opinions, and keeps and passes on the samples.
 //!
 //! ```text
-//! catalog ─watch─▶ targets ─▶ a task per check: schedule ─▶ probe ─▶ belief ─▶ opinion ─▶ registry, leased
-//!                                                             └─▶ samples ─▶ series store (own thread)
-//!                                                                        └─▶ remote write, a queue per receiver
+//! collectors ─watch─▶ sharing ─┐
+//! instances ──watch─▶ targets ─┴▶ engine: timetables ─▶ probes ─▶ belief ─▶ opinion ─▶ registry, leased
+//!                                                           └─▶ samples ─▶ series store (own thread)
+//!                                                                      └─▶ remote write, a queue per receiver
 //! ```
 //!
 //! It knows the registry as a client only, and never waits for it: probing goes on while it is away.
@@ -13,7 +14,9 @@ pub mod blackbox;
 mod check;
 mod collector;
 mod config;
+mod engine;
 pub mod exposition;
+mod flap;
 pub mod fuzzing;
 mod keeper;
 mod membership;
@@ -26,6 +29,7 @@ pub mod remote_write;
 mod samples;
 mod schedule;
 mod scrape;
+mod sharing;
 mod target;
 mod targets;
 

@@ -19,7 +19,12 @@ pub struct Metrics {
     probes: IntCounterVec,
     pub(crate) lag: Histogram,
     pub(crate) missed_runs: IntCounter,
+    pub(crate) shed_runs: IntCounter,
     pub(crate) targets: IntGauge,
+    pub(crate) targets_known: IntGauge,
+    pub(crate) leaving: IntGauge,
+    pub(crate) members: IntGauge,
+    pub(crate) flapping: IntGauge,
     pub(crate) invalid_instances: IntGauge,
     pub(crate) opinion_changes: IntCounterVec,
     pub(crate) opinion_write: Histogram,
@@ -135,9 +140,26 @@ impl Metrics {
             )?,
             missed_runs: on.counter(
                 "watchkeep_collector_missed_runs_total",
-                "Probes left out because the one before took too long.",
+                "Probes left out because those before took too long.",
             )?,
-            targets: on.gauge("watchkeep_collector_targets", "Checks that are probed.")?,
+            shed_runs: on.counter(
+                "watchkeep_collector_shed_runs_total",
+                "Probes left out because probes_max others were under way.",
+            )?,
+            targets: on.gauge("watchkeep_collector_targets", "Checks that this collector probes.")?,
+            targets_known: on.gauge(
+                "watchkeep_collector_targets_known",
+                "Checks that all collectors probe together.",
+            )?,
+            leaving: on.gauge(
+                "watchkeep_collector_targets_leaving",
+                "Checks that are probed until their new owners have opinions.",
+            )?,
+            members: on.gauge(
+                "watchkeep_collector_members",
+                "Collectors that share the checks, as this one sees it.",
+            )?,
+            flapping: on.gauge("watchkeep_collector_targets_flapping", "Checks that flap.")?,
             invalid_instances: on.gauge(
                 "watchkeep_collector_invalid_instances",
                 "Instance records that are malformed and not taken.",

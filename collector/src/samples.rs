@@ -41,9 +41,10 @@ pub(crate) struct Series {
 
 impl Series {
     pub(crate) fn new(target: &TargetId, collector: &str) -> Self {
+        let success = target.labels("probe_success", collector);
         Self {
-            success: target.labels("probe_success", collector),
-            duration: target.labels("probe_duration_seconds", collector),
+            duration: success.renamed("probe_duration_seconds"),
+            success,
             facts: Vec::new(),
             target: target.clone(),
             collector: collector.to_owned(),

@@ -27,6 +27,10 @@ impl Schedule {
         Self { interval, phase: hash % interval }
     }
 
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval)
+    }
+
     /// When a target that was found at `now` is first probed.
     pub(crate) fn first(&self, now: Duration) -> Duration {
         let within = nanos(FIRST_WITHIN);
@@ -35,9 +39,8 @@ impl Schedule {
         Duration::from_nanos(due)
     }
 
-    /// When the probe after the one that was due at `due` is due, now that that one is over, and how many
-    /// runs are left out because their time has passed. One that is late by less than half an interval is
-    /// made up for at once.
+    /// When the probe after the one that was due at `due` is due, and how many runs are left out because their
+    /// time has passed at `now`. One that is late by less than half an interval is made up for at once.
     pub(crate) fn next(&self, due: Duration, now: Duration) -> (Duration, u64) {
         let half = self.interval / 2;
         let next = self.tick(nanos(due) + half.max(1));

@@ -1,6 +1,6 @@
 //! What is probed: one check of one instance, and how it is labelled.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use watchkeep_catalog::{Check, Instance, keys};
 use watchkeep_series::{Labels, METRIC_NAME};
@@ -61,16 +61,18 @@ pub(crate) struct Target {
 
 impl Target {
     /// The targets of an instance.
-    pub(crate) fn of(instance: &Instance) -> impl Iterator<Item = Self> {
-        instance.checks.iter().map(|check| Self {
-            id: TargetId {
-                service: instance.service.clone(),
-                instance: instance.id.clone(),
-                check: check.name.clone(),
-            },
-            address: instance.address.clone(),
-            port: instance.port,
-            check: check.clone(),
+    pub(crate) fn of(instance: &Instance) -> impl Iterator<Item = Arc<Self>> {
+        instance.checks.iter().map(|check| {
+            Arc::new(Self {
+                id: TargetId {
+                    service: instance.service.clone(),
+                    instance: instance.id.clone(),
+                    check: check.name.clone(),
+                },
+                address: instance.address.clone(),
+                port: instance.port,
+                check: check.clone(),
+            })
         })
     }
 

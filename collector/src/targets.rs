@@ -3,7 +3,7 @@
 //! A record that does not decode, or breaks a rule, changes nothing: what was known of its instance before
 //! is probed on, and the record is counted until it is repaired or deleted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use watchkeep_catalog::{Instance, KeyValue, client::Change, keys};
 
@@ -12,10 +12,10 @@ use crate::target::{Target, TargetId};
 /// What has to happen.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
-    /// Probe no more. `gone`: its opinion and its metrics go as well; otherwise a start of the same id follows.
+    /// There is no such check any more, or `gone` is false and a start of the same id follows.
     Stop { id: TargetId, gone: bool },
-    /// Probe.
-    Start(Box<Target>),
+    /// A check that is new or another than before.
+    Start(Arc<Target>),
     /// Tell the operator, once.
     Invalid { key: String, message: String },
 }
@@ -23,13 +23,18 @@ pub(crate) enum Effect {
 /// All instances by key, each with its targets by check.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
-    known: BTreeMap<String, BTreeMap<String, Target>>,
+    known: BTreeMap<String, BTreeMap<String, Arc<Target>>>,
     invalid: BTreeMap<String, String>,
 }
 
 impl Targets {
     pub(crate) fn len(&self) -> usize {
         self.known.values().map(BTreeMap::len).sum()
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.known.values().flat_map(BTreeMap::values)
     }
 
     /// Records that are not taken.
@@ -83,7 +88,12 @@ impl Targets {
         self.replace(key, BTreeMap::new(), effects);
     }
 
-    fn replace(&mut self, key: &str, now: BTreeMap<String, Target>, effects: &mut Vec<Effect>) {
+    fn replace(
+        &mut self,
+        key: &str,
+        now: BTreeMap<String, Arc<Target>>,
+        effects: &mut Vec<Effect>,
+    ) {
         let before = self.known.remove(key).unwrap_or_default();
         for (check, target) in &before {
             if now.get(check) != Some(target) {
@@ -92,7 +102,7 @@ impl Targets {
             }
         }
         let started = now.iter().filter(|(check, target)| before.get(*check) != Some(target));
-        effects.extend(started.map(|(_, target)| Effect::Start(Box::new(target.clone()))));
+        effects.extend(started.map(|(_, target)| Effect::Start(target.clone())));
         if !now.is_empty() {
             self.known.insert(key.to_owned(), now);
         }

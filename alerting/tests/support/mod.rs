@@ -157,6 +157,7 @@ impl World<'_> {
             since: now,
             first_seen: now,
             reason: reason.to_owned(),
+            flapping: false,
             trace_parent: Some(TRACE_PARENT.to_owned()),
         };
         let key = keys::opinion(service, id, "tcp", collector);

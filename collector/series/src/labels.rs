@@ -25,6 +25,19 @@ impl Labels {
         Self(sorted.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
+    /// The same labels on another metric; the strings are shared.
+    #[must_use]
+    pub fn renamed(&self, metric: &str) -> Self {
+        let name = (Arc::<str>::from(METRIC_NAME), Arc::<str>::from(metric));
+        let at = self.0.binary_search_by(|(n, _)| (**n).cmp(METRIC_NAME));
+        let mut pairs = self.0.to_vec();
+        match at {
+            Ok(at) => pairs[at].1 = name.1,
+            Err(at) => pairs.insert(at, name),
+        }
+        Self(pairs.into())
+    }
+
     /// A label's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -81,6 +94,9 @@ mod tests {
         assert_eq!(labels.get("service"), Some("db"));
         assert_eq!(labels.get("zone"), None);
         assert_eq!(labels.to_string(), r#"up{service="db"}"#);
+        let renamed = Labels::new([("service", "db"), ("__name__", "down")]);
+        assert_eq!(labels.renamed("down"), renamed);
+        assert_eq!(Labels::new([("service", "db")]).renamed("down"), renamed);
     }
 
     #[test]

@@ -6,3 +6,4 @@ mod opinions;
 mod peer;
 mod rig;
 mod samples;
+mod sharing;

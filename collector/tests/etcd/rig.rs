@@ -28,7 +28,7 @@ pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
     }
 }
 
-/// A collector named `node-1`, running.
+/// A collector, running.
 pub(crate) struct Rig {
     pub(crate) client: Client,
     pub(crate) store: Arc<SeriesStore>,
@@ -40,18 +40,21 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start(client: Client, self_url: Option<String>) -> Self {
+        Self::start_as("node-1", "a", CollectorConfig::default(), client, self_url)
+    }
+
+    /// The same under another name, elsewhere, with other settings.
+    pub(crate) fn start_as(
+        name: &str,
+        zone: &str,
+        config: CollectorConfig,
+        client: Client,
+        self_url: Option<String>,
+    ) -> Self {
         let (store, dir) = store();
         let registry = Registry::new();
-        let config = CollectorConfig::default();
-        let collector = Collector::new(
-            config,
-            "node-1",
-            "a",
-            client.clone(),
-            store.clone(),
-            self_url,
-            &registry,
-        );
+        let collector =
+            Collector::new(config, name, zone, client.clone(), store.clone(), self_url, &registry);
         let stop = CancellationToken::new();
         let running = tokio::spawn(collector.expect("a collector").run(stop.clone()));
         Self { client, store, registry, stop, running, _dir: dir }

@@ -234,6 +234,21 @@ impl Client {
         self.range(&format!("list {prefix}"), request).await
     }
 
+    /// Every key that begins with `prefix`, in order, without their values.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn list_keys(&self, prefix: &str) -> Result<Vec<String>, ClientError> {
+        let request = RangeRequest {
+            key: Bytes::copy_from_slice(prefix.as_bytes()),
+            range_end: prefix_end(prefix.as_bytes()),
+            keys_only: true,
+            ..Default::default()
+        };
+        let (kvs, _) = self.range(&format!("list keys {prefix}"), request).await?;
+        Ok(kvs.into_iter().map(|kv| kv.key).collect())
+    }
+
     async fn range(
         &self,
         what: &str,

@@ -63,6 +63,12 @@ pub fn instances_of(service: &str) -> String {
     format!("{INSTANCES}{service}/")
 }
 
+/// Prefix of all opinions on one service.
+#[must_use]
+pub fn opinions_of(service: &str) -> String {
+    format!("{OPINIONS}{service}/")
+}
+
 /// Key of one collector's opinion on one check.
 #[must_use]
 pub fn opinion(service: &str, instance: &str, check: &str, collector: &str) -> String {

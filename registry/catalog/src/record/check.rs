@@ -37,12 +37,19 @@ pub struct Check {
     /// A probe that takes longer has failed.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
+    /// The same while a run of results that contradicts the opinion is short of `rise` or `fall`: no longer than
+    /// `interval_ms`. None: no quicker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge_interval_ms: Option<u64>,
     /// Successes in a row until the opinion is `passing`.
     #[serde(default = "one")]
     pub rise: u32,
     /// Failures in a row until the opinion is `critical`.
     #[serde(default = "two")]
     pub fall: u32,
+    /// Flap damping. None: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flap: Option<Flap>,
     /// Which addresses of a host name are tried.
     #[serde(default, skip_serializing_if = "IpProtocol::is_any")]
     pub ip_protocol: IpProtocol,
@@ -58,6 +65,22 @@ pub struct Check {
     /// Only connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpCheck>,
+}
+
+/// When a check flaps: by the weighted share of changes among its last 21 results, as Nagios counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flap {
+    /// It flaps from this share of changes on.
+    pub high_percent: u8,
+    /// And no more below this one.
+    pub low_percent: u8,
+}
+
+impl Default for Flap {
+    fn default() -> Self {
+        Self { high_percent: 30, low_percent: 20 }
+    }
 }
 
 fn interval_ms() -> u64 {
@@ -165,6 +188,8 @@ impl Default for Check {
             interval_ms: interval_ms(),
             timeout_ms: timeout_ms(),
             rise: one(),
+            edge_interval_ms: None,
+            flap: None,
             fall: two(),
             ip_protocol: IpProtocol::Any,
             ip_protocol_fallback: yes(),
@@ -198,11 +223,20 @@ impl Check {
         let [kind] = kinds[..] else {
             return Err(CheckError::Kind(kinds.iter().map(Kind::name).collect()));
         };
+        let Flap { high_percent: high, low_percent: low } = self.flap.unwrap_or_default();
         for (field, value, min, max) in [
             ("interval_ms", self.interval_ms, INTERVAL_MS_MIN, INTERVAL_MS_MAX),
+            (
+                "edge_interval_ms",
+                self.edge_interval_ms.unwrap_or(self.interval_ms),
+                INTERVAL_MS_MIN,
+                self.interval_ms,
+            ),
             ("timeout_ms", self.timeout_ms, 1, INTERVAL_MS_MAX),
             ("rise", u64::from(self.rise), 1, 1000),
             ("fall", u64::from(self.fall), 1, 1000),
+            ("flap.high_percent", high.into(), 1, 100),
+            ("flap.low_percent", low.into(), 1, high.into()),
         ] {
             CheckError::range(field, value, min, max)?;
         }

@@ -37,6 +37,9 @@ pub struct Opinion {
     pub first_seen: Time,
     /// The last probe's outcome in words: `connect to 127.0.0.1:80: connection refused`.
     pub reason: String,
+    /// Whether the check flaps: then no opinion becomes `passing`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flapping: bool,
     /// W3C `traceparent` of the probe that tipped the scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_parent: Option<String>,
