@@ -38,5 +38,6 @@ pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, Invalid};
 pub use keeper::keep_series;
 pub use metrics::Metrics;
+pub use probe::judge;
 pub use remote_write::write_router;
 pub use scrape::ScrapeConfig;

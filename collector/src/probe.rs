@@ -6,6 +6,8 @@ use watchkeep_catalog::{Check, Kind};
 
 use crate::target::Target;
 
+mod assertion;
+mod certificate;
 mod connect;
 mod context;
 mod files;
@@ -14,7 +16,11 @@ mod policy;
 mod stopwatch;
 mod tcp;
 pub(crate) mod tls;
+mod unix;
+mod websocket;
 
+use assertion::Assertions;
+use certificate::CertificateProbe;
 pub(crate) use connect::Endpoint;
 pub(crate) use context::Context;
 pub(crate) use files::Files;
@@ -23,6 +29,8 @@ pub(crate) use policy::Policy;
 use stopwatch::Phase;
 pub(crate) use stopwatch::{FACTS_MAX, Fact, Phases, Stopwatch};
 use tcp::TcpProbe;
+use unix::UnixProbe;
+use websocket::WebSocketProbe;
 
 /// What came of a probe.
 #[derive(Debug, Clone)]
@@ -58,6 +66,7 @@ pub(crate) struct Prober {
     endpoint: Endpoint,
     timeout: Duration,
     probe: Probe,
+    assertions: Assertions,
 }
 
 /// A probe per kind.
@@ -65,6 +74,9 @@ pub(crate) struct Prober {
 enum Probe {
     Http(Box<HttpProbe>),
     Tcp(TcpProbe),
+    Tls(Box<CertificateProbe>),
+    WebSocket(Box<WebSocketProbe>),
+    Unix(UnixProbe),
 }
 
 impl Prober {
@@ -98,18 +110,24 @@ impl Prober {
         let probe = match kind {
             Kind::Http(http) => Probe::Http(Box::new(HttpProbe::new(&endpoint, http, context)?)),
             Kind::Tcp(tcp) => Probe::Tcp(TcpProbe::new(&endpoint, tcp, context)?),
+            Kind::Tls(tls) => Probe::Tls(Box::new(CertificateProbe::new(&endpoint, tls, context)?)),
+            Kind::WebSocket(socket) => {
+                Probe::WebSocket(Box::new(WebSocketProbe::new(&endpoint, socket, context)?))
+            }
+            Kind::Unix(unix) => Probe::Unix(UnixProbe::new(unix, context)?),
         };
-        Ok(Self { endpoint, timeout: Duration::from_millis(check.timeout_ms), probe })
+        let assertions = Assertions::new(kind.name(), &check.assertions)?;
+        Ok(Self { endpoint, timeout: Duration::from_millis(check.timeout_ms), probe, assertions })
     }
 
     /// Probes once, over a connection of its own, for no longer than the check's timeout.
     pub(crate) async fn run(&self) -> Outcome {
-        self.measure(Stopwatch::start()).await
+        self.measure(Stopwatch::start(!self.assertions.is_empty())).await
     }
 
     /// As [`Prober::run`], with notes of what it does.
     pub(crate) async fn run_by_hand(&self) -> Outcome {
-        self.measure(Stopwatch::start().attentive()).await
+        self.measure(Stopwatch::start(true).noting()).await
     }
 
     async fn measure(&self, mut watch: Stopwatch) -> Outcome {
@@ -117,6 +135,7 @@ impl Prober {
         let ended_in = watch.phase;
         watch.enter(ended_in);
         let result = result.unwrap_or_else(|_| Err(self.late(ended_in)));
+        let result = result.and_then(|words| self.judge(&mut watch).map(|()| words));
         let good = result.is_ok();
         let (Ok(reason) | Err(reason)) = result;
         Outcome {
@@ -129,10 +148,27 @@ impl Prober {
         }
     }
 
+    /// Judges the assertions.
+    fn judge(&self, watch: &mut Stopwatch) -> Result<(), String> {
+        if self.assertions.is_empty() {
+            return Ok(());
+        }
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let timings =
+            watch.phases.named().map(|(phase, took)| (format!("{phase}_ms"), ms(took).into()));
+        watch.expose("timings", serde_json::Map::from_iter(timings));
+        watch.expose("duration_ms", ms(watch.mark - watch.started));
+        watch.expose("now", chrono::Utc::now().timestamp());
+        self.assertions.judge(watch.take_exposed())
+    }
+
     async fn ask(&self, watch: &mut Stopwatch) -> Result<String, String> {
         match &self.probe {
             Probe::Http(probe) => probe.run(&self.endpoint, watch).await,
             Probe::Tcp(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Tls(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::WebSocket(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Unix(probe) => probe.run(watch).await,
         }
     }
 
@@ -147,6 +183,20 @@ impl Prober {
             Phase::Transfer => format!("no whole answer within {ms} ms"),
         }
     }
+}
+
+/// Judges what can be told of a check without the files and addresses of a collector: its regular
+/// expressions and its assertions.
+///
+/// # Errors
+/// In words, naming the field.
+pub fn judge(check: &Check) -> Result<(), String> {
+    match check.kind() {
+        Some(Kind::Http(http)) => http::judge(http)?,
+        Some(Kind::WebSocket(socket)) => websocket::judge(socket)?,
+        _ => {}
+    }
+    Assertions::new(check.kind_name(), &check.assertions).map(drop)
 }
 
 /// An error and its causes in one line.

@@ -7,7 +7,6 @@ use axum::{
     response::Response,
     routing,
 };
-use regex::Regex;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use watchkeep_catalog::{Instance, check_name, deregister, heartbeat, register};
@@ -123,10 +122,7 @@ fn read(service: &str, mut body: Map<String, Value>) -> Result<(Instance, Option
     let instance: Instance =
         serde_json::from_value(body.into()).map_err(|e| format!("instance: {e}"))?;
     for check in &instance.checks {
-        let pattern = check.http.as_ref().and_then(|http| http.expected_body.as_deref());
-        if let Some(Err(error)) = pattern.map(Regex::new) {
-            return Err(format!("check {:?}: http.expected_body: {error}", check.name));
-        }
+        watchkeep_collector::judge(check).map_err(|e| format!("check {:?}: {e}", check.name))?;
     }
     Ok((instance, ttl_seconds))
 }

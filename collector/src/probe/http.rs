@@ -18,7 +18,7 @@ use watchkeep_catalog::{HttpCheck, Scheme};
 
 use super::{Context, Endpoint, Phase, Stopwatch, files::WatchedFile, tls::Tls};
 
-mod auth;
+pub(super) mod auth;
 pub(super) mod connection;
 mod cookies;
 mod expect;
@@ -337,6 +337,11 @@ impl HttpProbe {
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Reached>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether its regular expressions and headers' names can be read.
+pub(super) fn judge(check: &HttpCheck) -> Result<(), String> {
+    Expect::new(check).map(drop)
 }
 
 fn fail(bad: Bad, watch: &mut Stopwatch) -> String {

@@ -81,7 +81,8 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(super) fn start() -> Self {
+    /// `exposing`: what is exposed will be looked at.
+    pub(super) fn start(exposing: bool) -> Self {
         let now = Instant::now();
         Self {
             started: now,
@@ -90,14 +91,14 @@ impl Stopwatch {
             phases: Phases::default(),
             facts: Vec::new(),
             phases_as: None,
-            exposed: None,
+            exposed: exposing.then(BTreeMap::new),
             notes: None,
         }
     }
 
-    /// Also keeps what is exposed and noted.
-    pub(super) fn attentive(mut self) -> Self {
-        (self.exposed, self.notes) = (Some(BTreeMap::new()), Some(Vec::new()));
+    /// Also keeps notes.
+    pub(super) fn noting(mut self) -> Self {
+        self.notes = Some(Vec::new());
         self
     }
 
@@ -171,6 +172,10 @@ impl Stopwatch {
             }
         }
         std::mem::take(&mut self.facts)
+    }
+
+    pub(super) fn take_exposed(&mut self) -> BTreeMap<&'static str, Value> {
+        self.exposed.take().unwrap_or_default()
     }
 
     pub(super) fn take_notes(&mut self) -> Vec<(Duration, String)> {

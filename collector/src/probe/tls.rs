@@ -292,3 +292,6 @@ fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
     ServerName::try_from(name.clone()).map_err(|_| format!("{name:?} cannot have a certificate"))
 }
+
+#[cfg(test)]
+mod tests;

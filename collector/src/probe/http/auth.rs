@@ -28,7 +28,7 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(10);
 
 /// What is said in the `authorization` header.
 #[derive(Debug)]
-pub(super) enum Auth {
+pub(in crate::probe) enum Auth {
     None,
     Basic(String, Option<SecretText>),
     Token(String, SecretText),
@@ -36,7 +36,7 @@ pub(super) enum Auth {
 }
 
 impl Auth {
-    pub(super) fn new(check: &HttpCheck, context: &Arc<Context>) -> Result<Self, String> {
+    pub(in crate::probe) fn new(check: &HttpCheck, context: &Arc<Context>) -> Result<Self, String> {
         let secret = |field, secret| context.files.secret(field, secret);
         if let Some(basic) = &check.basic_auth {
             let password = basic.password.as_ref();
@@ -54,7 +54,7 @@ impl Auth {
     }
 
     /// The header's value.
-    pub(super) async fn value(
+    pub(in crate::probe) async fn value(
         &self,
         endpoint: &Endpoint,
         watch: &mut Stopwatch,
@@ -190,7 +190,7 @@ impl Client {
         let (address, port) = (self.place.host.clone(), self.place.port);
         let endpoint = Endpoint { address, port, ..endpoint.clone() };
         // Its facts are not the check's.
-        let mut watch = Stopwatch::start();
+        let mut watch = Stopwatch::start(false);
         let mut reached =
             self.route.reach(&self.place, &endpoint, self.tls.as_ref(), &mut watch).await?;
         let uri = if reached.through_proxy {

@@ -532,3 +532,39 @@ fn files_and_variables_are_not_for_everybody() -> Outcomes {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn assertions() -> Outcomes {
+    let answer = "HTTP/1.1 200 OK\r\nx-a: one\r\nx-a: two\r\ncontent-length: 19\r\n\r\n{\"ok\":true,\"n\": 41}";
+    let port = answers(answer).await;
+    for (text, words) in [
+        ("status == 200 && json.ok && json.n + 1 == 42", "status 200"),
+        ("headers['x-a'] == 'one, two' && version == 'HTTP/1.1'", "status 200"),
+        ("body.contains('ok') && certificate == null", "status 200"),
+        ("timings.processing_ms > 0.0 && duration_ms < 10000.0 && now > 1700000000", "status 200"),
+        ("json.n > 100", "assertion failed: json.n > 100"),
+        ("json.other == 1", "assertion json.other == 1: No such key: other"),
+    ] {
+        let check = format!(r#""assertions":["status < 300",{text:?}],"http":{{}}"#);
+        let outcome = prober_with(port, LONG_MS, &check, Policy::default())?.run().await;
+        assert_eq!((outcome.reason.as_str(), outcome.good), (words, words == "status 200"));
+    }
+    let check = r#""assertions":["stats == 1"],"http":{}"#;
+    let said = prober_with(port, LONG_MS, check, Policy::default()).expect_err("no such variable");
+    assert!(said.starts_with("assertions[0] \"stats == 1\": there is no variable stats"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_socket_that_only_accepts() -> Outcomes {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("web.sock");
+    let check = format!(r#""unix":{{"path":{:?}}}"#, path.display().to_string());
+    let allowed = || Policy::new(&[dir.path().display().to_string()], &[]).expect("a directory");
+    let prober = prober_with(1, LONG_MS, &check, allowed())?;
+    assert!(prober.run().await.reason.starts_with("connect to "));
+    let _listener = tokio::net::UnixListener::bind(&path)?;
+    assert_eq!(prober.run().await.reason, "connected");
+    assert!(prober_with(1, LONG_MS, &check, Policy::default()).is_err());
+    Ok(())
+}

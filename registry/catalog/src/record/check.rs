@@ -9,7 +9,10 @@ mod http;
 mod kind;
 mod secret;
 mod tcp;
+mod tls;
 mod tls_settings;
+mod unix;
+mod websocket;
 
 pub use http::{
     Authorization, BasicAuth, Compression, HeaderMatch, HttpCheck, HttpVersion, OAuth2, Proxy,
@@ -18,7 +21,10 @@ pub use http::{
 pub use kind::{CheckKind, Kind};
 pub use secret::Secret;
 pub use tcp::TcpCheck;
+pub use tls::TlsCheck;
 pub use tls_settings::{TlsSettings, TlsVersion};
+pub use unix::UnixCheck;
+pub use websocket::{WebSocketCheck, WebSocketScheme};
 
 /// Shortest interval and timeout.
 const INTERVAL_MS_MIN: u64 = 10;
@@ -59,12 +65,24 @@ pub struct Check {
     /// Keep the connection for the next probe, where the kind can.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reuse: bool,
+    /// Expressions in CEL over what was seen, which must all be true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<String>,
     /// Ask by HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
     /// Only connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpCheck>,
+    /// Look at the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsCheck>,
+    /// Open a WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<WebSocketCheck>,
+    /// Connect to a Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix: Option<UnixCheck>,
 }
 
 /// When a check flaps: by the weighted share of changes among its last 21 results, as Nagios counts it.
@@ -194,8 +212,12 @@ impl Default for Check {
             ip_protocol: IpProtocol::Any,
             ip_protocol_fallback: yes(),
             reuse: false,
+            assertions: Vec::new(),
             http: None,
             tcp: None,
+            tls: None,
+            websocket: None,
+            unix: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What kinds of checks there are. A new one is a file with its struct, a field of [`Check`], and a line here.
 
-use super::{Check, CheckError, HttpCheck, TcpCheck};
+use super::{Check, CheckError, HttpCheck, TcpCheck, TlsCheck, UnixCheck, WebSocketCheck};
 
 /// What every kind can say of itself.
 pub trait CheckKind {
@@ -59,4 +59,10 @@ kinds! {
     Http(HttpCheck) = http,
     /// Only connect.
     Tcp(TcpCheck) = tcp,
+    /// Look at the certificate.
+    Tls(TlsCheck) = tls,
+    /// Open a WebSocket.
+    WebSocket(WebSocketCheck) = websocket,
+    /// Connect to a Unix socket.
+    Unix(UnixCheck) = unix,
 }
