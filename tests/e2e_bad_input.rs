@@ -202,6 +202,12 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
         (instances, check(json!({"name": "c", "tcp": {}, "interval_ms": 1})), "interval_ms"),
         (instances, check(json!({"name": "c", "http": {"expected_status": [42]}})), "42"),
         (instances, check(json!({"name": "c", "http": {"expected_body": "("}})), "expected_body"),
+        (
+            instances,
+            check(json!({"name": "c", "http": {}, "assertions": ["stats == 200"]})),
+            "there is no variable stats",
+        ),
+        (instances, check(json!({"name": "c", "unix": {"path": "app.sock"}})), "unix.path"),
         ("/v1/services/a%2Fb/instances", good.to_string(), "a/b"),
     ] {
         let (status, said) = http::any(Method::POST, &node.url(path), Some(&body)).await;

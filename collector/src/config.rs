@@ -51,6 +51,7 @@ pub struct CollectorConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct TargetRanges {
     /// Also allows link-local and metadata addresses, which are denied otherwise.
+    /// What begins with `/` is a directory of Unix sockets.
     pub allow: Vec<String>,
     /// Denied.
     pub deny: Vec<String>,

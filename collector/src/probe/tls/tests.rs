@@ -278,3 +278,45 @@ async fn changed_files_are_taken() -> Outcomes {
     assert_eq!(prober.run().await.reason, "status 200", "the former authority holds");
     Ok(())
 }
+
+/// Not ours on either side: OpenSSL serves, HTTP over TLS 1.2 and 1.3.
+#[tokio::test]
+async fn openssl_answers() -> Outcomes {
+    let ours = Authority::new("ours");
+    let ca = ours.file().display().to_string();
+    for (days, name, version, words) in [
+        (90, "web.example", "-tls1_3", "status 200"),
+        (90, "web.example", "-tls1_2", "status 200"),
+        (-3, "web.example", "-tls1_3", "invalid peer certificate: certificate expired"),
+        (90, "other.example", "-tls1_3", "certificate not valid for name \"web.example\""),
+    ] {
+        let issued = ours.issue(name, days);
+        let (cert, key) =
+            (ours.write("s.pem", &issued.pem), ours.write("s-key.pem", &issued.key_pem));
+        let port = crate::probe::tests::closed_port().await;
+        let mut server = tokio::process::Command::new("openssl")
+            .args(["s_server", "-www", "-quiet", version, "-cert", &cert, "-key", &key])
+            .args(["-accept", &format!("127.0.0.1:{port}")])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let check = format!(
+            r#""http":{{"scheme":"https","tls":{{"ca_file":"{ca}","server_name":"web.example"}}}}"#
+        );
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(LONG_MS);
+        let outcome = loop {
+            let outcome = probe(port, &check).await?;
+            let is_up = !outcome.reason.contains("connection refused");
+            if is_up || tokio::time::Instant::now() > deadline {
+                break outcome;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert!(outcome.reason.contains(words), "{version} {name}: {}", outcome.reason);
+        assert_eq!(outcome.good, words == "status 200");
+        server.kill().await?;
+    }
+    Ok(())
+}
