@@ -1,7 +1,8 @@
 //! The registry side by side with a real etcd: the same client crate, the same load, the two sides in turn, medians
 //! over the rounds, and the servers' CPU time per operation beside them. The load tool shares the cores.
 //!
-//! `cargo xtask bench registry [--rounds 5] [--seconds 3] [--nodes 3] [--kills 9] [--only put,range,lease,watch,failover,million]`
+//! `cargo xtask bench registry [--rounds 5] [--seconds 3] [--nodes 3] [--kills 9] [--only put,range,lease,watch,failover,million]
+//! [--clients 100]` (of puts; default 1, 100 and 1,000)
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -117,7 +118,8 @@ impl Pair {
             self.row("range, serializable, 100, fresh", serial, 100, effort).await;
         }
         if wanted("put") {
-            for clients in [1, 100, 1_000] {
+            let clients = number("--clients").map(|only| usize::try_from(only).expect("few"));
+            for clients in clients.map_or(vec![1, 100, 1_000], |only| vec![only]) {
                 let name = format!("put 256 B, {clients} clients");
                 self.row(&name, Op::Put, clients, effort).await;
             }
