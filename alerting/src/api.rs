@@ -14,6 +14,7 @@ use crate::{context::Context, store::StoreError};
 
 mod failovers;
 mod incidents;
+mod maintenance;
 mod oncall;
 
 pub(crate) fn router(context: Arc<Context>) -> Router {
@@ -21,6 +22,8 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         .route("/v1/oncall", get(oncall::who))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::show).post(incidents::act))
+        .route("/v1/maintenance", get(maintenance::list).post(maintenance::create))
+        .route("/v1/maintenance/{id}", get(maintenance::show).delete(maintenance::end))
         .route("/v1/failovers", get(failovers::list))
         .route("/v1/failovers/{id}", get(failovers::show))
         .with_state(context)

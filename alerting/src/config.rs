@@ -3,7 +3,7 @@
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use watchkeep_catalog::Status;
+use watchkeep_catalog::{Maintenance, Quorum, Status};
 
 mod secret;
 #[cfg(test)]
@@ -40,6 +40,16 @@ pub struct AlertingConfig {
     pub pages: Pages,
     /// What is called when an instance is critical: the first policy that matches.
     pub failover: Vec<FailoverPolicy>,
+    /// How many opinions make a check critical, where the service does not say so itself.
+    pub quorum: Quorum,
+    /// Opinions without which a majority decides nothing; fewer, where fewer collectors are alive. 1 to 100.
+    pub opinions_min: u32,
+    /// When more than this share of a service's instances seems critical at once, none of them is believed to be. 0: never.
+    pub panic_threshold_percent: u8,
+    /// Only services with at least so many probed instances panic. 2 to 1,000,000.
+    pub panic_instances_min: u32,
+    /// When something is allowed to be broken.
+    pub maintenance: Vec<Maintenance>,
 }
 
 impl Default for AlertingConfig {
@@ -52,6 +62,11 @@ impl Default for AlertingConfig {
             schedules: Vec::new(),
             pages: Pages::default(),
             failover: Vec::new(),
+            quorum: Quorum::Majority,
+            opinions_min: 2,
+            panic_threshold_percent: 40,
+            panic_instances_min: 5,
+            maintenance: Vec::new(),
         }
     }
 }

@@ -6,15 +6,17 @@
 
 use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
-    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Status, Time, Verdict,
+    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Panic, Silence,
+    SilenceReason, Status, Time, Verdict,
 };
 
 use crate::{
+    fleet,
     incident::{self, Recipient, WATCHKEEP},
     mirror::{Target, Versioned},
     rules::Rules,
     text::shorten,
-    verdict::{Heard, Tally, tally},
+    verdict::{Heard, Jury, Tally, tally},
 };
 
 /// The alert of a critical instance; it has a runbook of this name.
@@ -35,6 +37,31 @@ pub(crate) struct View<'a> {
     pub(crate) verdict: Option<&'a Versioned<Verdict>>,
     /// The incident about it that is not resolved.
     pub(crate) open: Option<&'a Versioned<Incident>>,
+    /// Who decides on its checks.
+    pub(crate) jury: Jury,
+    /// Why nobody would be told if it is critical.
+    pub(crate) quiet: Option<Quiet<'a>>,
+    /// What the other instances of its service make of it.
+    pub(crate) hold: Hold<'a>,
+}
+
+/// Why nobody is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Quiet<'a> {
+    pub(crate) silence: Silence,
+    /// The incident that tells of it instead.
+    pub(crate) instead: Option<&'a Versioned<Incident>>,
+}
+
+/// Whether a critical instance is believed to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hold<'a> {
+    /// It is.
+    Free,
+    /// It is to be seen first whether the others fail with it.
+    Later,
+    /// Too many are: none is believed.
+    Panic(&'a Panic),
 }
 
 /// What is to be written, at once and only if nothing of it has changed meanwhile.
@@ -59,25 +86,27 @@ pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decisi
     if instance.checks.is_empty() {
         return end(view, "it has no checks any more", now);
     }
-    let tally = tally(instance, &view.opinions)?;
+    let tally = tally(instance, &view.opinions, view.jury)?;
     let before = view.verdict.map(|verdict| verdict.record.status);
-    if before == Some(tally.status) {
-        return None;
+    if tally.status == Status::Critical {
+        match view.hold {
+            Hold::Panic(panic) => return keep(view, instance, panic, &tally, now),
+            Hold::Later if before != Some(Status::Critical) => return None,
+            Hold::Later | Hold::Free => {}
+        }
     }
-    let mut decision = Decision {
-        target: view.target.clone(),
-        verdict: Some(verdict(view.target, &tally, now)),
-        verdict_revision: revision(view.verdict),
-        incident: None,
-        incident_revision: revision(view.open),
-        failover: None,
-    };
+    if before == Some(tally.status) {
+        return quieten(view, instance, &tally, rules, now);
+    }
+    let mut decision = written(view, verdict(view.target, &tally, now));
     match (tally.status, view.open) {
         (Status::Critical, Some(open)) => {
             let mut open = open.record.clone();
             incident::note(&mut open, now, WATCHKEEP, format!("critical again: {}", tally.reason));
             decision.incident = Some(open);
+            silence(&mut decision, view, now);
         }
+        (Status::Critical, None) if view.quiet.is_some() => silence(&mut decision, view, now),
         (Status::Critical, None) => {
             let (incident, failover) =
                 open(instance, &tally, decision.verdict_revision, rules, now);
@@ -89,6 +118,114 @@ pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decisi
         }
         (Status::Passing, None) => {}
     }
+    Some(decision)
+}
+
+/// Nothing but a verdict, so far.
+fn written(view: &View<'_>, verdict: Verdict) -> Decision {
+    Decision {
+        target: view.target.clone(),
+        verdict: Some(verdict),
+        verdict_revision: revision(view.verdict),
+        incident: None,
+        incident_revision: revision(view.open),
+        failover: None,
+    }
+}
+
+/// It is as it was. But perhaps the reason for silence is another, or there is none any more: then everything comes that
+/// would have come at once.
+fn quieten(
+    view: &View<'_>,
+    instance: &Instance,
+    tally: &Tally,
+    rules: &Rules,
+    now: Time,
+) -> Option<Decision> {
+    let before = &view.verdict?.record;
+    let silence_now = view.quiet.as_ref().map(|quiet| &quiet.silence);
+    // A passing instance has nothing to be quiet about; nor has one whose incident a person has resolved.
+    let nothing = before.silenced.is_none() && view.open.is_none();
+    if tally.status == Status::Passing || nothing || before.silenced.as_ref() == silence_now {
+        return None;
+    }
+    let mut decision = written(view, Verdict { silenced: None, ..before.clone() });
+    match (&view.quiet, view.open) {
+        (Some(_), _) => silence(&mut decision, view, now),
+        (None, Some(_)) => {}
+        (None, None) => {
+            let tally = Tally { first_seen: before.first_seen, ..tally.clone() };
+            let (mut incident, failover) =
+                open(instance, &tally, decision.verdict_revision, rules, now);
+            if let Some(silence) = &before.silenced {
+                let text = format!("nobody was told until now: {}", why(silence));
+                incident::note(&mut incident, now, WATCHKEEP, text);
+            }
+            (decision.incident, decision.failover) = (Some(incident), failover);
+        }
+    }
+    Some(decision)
+}
+
+/// Writes the reason into the verdict, and into the incident that is open for it or tells of it instead.
+fn silence(decision: &mut Decision, view: &View<'_>, now: Time) {
+    let (Some(quiet), Some(verdict)) = (&view.quiet, &mut decision.verdict) else { return };
+    verdict.silenced = Some(quiet.silence.clone());
+    if let Some(open) = view.open {
+        let incident = decision.incident.get_or_insert_with(|| open.record.clone());
+        incident::note(incident, now, WATCHKEEP, format!("silenced: {}", why(&quiet.silence)));
+        return;
+    }
+    if quiet.silence.reason != SilenceReason::Dependency {
+        return;
+    }
+    let Some(instead) = quiet.instead else { return };
+    let service = &view.target.service;
+    let text = format!("{service} depends on it: nobody is told of {service} while this lasts");
+    if instead.record.timeline.iter().all(|note| note.text != text) {
+        let mut incident = instead.record.clone();
+        incident::note(&mut incident, now, WATCHKEEP, text);
+        (decision.incident, decision.incident_revision) = (Some(incident), instead.mod_revision);
+    }
+}
+
+/// A silence in words.
+fn why(silence: &Silence) -> String {
+    let Silence { reason, by, incident } = silence;
+    match (reason, incident) {
+        (SilenceReason::Maintenance, _) => format!("maintenance window {by}"),
+        (SilenceReason::Waiting, _) => format!("whether {by}, which it depends on, is down"),
+        (SilenceReason::Dependency, Some(incident)) => {
+            format!("it depends on {by}, which is down: incident {incident}")
+        }
+        (SilenceReason::Dependency, None) => format!("it depends on {by}, which is down"),
+    }
+}
+
+/// In panic the last good set is kept. What failed with the others, but before there were too many of them, goes back to it.
+fn keep(
+    view: &View<'_>,
+    instance: &Instance,
+    panic: &Panic,
+    tally: &Tally,
+    now: Time,
+) -> Option<Decision> {
+    let before = &view.verdict?.record;
+    let with_the_others = before.since > panic.since - fleet::settle(instance) * 2;
+    if before.status != Status::Critical || !with_the_others {
+        return None;
+    }
+    let Panic { critical, instances, .. } = panic;
+    let reason = format!("panic: {critical} of {instances} instances seem critical at once");
+    let kept = Verdict {
+        status: Status::Passing,
+        agree: 0,
+        reason: reason.clone(),
+        ..verdict(view.target, tally, now)
+    };
+    let mut decision = written(view, kept);
+    let text = format!("{reason}; incident {} tells of it", panic.incident);
+    decision.incident = view.open.map(|open| resolved(&open.record, &text, now));
     Some(decision)
 }
 
@@ -203,7 +340,7 @@ fn open(
 }
 
 /// Who is paged, in words.
-fn told(on_call: Option<&str>, recipients: &[Recipient]) -> String {
+pub(crate) fn told(on_call: Option<&str>, recipients: &[Recipient]) -> String {
     let mut names: Vec<String> = Vec::new();
     for Recipient { receiver, .. } in recipients {
         let mark = if on_call == Some(receiver) { " (on call)" } else { "" };
@@ -231,7 +368,7 @@ fn labels(instance: &Instance) -> std::collections::BTreeMap<String, String> {
     said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn resolved(open: &Incident, why: &str, now: Time) -> Incident {
+pub(crate) fn resolved(open: &Incident, why: &str, now: Time) -> Incident {
     let mut incident = open.clone();
     // An open incident is never refused, and only open ones come here.
     let _ = incident::resolve(&mut incident, WATCHKEEP, why, now);

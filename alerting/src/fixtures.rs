@@ -48,7 +48,13 @@ pub(crate) fn opinion(status: Status, seconds: i64) -> Opinion {
 /// What one collector's opinion amounts to.
 pub(crate) fn tally(status: Status, seconds: i64) -> crate::verdict::Tally {
     let opinion = opinion(status, seconds);
-    crate::verdict::tally(&instance("web", "web-1"), &[("tcp", &opinion)]).expect("one opinion")
+    crate::verdict::tally(&instance("web", "web-1"), &[("tcp", &opinion)], jury())
+        .expect("one opinion")
+}
+
+/// A majority of whoever is heard.
+pub(crate) fn jury() -> crate::verdict::Jury {
+    crate::verdict::Jury::new(watchkeep_catalog::Quorum::Majority, 1, 1)
 }
 
 /// Bob, then Alice on call, a receiver, and two policies.
@@ -82,6 +88,9 @@ fn opened() -> crate::decide::Decision {
         opinions: vec![("tcp", &opinion)],
         verdict: None,
         open: None,
+        jury: jury(),
+        quiet: None,
+        hold: crate::decide::Hold::Free,
     };
     crate::decide::decide(&view, &rules(), time(2)).expect("a decision")
 }

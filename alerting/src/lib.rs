@@ -23,15 +23,20 @@ mod clock;
 pub mod config;
 mod context;
 mod decide;
+mod dependency;
+mod dispute;
 mod failover;
 #[cfg(test)]
 mod fixtures;
+mod fleet;
 mod incident;
 mod leader;
+mod maintenance;
 mod metrics;
 mod mirror;
 mod notify;
 mod oncall;
+mod panic;
 mod post;
 mod room;
 mod rules;
@@ -43,6 +48,7 @@ mod text;
 mod verdict;
 
 pub use config::{AlertingConfig, Invalid};
+pub use dependency::circle;
 pub use slo::{Slo, SloConfig};
 pub use source::{SeriesData, Source, SourceError};
 
@@ -134,7 +140,7 @@ impl Alerting {
         );
     }
 
-    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/slo[/{service}]`.
+    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/maintenance[/{id}]`, `/v1/slo[/{service}]`.
     pub fn router(&self) -> Router {
         api::router(Arc::clone(&self.context)).merge(self.slo.router())
     }

@@ -29,6 +29,11 @@ pub(crate) struct Metrics {
     pub(crate) pending_pages: IntGauge,
     pub(crate) incidents: IntGaugeVec,
     pub(crate) failovers: IntGaugeVec,
+    pub(crate) disagreement: IntGaugeVec,
+    pub(crate) outvoted: IntGaugeVec,
+    pub(crate) panics: IntGaugeVec,
+    pub(crate) silenced: IntGaugeVec,
+    pub(crate) maintenance_windows_open: IntGauge,
 }
 
 /// What came of one attempt to reach somebody.
@@ -143,6 +148,50 @@ impl Metrics {
             failovers: add(
                 registry,
                 IntGaugeVec::new(of("failovers", "Failovers on record by state."), &["state"]),
+            )?,
+            disagreement: add(
+                registry,
+                IntGaugeVec::new(
+                    of(
+                        "opinion_disagreement",
+                        "Instances on which collectors contradict each other.",
+                    ),
+                    &["service"],
+                ),
+            )?,
+            outvoted: add(
+                registry,
+                IntGaugeVec::new(
+                    of(
+                        "opinions_outvoted",
+                        "Checks on which this collector stands against the others.",
+                    ),
+                    &["collector"],
+                ),
+            )?,
+            panics: add(
+                registry,
+                IntGaugeVec::new(
+                    of(
+                        "panics",
+                        "Services so much of which seems critical at once that it is not believed.",
+                    ),
+                    &["service"],
+                ),
+            )?,
+            silenced: add(
+                registry,
+                IntGaugeVec::new(
+                    of("silenced", "Critical instances that nobody is told of, by reason."),
+                    &["reason"],
+                ),
+            )?,
+            maintenance_windows_open: add(
+                registry,
+                IntGauge::with_opts(of(
+                    "maintenance_windows_open",
+                    "Maintenance windows that are open, as the leader sees it.",
+                )),
             )?,
         };
         metrics.begin(policies);

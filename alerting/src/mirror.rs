@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use watchkeep_catalog::{
-    Failover, FailoverState, Incident, IncidentStatus, Instance, KeyValue, Opinion, PageState,
-    Verdict, client::Change, keys,
+    Clock, Failover, FailoverState, Incident, IncidentStatus, Instance, KeyValue, Opinion,
+    PageState, Panic, Service, Verdict, client::Change, keys,
 };
 
-use crate::verdict::Heard;
+use crate::{dependency::Dependencies, dispute, maintenance::Windows, verdict::Heard};
 
 /// One instance of one service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,17 @@ pub(crate) struct Mirror {
     /// The latest revision seen.
     pub(crate) revision: i64,
     pub(crate) instances: HashMap<Target, Versioned<Instance>>,
+    /// The instances of each service.
+    members: HashMap<String, BTreeSet<String>>,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) dependencies: Dependencies,
+    /// The collectors that are alive.
+    pub(crate) collectors: BTreeSet<String>,
+    pub(crate) windows: Windows,
+    pub(crate) panics: BTreeMap<String, Versioned<Panic>>,
+    pub(crate) clock: Option<Versioned<Clock>>,
+    /// The latest revision at which anything but the clock changed.
+    pub(crate) changed: i64,
     opinions: HashMap<Target, Opinions>,
     pub(crate) verdicts: HashMap<Target, Versioned<Verdict>>,
     pub(crate) incidents: BTreeMap<String, Versioned<Incident>>,
@@ -70,16 +81,27 @@ pub(crate) struct Touched {
     pub(crate) targets: BTreeSet<Target>,
     /// Verdicts, incidents or failovers are others now.
     pub(crate) records: bool,
+    /// What all instances are judged by is another now: collectors, services, maintenance windows.
+    pub(crate) all: bool,
+    /// Services whose panic began or ended.
+    pub(crate) panics: BTreeSet<String>,
 }
 
 impl Touched {
     pub(crate) fn merge(&mut self, other: Self) {
         self.targets.extend(other.targets);
         self.records |= other.records;
+        self.all |= other.all;
+        self.panics.extend(other.panics);
     }
 }
 
 impl Mirror {
+    /// Empty but for the windows of the configuration.
+    pub(crate) fn new(windows: Windows) -> Self {
+        Self { windows, ..Self::default() }
+    }
+
     pub(crate) fn apply(&mut self, change: Change) -> Touched {
         match change {
             Change::Reset(kvs, revision) => self.reset(kvs, revision),
@@ -89,10 +111,14 @@ impl Mirror {
     }
 
     fn reset(&mut self, kvs: Vec<KeyValue>, revision: i64) -> Touched {
-        let mut touched = Touched { records: true, ..Touched::default() };
+        let mut touched = Touched { records: true, all: true, ..Touched::default() };
         touched.targets.extend(self.verdicts.keys().cloned());
         touched.targets.extend(self.open.keys().cloned());
-        let before = std::mem::replace(self, Self { revision, ..Self::default() });
+        touched.panics.extend(self.panics.keys().cloned());
+        let mut windows = std::mem::take(&mut self.windows);
+        windows.reset();
+        let fresh = Self { revision, changed: revision, windows, ..Self::default() };
+        let before = std::mem::replace(self, fresh);
         for kv in kvs {
             touched.merge(self.put(&kv));
         }
@@ -106,6 +132,11 @@ impl Mirror {
         for (target, verdict) in before.verdicts {
             if verdict.mod_revision > revision {
                 self.set_verdict(&target, verdict);
+            }
+        }
+        for (service, panic) in before.panics {
+            if panic.mod_revision > revision {
+                self.panics.insert(service, panic);
             }
         }
         for (id, incident) in before.incidents {
@@ -122,6 +153,9 @@ impl Mirror {
 
     pub(crate) fn put(&mut self, kv: &KeyValue) -> Touched {
         self.revision = self.revision.max(kv.mod_revision);
+        if kv.key != keys::CLOCK {
+            self.changed = self.changed.max(kv.mod_revision);
+        }
         self.put_record(kv).unwrap_or_else(|error| {
             warn!(%error, "a record cannot be read and is ignored");
             Touched::default()
@@ -132,7 +166,11 @@ impl Mirror {
         let mut touched = Touched::default();
         if let Some([service, instance]) = segments(&kv.key, keys::INSTANCES) {
             let target = Target::new(service, instance);
-            self.instances.insert(target.clone(), Versioned::read(kv)?);
+            let mut record: Versioned<Instance> = Versioned::read(kv)?;
+            // The key decides: a plain put may leave the service out of the value.
+            service.clone_into(&mut record.record.service);
+            self.instances.insert(target.clone(), record);
+            self.members.entry(service.to_owned()).or_default().insert(instance.to_owned());
             touched.targets.insert(target);
         } else if let Some([service, instance, check, collector]) =
             segments(&kv.key, keys::OPINIONS)
@@ -151,8 +189,48 @@ impl Mirror {
         } else if let Some([id]) = segments(&kv.key, keys::FAILOVERS) {
             self.set_failover(id, Versioned::read(kv)?);
             touched.records = true;
+        } else if let Some([name]) = segments(&kv.key, keys::SERVICES) {
+            self.set_service(name, Some(Service { name: name.to_owned(), ..kv.json()? }));
+            touched.all = true;
+        } else if let Some([id]) = segments(&kv.key, keys::COLLECTORS) {
+            touched.all = self.collectors.insert(id.to_owned());
+        } else if let Some([id]) = segments(&kv.key, keys::MAINTENANCE) {
+            touched.all = true;
+            if let Err(error) = self.windows.put(id, kv) {
+                warn!(key = kv.key, error, "a maintenance window cannot be read and is ignored");
+            }
+        } else if let Some([service]) = segments(&kv.key, keys::PANICS) {
+            let panic = Versioned::read(kv)?;
+            if is_newer(self.panics.get(service), &panic) {
+                self.panics.insert(service.to_owned(), panic);
+            }
+            touched.panics.insert(service.to_owned());
+        } else if kv.key == keys::CLOCK {
+            self.clock = Some(Versioned::read(kv)?);
         }
         Ok(touched)
+    }
+
+    fn set_service(&mut self, name: &str, record: Option<Service>) {
+        let depends = |service: &Option<Service>| {
+            service.as_ref().map(|service| service.depends_on.clone()).unwrap_or_default()
+        };
+        let after = depends(&record);
+        let before = match record {
+            Some(record) => self.services.insert(name.to_owned(), record),
+            None => self.services.remove(name),
+        };
+        if depends(&before) == after {
+            return;
+        }
+        let (dependencies, circle) = Dependencies::read(self.services.values());
+        self.dependencies = dependencies;
+        if let Some(circle) = circle {
+            warn!(
+                circle,
+                "services depend on each other in a circle: no dependency silences anything"
+            );
+        }
     }
 
     pub(crate) fn set_verdict(&mut self, target: &Target, verdict: Versioned<Verdict>) {
@@ -192,10 +270,17 @@ impl Mirror {
     /// A key is gone as of `revision`; a record written later stays.
     pub(crate) fn delete(&mut self, key: &str, revision: i64) -> Touched {
         self.revision = self.revision.max(revision);
+        self.changed = self.changed.max(revision);
         let mut touched = Touched::default();
         if let Some([service, instance]) = segments(key, keys::INSTANCES) {
             let target = Target::new(service, instance);
             self.instances.remove(&target);
+            if let Some(members) = self.members.get_mut(service) {
+                members.remove(instance);
+                if members.is_empty() {
+                    self.members.remove(service);
+                }
+            }
             touched.targets.insert(target);
         } else if let Some([service, instance, check, collector]) = segments(key, keys::OPINIONS) {
             let target = Target::new(service, instance);
@@ -224,6 +309,19 @@ impl Mirror {
                 self.failovers_pending.remove(id);
             }
             touched.records = true;
+        } else if let Some([name]) = segments(key, keys::SERVICES) {
+            self.set_service(name, None);
+            touched.all = true;
+        } else if let Some([id]) = segments(key, keys::COLLECTORS) {
+            touched.all = self.collectors.remove(id);
+        } else if let Some([id]) = segments(key, keys::MAINTENANCE) {
+            self.windows.remove(id);
+            touched.all = true;
+        } else if let Some([service]) = segments(key, keys::PANICS) {
+            if self.panics.get(service).is_some_and(|p| p.mod_revision < revision) {
+                self.panics.remove(service);
+            }
+            touched.panics.insert(service.to_owned());
         }
         touched
     }
@@ -241,6 +339,26 @@ impl Mirror {
     pub(crate) fn heard(&self, target: &Target) -> Vec<Heard<'_>> {
         let opinions = self.opinions.get(target).into_iter().flatten();
         opinions.map(|((check, _), opinion)| (check.as_str(), opinion)).collect()
+    }
+
+    /// The collectors that are outvoted on an instance.
+    pub(crate) fn outvoted(&self, target: &Target) -> Vec<String> {
+        let Some(instance) = self.instances.get(target) else { return Vec::new() };
+        let known = |check: &str| instance.record.checks.iter().any(|c| c.name == check);
+        let opinions = self.opinions.get(target).into_iter().flatten();
+        let voices: Vec<dispute::Voice<'_>> = opinions
+            .filter(|((check, _), _)| known(check))
+            .map(|((check, collector), opinion)| {
+                (check.as_str(), collector.as_str(), opinion.status)
+            })
+            .collect();
+        dispute::outvoted(&voices)
+    }
+
+    /// The instances of a service.
+    pub(crate) fn members(&self, service: &str) -> impl Iterator<Item = Target> {
+        let members = self.members.get(service).into_iter().flatten();
+        members.map(|instance| Target::new(service, instance))
     }
 
     /// The open incident about an instance, if there is one.

@@ -12,8 +12,7 @@ use crate::config::{Invalid, Schedule};
 mod crontab;
 mod handoff;
 
-use handoff::Handoff;
-pub(crate) use handoff::YEAR_MAX;
+pub(crate) use handoff::{Handoff, YEAR_MAX};
 
 /// A rotation longer than this is surely a mistake.
 const ROTATION_MAX: usize = 1_000;

@@ -6,8 +6,9 @@
 //! its predecessor left behind go the same way.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -17,22 +18,30 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, error, warn};
-use watchkeep_catalog::{Incident, client::Change, keys};
+use watchkeep_catalog::{Incident, Status, Time, client::Change, keys};
 
 use crate::{
     clock,
     context::Context,
-    decide::{Decision, View, decide},
-    failover, incident,
+    decide::{Decision, Hold, View, decide},
+    dispute::Disputes,
+    failover,
+    fleet::Fleet,
+    incident,
     leader::Term,
+    maintenance::Open,
     mirror::{Mirror, Target, Versioned},
     notify,
     store::Written,
+    verdict::tally,
 };
 
 mod commit;
 mod gauges;
+mod mark;
+mod panics;
 mod retention;
+mod survey;
 
 use commit::Outcome;
 
@@ -42,6 +51,11 @@ const BATCH_MAX: usize = 256;
 const DECISIONS_MAX: usize = 64;
 /// Effects under way at once; beyond it they wait in the registry.
 const EFFECTS_MAX: usize = 10_000;
+
+/// How often it is looked whose time has come.
+const TICK: Duration = Duration::from_millis(100);
+/// Every so many ticks the maintenance windows are looked at, and the time is marked.
+const TICKS_PER_MARK: u32 = 10;
 
 /// Something that is done once at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,6 +69,8 @@ enum Effect {
 /// What a task came back with.
 enum Done {
     Decided(Target, Instant, Outcome),
+    Panicked(String, panics::Outcome),
+    Marked,
     Called(Effect, Option<Box<Written>>),
     Paged(Effect, Option<Box<Versioned<Incident>>>),
     Tidied(usize),
@@ -67,6 +83,18 @@ struct Room {
     /// Instances to decide on, and since when.
     dirty: BTreeMap<Target, Instant>,
     deciding: HashSet<Target>,
+    /// Instances of which it is to be counted in how they seem to be.
+    unsurveyed: BTreeSet<Target>,
+    /// Instances to decide on when their time has come.
+    wakes: BTreeMap<Target, Time>,
+    fleet: Fleet,
+    /// Services whose panic is being written.
+    panicking: HashSet<String>,
+    disputes: Disputes,
+    /// The maintenance windows that are open.
+    open: Open,
+    ticks: u32,
+    marking: bool,
     /// Effects under way, and those that may not begin again in this term.
     running: HashSet<Effect>,
     tasks: JoinSet<Done>,
@@ -80,12 +108,23 @@ pub(crate) async fn run(
 ) {
     let mut changes = context.client.follow(keys::ROOT);
     let mut tidying = tokio::time::interval(retention::INTERVAL);
+    let mut ticker = tokio::time::interval(TICK);
+    ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let windows = context.rules.windows.clone();
     let mut room = Room {
         context,
-        mirror: Mirror::default(),
+        mirror: Mirror::new(windows),
         term: None,
         dirty: BTreeMap::new(),
         deciding: HashSet::new(),
+        unsurveyed: BTreeSet::new(),
+        wakes: BTreeMap::new(),
+        fleet: Fleet::default(),
+        panicking: HashSet::new(),
+        disputes: Disputes::default(),
+        open: Open::default(),
+        ticks: 0,
+        marking: false,
         running: HashSet::new(),
         tasks: JoinSet::new(),
     };
@@ -106,6 +145,7 @@ pub(crate) async fn run(
                 Err(error) => error!(%error, "a task of alerting broke off"),
             },
             _ = tidying.tick() => room.tidy(),
+            _ = ticker.tick(), if room.term.is_some() => room.tick(),
         }
         room.advance();
     }
@@ -120,14 +160,92 @@ impl Room {
             let Ok(change) = more.try_recv() else { break };
             touched.merge(self.mirror.apply(change));
         }
+        self.dispute(&touched.targets);
         if self.term.is_some() {
-            for target in touched.targets {
-                self.dirty.entry(target).or_insert(now);
+            if touched.all {
+                self.open = self.mirror.windows.open(clock::now());
+                touched.targets.extend(self.mirror.targets());
             }
+            for service in &touched.panics {
+                touched.targets.extend(self.mirror.members(service));
+            }
+            // What depends on it is silenced by its fault, and speaks when it is over.
+            let services: BTreeSet<&str> =
+                touched.targets.iter().map(|target| target.service.as_str()).collect();
+            let children: Vec<Target> = services
+                .into_iter()
+                .flat_map(|service| self.mirror.dependencies.children(service))
+                .flat_map(|child| self.mirror.members(child))
+                .filter(|child| self.is_critical(child))
+                .collect();
+            touched.targets.extend(children);
+            self.soil(touched.targets, now);
         }
-        if touched.records {
+        if touched.records || !touched.panics.is_empty() {
             self.count();
         }
+    }
+
+    /// These are to be decided on.
+    fn soil(&mut self, targets: impl IntoIterator<Item = Target>, since: Instant) {
+        for target in targets {
+            self.unsurveyed.insert(target.clone());
+            self.dirty.entry(target).or_insert(since);
+        }
+    }
+
+    fn is_critical(&self, target: &Target) -> bool {
+        let verdict = self.mirror.verdicts.get(target);
+        verdict.is_some_and(|verdict| verdict.record.status == Status::Critical)
+    }
+
+    /// Notes where collectors contradict each other, on whatever node this is.
+    fn dispute(&mut self, targets: &BTreeSet<Target>) {
+        let mut changed = false;
+        for target in targets {
+            changed |= self.disputes.set(target, self.mirror.outvoted(target));
+        }
+        if changed {
+            gauges::disputes(&self.context.metrics, &self.disputes);
+        }
+    }
+
+    /// Whoever waited for its time is decided on; windows open and close; the time is marked.
+    fn tick(&mut self) {
+        let now = clock::now();
+        let due: Vec<Target> =
+            self.wakes.iter().filter(|(_, at)| **at <= now).map(|(t, _)| t.clone()).collect();
+        for target in &due {
+            self.wakes.remove(target);
+        }
+        self.soil(due, Instant::now());
+        self.ticks = self.ticks.wrapping_add(1);
+        if !self.ticks.is_multiple_of(TICKS_PER_MARK) {
+            return;
+        }
+        let open = self.mirror.windows.open(now);
+        self.context
+            .metrics
+            .maintenance_windows_open
+            .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        if open != self.open {
+            self.open = open;
+            self.soil(self.mirror.targets(), Instant::now());
+        }
+        let Some(fence) = self.fence().filter(|_| !self.marking) else { return };
+        if let Some((mark, revision)) = mark::due(&self.mirror, now) {
+            let context = Arc::clone(&self.context);
+            self.marking = true;
+            self.tasks.spawn(async move {
+                mark::write(&context.client, fence, mark, revision).await;
+                Done::Marked
+            });
+        }
+    }
+
+    /// The term, once the mirror shows the own election.
+    fn fence(&self) -> Option<i64> {
+        self.term.filter(|fence| self.mirror.revision >= *fence)
     }
 
     /// Everything of the last term stops; in a new one everything is looked at.
@@ -137,25 +255,55 @@ impl Room {
         self.deciding.clear();
         self.running.clear();
         self.dirty.clear();
+        self.unsurveyed.clear();
+        self.wakes.clear();
+        self.panicking.clear();
+        self.marking = false;
+        self.fleet = Fleet::default();
+        self.open = self.mirror.windows.open(clock::now());
         if term.is_some() {
-            let now = Instant::now();
-            self.dirty = self.mirror.targets().into_iter().map(|target| (target, now)).collect();
+            self.soil(self.mirror.targets(), Instant::now());
+        } else {
+            self.context.metrics.maintenance_windows_open.set(0);
         }
     }
 
     /// Decides and starts what is due, once the mirror shows the own election.
     fn advance(&mut self) {
-        let Some(fence) = self.term.filter(|fence| self.mirror.revision >= *fence) else { return };
-        self.decide(fence);
+        let Some(fence) = self.fence() else { return };
+        let now = clock::now();
+        self.assess(fence, now);
+        self.decide(fence, now);
         self.start_callbacks(fence);
         self.start_pages(fence);
     }
 
-    fn decide(&mut self, fence: i64) {
+    /// Counts in what is new, and writes the panics that begin or end by it. None of such a service is decided on
+    /// meanwhile.
+    fn assess(&mut self, fence: i64, now: Time) {
+        let unsurveyed = std::mem::take(&mut self.unsurveyed);
+        for service in self.survey(unsurveyed, now) {
+            if self.panicking.contains(&service) {
+                continue;
+            }
+            if let Some(decision) = self.panic(&service, now) {
+                let context = Arc::clone(&self.context);
+                self.panicking.insert(service.clone());
+                self.tasks.spawn(async move {
+                    let outcome = panics::commit(&context.client, fence, decision).await;
+                    Done::Panicked(service, outcome)
+                });
+            }
+        }
+    }
+
+    fn decide(&mut self, fence: i64, now: Time) {
         let due: Vec<_> = self
             .dirty
             .iter()
-            .filter(|(target, _)| !self.deciding.contains(*target))
+            .filter(|(target, _)| {
+                !self.deciding.contains(*target) && !self.panicking.contains(&target.service)
+            })
             .map(|(target, since)| (target.clone(), *since))
             .collect();
         for (target, since) in due {
@@ -163,7 +311,7 @@ impl Room {
                 break;
             }
             self.dirty.remove(&target);
-            if let Some(decision) = self.evaluate(&target) {
+            if let Some(decision) = self.evaluate(&target, now) {
                 let context = Arc::clone(&self.context);
                 self.deciding.insert(target.clone());
                 self.tasks.spawn(async move {
@@ -174,16 +322,35 @@ impl Room {
         }
     }
 
-    fn evaluate(&self, target: &Target) -> Option<Decision> {
+    fn evaluate(&mut self, target: &Target, now: Time) -> Option<Decision> {
         let begun = Instant::now();
+        let (jury, opinions) = (self.jury(&target.service), self.mirror.heard(target));
+        let instance = self.mirror.instances.get(target).map(|instance| &instance.record);
+        let critical = instance
+            .and_then(|instance| Some((instance, tally(instance, &opinions, jury)?)))
+            .filter(|(_, tally)| tally.status == Status::Critical);
+        let (mut quiet, mut hold, mut wake) = (None, Hold::Free, None);
+        if let Some((instance, tally)) = &critical {
+            let at;
+            (quiet, at) = self.quiet(target, instance, tally, now);
+            (hold, wake) = self.hold(target, instance, quiet.as_ref(), now);
+            wake = wake.into_iter().chain(at).min();
+        }
         let view = View {
             target,
-            instance: self.mirror.instances.get(target).map(|instance| &instance.record),
-            opinions: self.mirror.heard(target),
+            instance,
+            opinions,
             verdict: self.mirror.verdicts.get(target),
             open: self.mirror.open_incident(target),
+            jury,
+            quiet,
+            hold,
         };
-        let decision = decide(&view, &self.context.rules, clock::now());
+        let decision = decide(&view, &self.context.rules, now);
+        match wake {
+            Some(at) => self.wakes.insert(target.clone(), at),
+            None => self.wakes.remove(target),
+        };
         self.context.metrics.evaluations.inc();
         self.context.metrics.evaluation_seconds.observe(begun.elapsed().as_secs_f64());
         decision
@@ -242,6 +409,14 @@ impl Room {
                 self.deciding.remove(&target);
                 self.decided(target, since, outcome);
             }
+            Done::Panicked(service, outcome) => {
+                self.panicking.remove(&service);
+                self.panicked(&service, outcome);
+            }
+            Done::Marked => {
+                self.marking = false;
+                return;
+            }
             Done::Called(effect, Some(written)) => {
                 self.running.remove(&effect);
                 let (failover, incident) = *written;
@@ -262,6 +437,32 @@ impl Room {
         self.count();
     }
 
+    fn panicked(&mut self, service: &str, outcome: panics::Outcome) {
+        match outcome {
+            panics::Outcome::Committed(revision, decision) => {
+                panics::enter(&mut self.mirror, *decision, revision);
+            }
+            panics::Outcome::Overtaken(revision, records) => self.found(records, revision),
+            panics::Outcome::Unknown => {}
+        }
+        let members: Vec<Target> = self.mirror.members(service).collect();
+        self.soil(members, Instant::now());
+    }
+
+    /// What the registry has instead of what was believed.
+    fn found(
+        &mut self,
+        records: Vec<(String, Option<watchkeep_catalog::KeyValue>)>,
+        revision: i64,
+    ) {
+        for (key, kv) in records {
+            match kv {
+                Some(kv) => self.mirror.put(&kv),
+                None => self.mirror.delete(&key, revision),
+            };
+        }
+    }
+
     fn enter(&mut self, incident: Versioned<Incident>) {
         let id = incident.record.id.clone();
         self.mirror.set_incident(&id, incident);
@@ -278,18 +479,11 @@ impl Room {
                 commit::enter(&mut self.mirror, *decision, revision);
             }
             Outcome::Overtaken(found) => {
-                for (key, kv) in found.records {
-                    match kv {
-                        Some(kv) => self.mirror.put(&kv),
-                        None => self.mirror.delete(&key, found.revision),
-                    };
-                }
-                self.dirty.entry(target).or_insert(since);
+                self.found(found.records, found.revision);
+                self.soil([target], since);
             }
             Outcome::Fenced => warn!("a decision was refused: another node leads"),
-            Outcome::Unknown => {
-                self.dirty.entry(target).or_insert(since);
-            }
+            Outcome::Unknown => self.soil([target], since),
         }
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use watchkeep_catalog::{Instance, Time};
+use watchkeep_catalog::{Instance, Quorum, Service, Time};
 
 use crate::{
     config::{AlertingConfig, FailoverPolicy, Invalid, Pages, When},
+    fleet::Limit,
     incident::Recipient,
+    maintenance::{Window, Windows},
     oncall::Rotation,
+    verdict::Jury,
 };
 
 /// E-mail address and webhook URL of a person or a receiver.
@@ -23,6 +26,11 @@ pub(crate) struct Rules {
     pub(crate) rotations: Vec<Rotation>,
     pub(crate) pages: Pages,
     pub(crate) contacts: BTreeMap<String, Contact>,
+    /// The maintenance windows of the configuration.
+    pub(crate) windows: Windows,
+    quorum: Quorum,
+    opinions_min: u32,
+    panic: Limit,
 }
 
 impl Rules {
@@ -41,7 +49,37 @@ impl Rules {
             })
             .collect();
         let (policies, pages) = (config.failover.clone(), config.pages.clone());
-        Ok(Self { policies, rotations, pages, contacts })
+        let mut windows = Vec::new();
+        for (at, record) in config.maintenance.iter().enumerate() {
+            let window = Window::new(record.clone())
+                .map_err(|message| vec![Invalid { path: format!("maintenance[{at}]"), message }])?;
+            windows.push(window);
+        }
+        Ok(Self {
+            policies,
+            rotations,
+            pages,
+            contacts,
+            windows: Windows::new(windows),
+            quorum: config.quorum,
+            opinions_min: config.opinions_min,
+            panic: Limit {
+                percent: config.panic_threshold_percent,
+                instances_min: config.panic_instances_min,
+            },
+        })
+    }
+
+    /// Who decides on the checks of a service while so many collectors are alive.
+    pub(crate) fn jury(&self, service: Option<&Service>, collectors: usize) -> Jury {
+        let quorum = service.and_then(|service| service.quorum).unwrap_or(self.quorum);
+        Jury::new(quorum, self.opinions_min, collectors)
+    }
+
+    /// When a service panics.
+    pub(crate) fn panic_limit(&self, service: Option<&Service>) -> Limit {
+        let own = service.and_then(|service| service.panic_threshold_percent);
+        Limit { percent: own.unwrap_or(self.panic.percent), ..self.panic }
     }
 
     /// The person whom pages go to.

@@ -1,8 +1,8 @@
 //! From opinions to a verdict. Pure.
 //!
-//! A check is critical when a strict majority of its opinions is; an instance when one of its checks is. It is
-//! passing when every check has an opinion and none is critical. Anything else is unknown, and unknown changes
-//! nothing: when the collectors are gone, no service goes down.
+//! A check is critical when a [`Jury`] of its opinions says so, by default a strict majority; an instance when one of its
+//! checks is. It is passing when every check has opinions enough and none is critical. Anything else is unknown, and
+//! unknown changes nothing: when the collectors are gone, no service goes down.
 //!
 //! ```text
 //! http: critical critical passing    2 of 3: critical
@@ -10,34 +10,68 @@
 //! => critical, agree 2, opinions 3
 //! ```
 
-use watchkeep_catalog::{Instance, Opinion, Status, Time};
+use watchkeep_catalog::{Instance, Opinion, Quorum, Status, Time};
+
+/// Who decides on a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Jury {
+    /// How many opinions make it critical.
+    pub(crate) quorum: Quorum,
+    /// With fewer opinions than this neither a majority nor all of them decide anything, and nothing is passing.
+    pub(crate) heard_min: usize,
+}
+
+impl Jury {
+    /// `configured` opinions, but no more than there are collectors to have one.
+    pub(crate) fn new(quorum: Quorum, configured: u32, collectors: usize) -> Self {
+        let configured = usize::try_from(configured).unwrap_or(usize::MAX);
+        Self { quorum, heard_min: configured.min(collectors).max(1) }
+    }
+
+    /// Whether `against` of `heard` opinions make a check critical.
+    fn is_critical(self, against: usize, heard: usize) -> bool {
+        let enough = heard >= self.heard_min;
+        match self.quorum {
+            Quorum::Majority => enough && against * 2 > heard,
+            Quorum::Any => against > 0,
+            Quorum::All => enough && against > 0 && against == heard,
+            Quorum::Count(count) => against >= usize::try_from(count).unwrap_or(usize::MAX),
+        }
+    }
+}
 
 /// What the opinions say, all together.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tally {
     pub(crate) status: Status,
     pub(crate) first_seen: Time,
+    /// When the opinion that tipped the scale was formed.
+    pub(crate) since: Time,
     pub(crate) reason: String,
     pub(crate) agree: u32,
     pub(crate) opinions: u32,
     pub(crate) trace_parent: Option<String>,
+    /// The checks that are critical.
+    pub(crate) critical: Vec<String>,
 }
 
 /// An opinion and the check it is about.
 pub(crate) type Heard<'a> = (&'a str, &'a Opinion);
 
 /// Counts the opinions on the checks that the instance has now; none when they decide nothing.
-pub(crate) fn tally(instance: &Instance, opinions: &[Heard<'_>]) -> Option<Tally> {
+pub(crate) fn tally(instance: &Instance, opinions: &[Heard<'_>], jury: Jury) -> Option<Tally> {
     if instance.checks.is_empty() {
         return None;
     }
     let mut unknown = false;
     let mut critical: Option<Tally> = None;
+    let mut names = Vec::new();
     for check in &instance.checks {
         let of_check: Vec<_> = opinions.iter().copied().filter(|(c, _)| *c == check.name).collect();
-        unknown |= of_check.is_empty();
+        unknown |= of_check.len() < jury.heard_min;
         let against = agreeing(Status::Critical, &of_check);
-        if against.len() * 2 > of_check.len() {
+        if jury.is_critical(against.len(), of_check.len()) {
+            names.push(check.name.clone());
             let found = summary(Status::Critical, &against, of_check.len());
             // Of several critical checks the one that failed first speaks.
             critical = match (critical, found) {
@@ -46,8 +80,11 @@ pub(crate) fn tally(instance: &Instance, opinions: &[Heard<'_>]) -> Option<Tally
             };
         }
     }
-    if critical.is_some() || unknown {
-        return critical;
+    if let Some(tally) = critical {
+        return Some(Tally { critical: names, ..tally });
+    }
+    if unknown {
+        return None;
     }
     let known: Vec<_> = opinions
         .iter()
@@ -69,10 +106,12 @@ fn summary(status: Status, agree: &[Heard<'_>], opinions: usize) -> Option<Tally
     Some(Tally {
         status,
         first_seen,
+        since: tipping.since,
         reason: format!("{check}: {}", tipping.reason),
         agree: count(agree.len()),
         opinions: count(opinions),
         trace_parent: tipping.trace_parent.clone(),
+        critical: Vec::new(),
     })
 }
 
@@ -90,6 +129,10 @@ mod tests {
 
     /// `http=cc-p tcp=p`: the opinions per check, c critical, p passing.
     fn tally_of(text: &str) -> Option<Tally> {
+        tally_by(text, Jury::new(Quorum::Majority, 1, 3))
+    }
+
+    fn tally_by(text: &str, jury: Jury) -> Option<Tally> {
         let mut subject = instance("web", "web-1");
         subject.checks.clear();
         let mut opinions = Vec::new();
@@ -105,7 +148,7 @@ mod tests {
             }
         }
         let heard: Vec<_> = opinions.iter().map(|(check, opinion)| (*check, opinion)).collect();
-        tally(&subject, &heard)
+        tally(&subject, &heard, jury)
     }
 
     #[test]
@@ -128,6 +171,36 @@ mod tests {
         ] {
             let found = tally_of(opinions).map(|t| (t.status, t.agree, t.opinions));
             assert_eq!(found, expected, "{opinions}");
+        }
+    }
+
+    #[test]
+    fn juries() {
+        use Quorum::{All, Any, Count, Majority};
+        use Status::{Critical, Passing};
+        for (quorum, configured, collectors, opinions, expected) in [
+            // One of three is not heard, or two.
+            (Majority, 2, 3, "http=cc", Some(Critical)),
+            (Majority, 2, 3, "http=c", None),
+            (Majority, 2, 3, "http=p", None),
+            // There is but one.
+            (Majority, 2, 1, "http=c", Some(Critical)),
+            (Majority, 2, 0, "http=p", Some(Passing)),
+            (Any, 2, 3, "http=cpp", Some(Critical)),
+            (Any, 2, 3, "http=c", Some(Critical)),
+            (Any, 2, 3, "http=p", None),
+            (All, 2, 3, "http=ccp", Some(Passing)),
+            (All, 2, 3, "http=ccc", Some(Critical)),
+            (All, 2, 3, "http=c", None),
+            (Count(3), 2, 3, "http=ccp", Some(Passing)),
+            (Count(2), 2, 5, "http=ccppp", Some(Critical)),
+            (Count(2), 1, 1, "http=c", None),
+        ] {
+            let found = tally_by(opinions, Jury::new(quorum, configured, collectors));
+            let status = found.as_ref().map(|tally| tally.status);
+            assert_eq!(status, expected, "{quorum} {configured} {collectors} {opinions}");
+            let named = found.is_some_and(|tally| tally.critical == ["http"]);
+            assert_eq!(named, expected == Some(Critical));
         }
     }
 

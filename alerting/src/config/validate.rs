@@ -7,12 +7,15 @@ use url::Url;
 use watchkeep_catalog::{Status, check_name};
 
 use super::{AlertingConfig, FailoverPolicy, Invalid, Secret, SmtpConfig, SmtpTls};
-use crate::oncall::Rotation;
+use crate::{maintenance::Window, oncall::Rotation};
 
 const LEASE_TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=60;
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
 const ATTEMPTS_MAX: std::ops::RangeInclusive<u32> = 1..=100;
 const BACKOFF_MS: std::ops::RangeInclusive<u64> = 10..=30_000;
+const OPINIONS_MIN: std::ops::RangeInclusive<u32> = 1..=100;
+const PANIC_PERCENT: std::ops::RangeInclusive<u8> = 0..=99;
+const PANIC_INSTANCES_MIN: std::ops::RangeInclusive<u32> = 2..=1_000_000;
 
 /// Collects what is wrong.
 #[derive(Default)]
@@ -114,7 +117,26 @@ impl AlertingConfig {
         for (at, policy) in self.failover.iter().enumerate() {
             check_policy(&mut found, &format!("failover[{at}]"), policy);
         }
+        self.check_verdicts(&mut found);
         if found.0.is_empty() { Ok(()) } else { Err(found.0) }
+    }
+
+    fn check_verdicts(&self, found: &mut Findings) {
+        found.range("opinions_min".into(), &self.opinions_min, &OPINIONS_MIN);
+        let percent = self.panic_threshold_percent;
+        found.range("panic_threshold_percent".into(), &percent, &PANIC_PERCENT);
+        found.range("panic_instances_min".into(), &self.panic_instances_min, &PANIC_INSTANCES_MIN);
+        let ids = self.maintenance.iter().enumerate();
+        found.names(
+            "maintenance window",
+            ids.map(|(at, window)| (format!("maintenance[{at}].id"), &*window.id)),
+        );
+        for (at, window) in self.maintenance.iter().enumerate() {
+            // A bad id is said already.
+            if check_name("maintenance window", &window.id).is_ok() {
+                found.check(format!("maintenance[{at}]"), Window::new(window.clone()).map(drop));
+            }
+        }
     }
 
     fn check_recipients(&self, found: &mut Findings) {

@@ -13,6 +13,8 @@ struct Case {
     verdict: Option<Versioned<Verdict>>,
     incident: Option<Versioned<Incident>>,
     revision: i64,
+    quiet: Option<Silence>,
+    panic: Option<Panic>,
 }
 
 impl Case {
@@ -24,6 +26,8 @@ impl Case {
             verdict: None,
             incident: None,
             revision: 10,
+            quiet: None,
+            panic: None,
         }
     }
 
@@ -37,6 +41,9 @@ impl Case {
             opinions: self.opinions.iter().map(|opinion| ("tcp", opinion)).collect(),
             verdict: self.verdict.as_ref(),
             open: open.filter(|i| i.record.status != IncidentStatus::Resolved),
+            jury: crate::fixtures::jury(),
+            quiet: self.quiet.clone().map(|silence| Quiet { silence, instead: None }),
+            hold: self.panic.as_ref().map_or(Hold::Free, Hold::Panic),
         };
         let decision = decide(&view, &rules(), time(seconds) + chrono::TimeDelta::milliseconds(3))?;
         self.revision += 1;
@@ -164,4 +171,128 @@ fn an_open_incident_is_not_opened_twice() {
         .unwrap();
     assert_eq!(case.step(&[Critical], 4), None);
     assert!(case.step(&[Passing], 5).unwrap().incident.is_none());
+}
+
+fn silence(reason: SilenceReason, by: &str) -> Silence {
+    Silence { reason, by: by.to_owned(), incident: None }
+}
+
+#[test]
+fn what_was_due_in_a_maintenance_window_comes_at_its_end() {
+    let mut case = Case::new("db");
+    case.quiet = Some(silence(SilenceReason::Maintenance, "disks"));
+    let quiet = case.step(&[Critical], 1).unwrap();
+    assert!(quiet.incident.is_none() && quiet.failover.is_none());
+    assert_eq!(quiet.verdict.unwrap().silenced, case.quiet);
+    assert_eq!(case.step(&[Critical], 2), None, "said once");
+    case.quiet = None;
+    let end = case.step(&[Critical], 60).unwrap();
+    let verdict = end.verdict.unwrap();
+    assert_eq!((verdict.silenced, verdict.first_seen), (None, time(1)));
+    assert_eq!(end.failover.unwrap().incident, case.incident().id);
+    assert_eq!(case.incident().started_at, time(1));
+    assert!(case.incident().timeline.last().unwrap().text.contains("maintenance window disks"));
+    assert_eq!(case.incident().pages.len(), 3);
+}
+
+#[test]
+fn a_fault_that_ends_in_the_window_is_never_told() {
+    let mut case = Case::new("db");
+    case.quiet = Some(silence(SilenceReason::Maintenance, "disks"));
+    case.step(&[Critical], 1);
+    let end = case.step(&[Passing], 2).unwrap();
+    assert_eq!(end.verdict.unwrap().silenced, None);
+    case.quiet = None;
+    assert_eq!(case.step(&[Passing], 60), None);
+    assert!(case.incident.is_none());
+}
+
+#[test]
+fn a_window_that_opens_later_leaves_the_incident_as_it_is() {
+    let mut case = Case::new("db");
+    case.step(&[Critical], 1);
+    case.quiet = Some(silence(SilenceReason::Maintenance, "disks"));
+    assert!(case.step(&[Critical], 2).unwrap().failover.is_none());
+    assert!(case.incident().timeline.last().unwrap().text.starts_with("silenced: maintenance"));
+    case.quiet = None;
+    let end = case.step(&[Critical], 60).unwrap();
+    assert_eq!((end.incident, end.failover), (None, None), "it is open still");
+    // A person resolved it: no window brings it back.
+    incident::resolve(&mut case.incident.as_mut().unwrap().record, "bob", "resolved", time(61))
+        .unwrap();
+    case.quiet = Some(silence(SilenceReason::Maintenance, "disks"));
+    assert_eq!(case.step(&[Critical], 62), None);
+    case.quiet = None;
+    assert_eq!(case.step(&[Critical], 63), None);
+}
+
+#[test]
+fn a_child_links_to_what_it_depends_on() {
+    let (child, mut parent) = (Case::new("web"), Case::new("db"));
+    parent.step(&[Critical], 1);
+    let critical = opinion(Critical, 2);
+    let mut view = View {
+        target: &child.target,
+        instance: child.instance.as_ref(),
+        opinions: vec![("tcp", &critical)],
+        verdict: None,
+        open: None,
+        jury: crate::fixtures::jury(),
+        quiet: Some(Quiet {
+            silence: Silence {
+                incident: Some(parent.incident().id.clone()),
+                ..silence(SilenceReason::Dependency, "db")
+            },
+            instead: parent.incident.as_ref(),
+        }),
+        hold: Hold::Free,
+    };
+    let decision = decide(&view, &rules(), time(3)).unwrap();
+    assert_eq!(decision.failover, None);
+    assert_eq!(
+        decision.verdict.unwrap().silenced.unwrap().incident,
+        Some(parent.incident().id.clone())
+    );
+    let noted = decision.incident.unwrap();
+    assert_eq!((&noted.id, decision.incident_revision), (&parent.incident().id, 11));
+    assert!(noted.timeline.last().unwrap().text.contains("nobody is told of web"));
+    // The next child says it no more.
+    let noted = Versioned { record: noted, create_revision: 11, mod_revision: 12 };
+    view.quiet.as_mut().unwrap().instead = Some(&noted);
+    assert_eq!(decide(&view, &rules(), time(4)).unwrap().incident, None);
+}
+
+#[test]
+fn in_panic_the_last_good_set_is_kept() {
+    let mut case = Case::new("db");
+    case.step(&[Passing], 0);
+    let panic = || {
+        Some(Panic {
+            service: "db".to_owned(),
+            since: time(10),
+            critical: 5,
+            instances: 10,
+            threshold_percent: 40,
+            incident: "panic-1".to_owned(),
+        })
+    };
+    case.panic = panic();
+    assert_eq!(case.step(&[Critical], 11), None);
+    // What was believed a moment before is taken back, with its incident; what was for long stays.
+    for (second, taken_back) in [(9, true), (1, false)] {
+        let mut case = Case::new("db");
+        assert!(case.step(&[Critical], second).unwrap().failover.is_some());
+        case.panic = panic();
+        let decision = case.step(&[Critical], 11);
+        assert_eq!(decision.is_some(), taken_back, "{second}");
+        let Some(decision) = decision else { continue };
+        let verdict = decision.verdict.unwrap();
+        assert_eq!((verdict.status, verdict.agree), (Passing, 0));
+        assert!(verdict.reason.contains("5 of 10"), "{}", verdict.reason);
+        assert_eq!(case.incident().status, IncidentStatus::Resolved);
+        assert!(case.incident().timeline.last().unwrap().text.contains("panic-1"));
+        // When the panic is over it is judged anew.
+        case.panic = None;
+        assert_eq!(case.step(&[Critical], 12).unwrap().verdict.unwrap().status, Critical);
+    }
 }

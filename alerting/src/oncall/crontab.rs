@@ -22,7 +22,7 @@ pub(super) fn parse(line: &str) -> Result<Schedule, String> {
             if !day.starts_with(['*', '?']) && !weekday.starts_with(['*', '?']) {
                 return Err(wrong(
                     "it names days of the month and weekdays; crontab takes either of them, \
-                     a hand-off needs one"
+                     here one of them must be *"
                         .to_owned(),
                 ));
             }

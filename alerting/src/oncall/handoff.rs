@@ -15,7 +15,7 @@ const HANDOFFS_PER_DAY_MAX: usize = 1_440;
 pub(crate) const YEAR_MAX: i32 = 2099;
 
 #[derive(Debug, Clone)]
-pub(super) struct Handoff {
+pub(crate) struct Handoff {
     schedule: Schedule,
     /// Of a day that matches, in order.
     times: Vec<TimeDelta>,
@@ -59,14 +59,14 @@ impl Handoff {
     ///
     /// # Errors
     /// When it is none, or has too many ticks a day.
-    pub(super) fn new(line: &str, zone: Tz) -> Result<Self, String> {
+    pub(crate) fn new(line: &str, zone: Tz) -> Result<Self, String> {
         let schedule = super::crontab::parse(line)?;
         let (hours, minutes, seconds) = (schedule.hours(), schedule.minutes(), schedule.seconds());
         let count = [hours.count(), minutes.count(), seconds.count()];
         let count: u64 = count.map(u64::from).iter().product();
         if count > HANDOFFS_PER_DAY_MAX as u64 {
             return Err(format!(
-                "cron line {line:?} hands over {count} times a day: at most {HANDOFFS_PER_DAY_MAX} \
+                "cron line {line:?} ticks {count} times a day: at most {HANDOFFS_PER_DAY_MAX} \
                  are allowed; is the field for seconds 0?"
             ));
         }
@@ -104,7 +104,7 @@ impl Handoff {
     }
 
     /// The last tick in (`after`, `until`].
-    pub(super) fn last(&self, after: Time, until: Time) -> Option<Time> {
+    pub(crate) fn last(&self, after: Time, until: Time) -> Option<Time> {
         let begin = self.day_before(after);
         let mut day = self.day_after(until);
         while day >= begin {
@@ -120,7 +120,7 @@ impl Handoff {
     }
 
     /// The first tick behind `after`; none when there is none before the year 2100.
-    pub(super) fn next(&self, after: Time) -> Option<Time> {
+    pub(crate) fn next(&self, after: Time) -> Option<Time> {
         let mut day = self.day_before(after);
         while day.year() <= YEAR_MAX {
             if self.matches(day) {

@@ -19,7 +19,7 @@ pub(super) const DAYS: i64 = 90;
 /// Records removed at one time.
 const REMOVED_MAX: usize = 1_000;
 
-/// The keys of incidents and failovers that ended more than [`DAYS`] ago, with their revisions.
+/// The keys of incidents, failovers and maintenance windows that ended more than [`DAYS`] ago, with their revisions.
 pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
     let limit = now - TimeDelta::days(DAYS);
     let is_old = |end: Option<Time>| end.is_some_and(|end| end < limit);
@@ -34,7 +34,9 @@ pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
         .values()
         .filter(|f| f.record.state != FailoverState::Pending && is_old(f.record.finished_at))
         .map(|f| (keys::failover(&f.record.id), f.mod_revision));
-    incidents.chain(failovers).take(REMOVED_MAX).collect()
+    // Whoever reckons what was promised asks for windows of the past, too.
+    let windows = mirror.windows.over(limit).map(|(id, at)| (keys::maintenance(id), at));
+    incidents.chain(failovers).chain(windows).take(REMOVED_MAX).collect()
 }
 
 /// Deletes each, unless it has changed or another node leads; answers how many are gone.

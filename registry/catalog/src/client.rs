@@ -106,6 +106,12 @@ impl ClientError {
             }
         )
     }
+
+    /// Whether the registry has forgotten the revision that was asked for.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        matches!(self, Self::Status { code: Code::OutOfRange, message, .. } if message.contains("compacted"))
+    }
 }
 
 /// A key with its value and revisions.
@@ -247,6 +253,31 @@ impl Client {
         };
         let (kvs, _) = self.range(&format!("list keys {prefix}"), request).await?;
         Ok(kvs.into_iter().map(|kv| kv.key).collect())
+    }
+
+    /// The key as it was at `revision`.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time; [`ClientError::is_compacted`] when it has forgotten it.
+    pub async fn get_at(&self, key: &str, revision: i64) -> Result<Option<KeyValue>, ClientError> {
+        let key_bytes = Bytes::copy_from_slice(key.as_bytes());
+        let request = RangeRequest { key: key_bytes, revision, ..Default::default() };
+        let (mut kvs, _) = self.range(&format!("get {key} at {revision}"), request).await?;
+        Ok(kvs.pop())
+    }
+
+    /// Every key that began with `prefix` at `revision`, in order.
+    ///
+    /// # Errors
+    /// As [`Self::get_at`].
+    pub async fn list_at(&self, prefix: &str, revision: i64) -> Result<Vec<KeyValue>, ClientError> {
+        let request = RangeRequest {
+            key: Bytes::copy_from_slice(prefix.as_bytes()),
+            range_end: prefix_end(prefix.as_bytes()),
+            revision,
+            ..Default::default()
+        };
+        Ok(self.range(&format!("list {prefix} at {revision}"), request).await?.0)
     }
 
     async fn range(
