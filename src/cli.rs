@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod incident;
 mod login;
+mod maintenance;
 mod member;
 mod migrate;
 mod oncall;
@@ -46,6 +47,9 @@ enum Command {
     /// List, acknowledge and resolve incidents
     #[command(subcommand)]
     Incident(incident::Incident),
+    /// Add, list and end maintenance windows
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Back up the registry while it runs, or check a backup
     Backup(backup::Backup),
     /// Make a node's data of a backup: the beginning of a new cluster
@@ -73,6 +77,7 @@ impl Cli {
             Command::Migrate(migrate) => migrate.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
+            Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,
             Command::Demo(demo) => demo.run().await,

@@ -19,6 +19,7 @@ mod cluster;
 mod console;
 mod events;
 pub(crate) mod health;
+mod history;
 mod html;
 mod instances;
 mod observe;
@@ -59,6 +60,7 @@ pub(crate) struct Site {
 
 /// Everything on the HTTP listener.
 pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
+    let past = middleware::from_fn_with_state(site.client.clone(), history::travel);
     let mut router = Router::new()
         .merge(services::router(site.reader.clone()))
         .merge(instances::router(site.reader.clone()))
@@ -80,6 +82,7 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
     router
         .merge(console::router(site))
         .fallback(nothing_here)
+        .layer(past)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(same_site))
         .layer(middleware::from_fn_with_state(metrics, observe::observe))

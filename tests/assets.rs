@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 /// Raised by Watchkeep itself, in `alerting/`.
-const OWN_ALERTS: [&str; 1] = ["InstanceCritical"];
+const OWN_ALERTS: [&str; 2] = ["InstanceCritical", "ServicePanic"];
 /// Declared by crate `prometheus` for the process it runs in.
 const PROCESS_METRICS: [&str; 3] =
     ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"];

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape, TcpCheck};
 
 use super::{api::Node, login::Login, serve::stop_token};
@@ -113,6 +114,9 @@ pub(crate) struct List {
     node: Node,
     /// Only the instances of this service
     service: Option<String>,
+    /// As it was then: 2026-01-05T09:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -283,8 +287,14 @@ struct InstanceRow {
 impl List {
     async fn run(self) -> anyhow::Result<()> {
         let mut rows = Vec::new();
+        let at = |at: &String| {
+            form_urlencoded::Serializer::for_suffix("?".to_owned(), 1)
+                .append_pair("at", at)
+                .finish()
+        };
+        let query = self.at.as_ref().map(at).unwrap_or_default();
         if let Some(service) = &self.service {
-            let path = format!("/v1/services/{}/instances", segment(service)?);
+            let path = format!("/v1/services/{}/instances{query}", segment(service)?);
             let answer: Instances = self.node.api()?.get(&path).await?;
             if answer.instances.is_empty() {
                 bail!("service {service:?} has no instances");
@@ -296,7 +306,7 @@ impl List {
                 vec![i.id, format!("{}:{}", i.address, i.port), i.role, i.status, i.reason]
             }));
         } else {
-            let answer: Services = self.node.api()?.get("/v1/services").await?;
+            let answer: Services = self.node.api()?.get(&format!("/v1/services{query}")).await?;
             rows.push(["SERVICE", "INSTANCES", "PASSING", "CRITICAL"].map(str::to_owned).to_vec());
             rows.extend(answer.services.into_iter().map(|s| {
                 vec![s.name, s.instances.to_string(), s.passing.to_string(), s.critical.to_string()]

@@ -35,7 +35,11 @@ async fn under(client: &Client, rest: &str) -> Result<(Vec<Seen>, i64), ClientEr
 }
 
 /// Puts together what the three lists say. A record that cannot be read is left out.
-fn judge(instances: &[KeyValue], verdicts: &[KeyValue], opinions: &[KeyValue]) -> Vec<Seen> {
+pub(super) fn judge(
+    instances: &[KeyValue],
+    verdicts: &[KeyValue],
+    opinions: &[KeyValue],
+) -> Vec<Seen> {
     let verdicts: HashMap<String, Verdict> = verdicts
         .iter()
         .filter_map(|kv| Some((pair(&kv.key, keys::VERDICTS)?, kv.json().ok()?)))
@@ -57,7 +61,7 @@ fn judge(instances: &[KeyValue], verdicts: &[KeyValue], opinions: &[KeyValue]) -
 }
 
 /// `service/instance` of a key.
-fn pair(key: &str, prefix: &str) -> Option<String> {
+pub(super) fn pair(key: &str, prefix: &str) -> Option<String> {
     match keys::segments(key, prefix)?.as_slice() {
         [service, instance, ..] => Some(format!("{service}/{instance}")),
         _ => None,

@@ -136,8 +136,21 @@ async fn put(
     let record: Service = serde_json::from_value(record.into())
         .map_err(|e| Problem::bad_request(format!("service {service:?}: {e}")))?;
     record.validate().map_err(|e| Problem::bad_request(e.to_string()))?;
+    refuse_circles(records(&reader.client, "").await?, &record)?;
     reader.client.put_json(&keys::service(&service), &record, 0).await?;
     Ok(Json(record))
+}
+
+/// Services that depend on each other in a circle would silence each other.
+fn refuse_circles(mut services: Vec<Service>, new: &Service) -> Result<(), Problem> {
+    services.retain(|service| service.name != new.name);
+    services.push(new.clone());
+    match watchkeep_alerting::circle(&services) {
+        None => Ok(()),
+        Some(circle) => Err(Problem::bad_request(format!(
+            "depends_on makes a circle: {circle}; leave one of these dependencies out"
+        ))),
+    }
 }
 
 /// The records of services whose name begins with `prefix`. One that cannot be read is left out.
