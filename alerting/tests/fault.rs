@@ -226,6 +226,8 @@ async fn a_receiver_that_hangs_delays_nobody() {
         {"name": "ops", "webhook": scene.hooks.url("/ops")},
     ]);
     scene.config["pages"] = json!({"receivers": ["hangs", "ops"]});
+    // All of a service critical at once is what this is about.
+    scene.config["panic_threshold_percent"] = json!(0);
     let node = Node::start("a", scene.config.clone(), &scene.etcd.client);
     node.leads().await;
     let world = World(&scene.etcd.client);
