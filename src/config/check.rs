@@ -21,6 +21,13 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     if let Err(invalid) = config.alerting.validate() {
         wrong.extend(invalid.into_iter().map(|i| (format!("alerting.{}", i.path), i.message)));
     }
+    let (opinions, points) = (config.alerting.opinions_min, config.collector.vantage_points);
+    if points > 0 && usize::try_from(opinions).is_ok_and(|opinions| opinions > points) {
+        let message = format!(
+            "{opinions} opinions never come, since collector.vantage_points is {points}: give at most {points}"
+        );
+        wrong.push(("alerting.opinions_min".to_owned(), message));
+    }
     wrong.extend(config.slo.validate().into_iter().map(|i| (format!("slo.{}", i.path), i.message)));
     if let Some(endpoint) = &config.telemetry.otlp_endpoint {
         http_url("telemetry.otlp_endpoint", endpoint, &mut wrong);

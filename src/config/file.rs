@@ -230,6 +230,10 @@ impl Config {
             let alone = (self.node.id, self.listen.peer.to_string());
             self.registry.initial_cluster = BTreeMap::from([alone]);
         }
+        if !is_given("alerting.opinions_min") {
+            let vantage_points = u32::try_from(self.collector.vantage_points).unwrap_or(u32::MAX);
+            self.alerting.opinions_min = self.alerting.opinions_min.min(vantage_points.max(1));
+        }
         if self.registry.endpoints.is_empty() && self.runs(Role::Registry) {
             self.registry.endpoints = vec![self.own_endpoint()];
         }
