@@ -19,7 +19,7 @@ pub(crate) mod tls;
 mod unix;
 mod websocket;
 
-use assertion::Assertions;
+use assertion::{Assertions, Language};
 use certificate::CertificateProbe;
 pub(crate) use connect::Endpoint;
 pub(crate) use context::Context;
@@ -43,6 +43,7 @@ pub(crate) struct Outcome {
     /// What else was measured.
     pub(crate) facts: Vec<Fact>,
     /// What it did and when, counted from its start; empty unless it was [`Prober::run_by_hand`].
+    #[allow(dead_code, reason = "for who runs a probe by hand")]
     pub(crate) notes: Vec<(Duration, String)>,
 }
 
@@ -116,7 +117,7 @@ impl Prober {
             }
             Kind::Unix(unix) => Probe::Unix(UnixProbe::new(unix, context)?),
         };
-        let assertions = Assertions::new(kind.name(), &check.assertions)?;
+        let assertions = Assertions::new(kind.name(), &check.assertions, &context.language)?;
         Ok(Self { endpoint, timeout: Duration::from_millis(check.timeout_ms), probe, assertions })
     }
 
@@ -126,6 +127,7 @@ impl Prober {
     }
 
     /// As [`Prober::run`], with notes of what it does.
+    #[allow(dead_code, reason = "for who runs a probe by hand")]
     pub(crate) async fn run_by_hand(&self) -> Outcome {
         self.measure(Stopwatch::start(true).noting()).await
     }
@@ -196,7 +198,7 @@ pub fn judge(check: &Check) -> Result<(), String> {
         Some(Kind::WebSocket(socket)) => websocket::judge(socket)?,
         _ => {}
     }
-    Assertions::new(check.kind_name(), &check.assertions).map(drop)
+    Assertions::new(check.kind_name(), &check.assertions, &Language::default()).map(drop)
 }
 
 /// An error and its causes in one line.

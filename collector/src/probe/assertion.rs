@@ -4,7 +4,11 @@
 //! functions that do not exist, too many loops within each other. What only an answer can tell (`json.n` of
 //! an answer without `n`) makes the probe fail, in words.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use cel::{
     Context, Env, Program,
@@ -52,9 +56,32 @@ const FUNCTIONS: &[&str] = &[
     "upperAscii",
 ];
 
+/// The language, made when the first check asks for it: all share it, since it takes more room than many checks.
+#[derive(Default)]
+pub(crate) struct Language(OnceLock<Arc<Env>>);
+
+impl fmt::Debug for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CEL")
+    }
+}
+
+impl Language {
+    fn env(&self) -> Arc<Env> {
+        let make = || {
+            let mut env = Env::stdlib();
+            // Fails only where a function is there already.
+            let _ = env.add_extension(cel::extensions::strings);
+            Arc::new(env)
+        };
+        self.0.get_or_init(make).clone()
+    }
+}
+
 /// The assertions of a check made ready.
 pub(crate) struct Assertions {
-    env: Arc<Env>,
+    /// None: there are none.
+    env: Option<Arc<Env>>,
     programs: Vec<(String, Program)>,
     variables: &'static [&'static str],
 }
@@ -78,14 +105,16 @@ fn variables(kind: &str) -> &'static [&'static str] {
 impl Assertions {
     /// # Errors
     /// In words, when an expression can never be evaluated.
-    pub(crate) fn new(kind: &str, texts: &[String]) -> Result<Self, String> {
+    pub(crate) fn new(kind: &str, texts: &[String], language: &Language) -> Result<Self, String> {
+        let variables = variables(kind);
+        if texts.is_empty() {
+            return Ok(Self { env: None, programs: Vec::new(), variables });
+        }
         if texts.len() > ASSERTIONS_MAX {
             let count = texts.len();
             return Err(format!("assertions: there are {count}: give at most {ASSERTIONS_MAX}"));
         }
-        let mut env = Env::stdlib();
-        env.add_extension(cel::extensions::strings).map_err(|e| format!("assertions: {e}"))?;
-        let variables = variables(kind);
+        let env = language.env();
         let mut programs = Vec::new();
         for (at, text) in texts.iter().enumerate() {
             let wrong = |what: String| format!("assertions[{at}] {text:?}: {what}");
@@ -103,7 +132,7 @@ impl Assertions {
             names.judge(program.expression()).map_err(wrong)?;
             programs.push((text.clone(), program));
         }
-        Ok(Self { env: Arc::new(env), programs, variables })
+        Ok(Self { env: Some(env), programs, variables })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -115,7 +144,8 @@ impl Assertions {
     /// # Errors
     /// The first assertion that is not true.
     pub(crate) fn judge(&self, exposed: BTreeMap<&'static str, Json>) -> Result<(), String> {
-        let mut context = Context::with_env(self.env.clone());
+        let Some(env) = &self.env else { return Ok(()) };
+        let mut context = Context::with_env(env.clone());
         for name in self.variables {
             context.add_variable_from_value(*name, Value::Null);
         }
@@ -242,7 +272,7 @@ mod tests {
 
     fn judge(text: &str) -> String {
         let texts = [text.to_owned()];
-        let assertions = match Assertions::new("http", &texts) {
+        let assertions = match Assertions::new("http", &texts, &Language::default()) {
             Ok(assertions) => assertions,
             Err(words) => return words,
         };

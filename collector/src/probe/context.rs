@@ -6,6 +6,7 @@ use rustls::ClientConfig;
 use watchkeep_catalog::TlsSettings;
 
 use super::{
+    assertion::Language,
     files::Files,
     policy::Policy,
     tls::{self, Clients, Tls},
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) policy: Arc<Policy>,
     /// Which files checks may use.
     pub(crate) files: Files,
+    /// What assertions are written in.
+    pub(super) language: Language,
     clients: Clients,
 }
 
@@ -31,6 +34,7 @@ impl Context {
             tls: tls::public_roots()?,
             policy: Arc::new(policy),
             files,
+            language: Language::default(),
             clients: Clients::default(),
         }))
     }

@@ -49,7 +49,10 @@ pub(crate) fn public_roots() -> Result<Arc<ClientConfig>, rustls::Error> {
 
 /// All clients, by settings. Those that no check uses any more are dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Clients(Mutex<HashMap<(TlsSettings, Vec<String>), Weak<Client>>>);
+pub(crate) struct Clients(Mutex<HashMap<Key, Weak<Client>>>);
+
+/// Settings without a name, and protocols.
+type Key = (TlsSettings, Vec<String>);
 
 impl Clients {
     pub(crate) fn get(

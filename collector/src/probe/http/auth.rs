@@ -86,7 +86,7 @@ fn basic(user: &str, password: Option<&SecretText>) -> String {
 
 /// Fetches tokens.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::probe) struct Client {
     id: String,
     secret: SecretText,
     place: Place,

@@ -26,6 +26,7 @@ async fn probe(port: u16, ms: u64, check: &str) -> Outcome {
 }
 
 /// Chooses `chat` and knows one path.
+#[expect(clippy::result_large_err, reason = "tungstenite asks for this shape")]
 fn handshake(request: &Request, mut answer: Response) -> Result<Response, ErrorResponse> {
     if request.uri().path() != "/socket" {
         let mut refusal = ErrorResponse::new(None);
