@@ -8,6 +8,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{snapshot::SnapshotError, *};
 use crate::mvcc::View;
 
+mod crash;
+
 fn write(table: Table, key: &[u8], value: Option<&[u8]>) -> Write {
     Write { table, key: Bytes::copy_from_slice(key), value: value.map(Bytes::copy_from_slice) }
 }
