@@ -13,6 +13,7 @@ use common::{
     eventually, http,
     mail::MailServer,
     nginx::Nginx,
+    pki::Authority,
     prometheus::{Prometheus, complaints},
     receiver::Receiver,
     wait::ensure,
@@ -36,7 +37,14 @@ async fn every_query_of_every_dashboard_returns_data() {
     let dir = TempDir::new().expect("temporary folder");
     let (mail, sink) = (MailServer::start(dir.path()).await, Receiver::start().await);
     let mut nginx = Nginx::start(dir.path(), "web-1").await;
-    let cluster = Cluster::start(3, &[("alerting", alerting(&mail, &sink))]).await;
+    let cluster = Cluster::layout(3, &[("alerting", alerting(&mail, &sink))]);
+    // Panels about certificates need some.
+    let peers = Authority::new(dir.path(), "peers");
+    cluster.configure_registry(|node| {
+        let pair = peers.issue(dir.path(), &format!("peer-{}", node.id), &["127.0.0.1"]);
+        json!({"peer_tls": {"cert": pair.cert, "key": pair.key, "ca": peers.file}})
+    });
+    let cluster = cluster.run().await;
     let begin = chrono::Utc::now();
     let prometheus = Prometheus::start(dir.path(), &cluster.nodes).await;
     fail_over(&cluster, &mut nginx, &sink).await;

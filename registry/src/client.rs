@@ -18,6 +18,7 @@ use crate::{
     cluster::Cluster,
     etcd::{ETCD_VERSION, GateLayer},
     gateway, health,
+    messages::CountMessages,
     metrics::Metrics,
 };
 
@@ -31,6 +32,7 @@ pub(crate) fn router(
     let grpc = routes
         .into_axum_router()
         .layer(GateLayer(cluster.clone()))
+        .layer(CountMessages(metrics.grpc_messages.clone()))
         .layer(Counting(Calls::new(metrics)));
     let plain = Router::new()
         .route("/version", get(version))

@@ -26,6 +26,7 @@ mod health;
 mod identity;
 mod lessor;
 mod members;
+mod messages;
 mod metrics;
 mod mvcc;
 mod node;

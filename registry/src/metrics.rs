@@ -8,8 +8,10 @@ use prometheus::{
 };
 
 mod etcd;
+mod messages;
 
 use etcd::Etcd;
+pub(crate) use messages::StreamMessages;
 
 /// Boundaries of latencies in seconds; one lies exactly at the promise of 0.1 s.
 const LATENCY: [f64; 14] = [
@@ -51,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) grpc_started: IntCounterVec,
     pub(crate) grpc_handled: IntCounterVec,
     pub(crate) grpc_seconds: HistogramVec,
+    pub(crate) grpc_messages: StreamMessages,
     pub(crate) term: IntGauge,
     pub(crate) role: IntGaugeVec,
     pub(crate) last_log: IntGauge,
@@ -153,6 +156,16 @@ impl Metrics {
     /// When one of the names is taken.
     pub(crate) fn new(registry: &Registry) -> Result<Self> {
         let d = Declare(registry);
+        let grpc_started = d.counters(
+            "grpc_server_started_total",
+            "gRPC calls begun.",
+            &["grpc_type", "grpc_service", "grpc_method"],
+        )?;
+        let grpc_handled = d.counters(
+            "grpc_server_handled_total",
+            "gRPC calls ended, by code.",
+            &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+        )?;
         let batch = HistogramOpts::new(
             "watchkeep_registry_apply_batch_entries",
             "Log entries applied in one go.",
@@ -226,16 +239,9 @@ impl Metrics {
                 &["To"],
             )?,
             sent_bytes: d.counters("etcd_network_peer_sent_bytes_total", "Bytes of log sent to a member.", &["To"])?,
-            grpc_started: d.counters(
-                "grpc_server_started_total",
-                "gRPC calls begun.",
-                &["grpc_type", "grpc_service", "grpc_method"],
-            )?,
-            grpc_handled: d.counters(
-                "grpc_server_handled_total",
-                "gRPC calls ended, by code.",
-                &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
-            )?,
+            grpc_messages: messages::declare(registry, &grpc_started, &grpc_handled)?,
+            grpc_started,
+            grpc_handled,
             grpc_seconds: d.histograms(
                 "grpc_server_handling_seconds",
                 "Time from a unary gRPC call to the end of its answer.",

@@ -1,5 +1,6 @@
 //! `etcdserverpb.Maintenance`.
 
+use prometheus::Histogram;
 use tonic::{Request, Response, Status};
 use watchkeep_api::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
@@ -47,8 +48,10 @@ impl Maintenance {
     async fn hashed(
         &self,
         (view, life): (StoreView, u64),
+        seconds: &Histogram,
         hash: impl FnOnce(&StoreView) -> Result<u32, ViewError> + Send + 'static,
     ) -> Result<u32, Status> {
+        let _timer = seconds.start_timer();
         let joined = tokio::task::spawn_blocking(move || hash(&view)).await;
         let hashed = joined.map_err(|e| Status::internal(e.to_string()))?;
         if self.0.store().life() != Some(life) {
@@ -150,7 +153,9 @@ impl maintenance_server::Maintenance for Maintenance {
     async fn hash(&self, _: Request<HashRequest>) -> Answer<HashResponse> {
         let view = self.view()?;
         let (revision, compacted) = (view.0.applied().revision, view.0.applied().compact_revision);
-        let hash = self.hashed(view, move |view| mvcc::hash_all(view, revision, compacted)).await?;
+        let seconds = &self.0.metrics().etcd.hash_seconds;
+        let hash = move |view: &StoreView| mvcc::hash_all(view, revision, compacted);
+        let hash = self.hashed(view, seconds, hash).await?;
         Ok(Response::new(HashResponse { header: header(&self.0, revision), hash }))
     }
 
@@ -165,8 +170,9 @@ impl maintenance_server::Maintenance for Maintenance {
             return Err(refused(Refusal::FutureRevision));
         }
         let hash_revision = if asked > 0 { asked } else { current };
-        let hash =
-            self.hashed(view, move |view| mvcc::hash_kv(view, hash_revision, compacted)).await?;
+        let seconds = &self.0.metrics().etcd.hash_rev_seconds;
+        let hash = move |view: &StoreView| mvcc::hash_kv(view, hash_revision, compacted);
+        let hash = self.hashed(view, seconds, hash).await?;
         Ok(Response::new(HashKvResponse {
             header: header(&self.0, current),
             hash,

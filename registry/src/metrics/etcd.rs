@@ -30,6 +30,8 @@ pub(crate) struct Etcd {
     // etcd_disk_*
     pub(crate) commit_seconds: Histogram,
     pub(crate) snapshot_seconds: Histogram,
+    pub(crate) hash_seconds: Histogram,
+    pub(crate) hash_rev_seconds: Histogram,
     // etcd_mvcc_* and the older names of the same
     puts: [IntCounter; 2],
     deletes: [IntCounter; 2],
@@ -88,6 +90,8 @@ impl Etcd {
             client_sent: d.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent on client connections, framing included.")?,
             commit_seconds: seconds("etcd_disk_backend_commit_duration_seconds", "How long it took to commit an applied entry to the storage engine.")?,
             snapshot_seconds: seconds("etcd_disk_backend_snapshot_duration_seconds", "How long it took to send a snapshot to a member.")?,
+            hash_seconds: seconds("etcd_mvcc_hash_duration_seconds", "How long it took to hash everything that is kept, when asked.")?,
+            hash_rev_seconds: seconds("etcd_mvcc_hash_rev_duration_seconds", "How long it took to hash all keys at a revision, when asked.")?,
             puts: both("put_total", "Keys put, as applied by this member.")?,
             deletes: both("delete_total", "Keys deleted, as applied by this member.")?,
             txns: both("txn_total", "Transactions of several operations or with comparisons, as applied by this member.")?,

@@ -1,0 +1,173 @@
+//! Counts the messages that pass over gRPC streams, without reading them: each has five bytes before it, of which four are
+//! its length.
+//!
+//! ```text
+//! chunk │ 0 0 0 0 2 a b 0 0 0 │     one message, and the beginning of the next
+//! chunk │ 0 1 c               │     that is the second
+//! ```
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use bytes::Bytes;
+use futures::future::Either;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use prometheus::IntCounter;
+use tower::{Layer, Service};
+
+use crate::metrics::StreamMessages;
+
+/// Path and kind of each method with a stream on the client's or on both sides.
+const STREAMS: [(&str, &str); 6] = [
+    ("/etcdserverpb.Watch/Watch", "bidi_stream"),
+    ("/etcdserverpb.Lease/LeaseKeepAlive", "bidi_stream"),
+    ("/etcdserverpb.Maintenance/Snapshot", "server_stream"),
+    ("/etcdserverpb.KV/RangeStream", "server_stream"),
+    ("/v3electionpb.Election/Observe", "server_stream"),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "bidi_stream"),
+];
+
+/// Counts the messages of streams.
+#[derive(Clone)]
+pub(crate) struct CountMessages(pub(crate) StreamMessages);
+
+impl<S> Layer<S> for CountMessages {
+    type Service = Counting<S>;
+
+    fn layer(&self, inner: S) -> Counting<S> {
+        Counting { messages: self.0.clone(), inner }
+    }
+}
+
+/// A service whose streams' messages are counted.
+#[derive(Clone)]
+pub(crate) struct Counting<S> {
+    messages: StreamMessages,
+    inner: S,
+}
+
+type Answering<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+impl<S> Service<Request> for Counting<S>
+where
+    S: Service<Request, Response = Response, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Answering<Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let path = request.uri().path();
+        let stream = STREAMS.iter().find(|(stream, _)| *stream == path);
+        let Some((service, method, kind)) = stream.and_then(|(path, kind)| {
+            let (service, method) = path.trim_start_matches('/').split_once('/')?;
+            Some((service, method, *kind))
+        }) else {
+            return Either::Left(self.inner.call(request));
+        };
+        let labels = [kind, service, method];
+        let received = self.messages.received.with_label_values(&labels);
+        let sent = self.messages.sent.with_label_values(&labels);
+        let counted = |body, counter| Body::new(Counted { body, counter, cut: Cut::default() });
+        let answering = self.inner.call(request.map(|body| counted(body, received)));
+        Either::Right(Box::pin(async move {
+            answering.await.map(|response| response.map(|body| counted(body, sent)))
+        }))
+    }
+}
+
+/// A body whose messages are counted.
+struct Counted {
+    body: Body,
+    counter: IntCounter,
+    cut: Cut,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(chunk) = frame.data_ref()
+        {
+            let begun = self.cut.begun(chunk);
+            self.counter.inc_by(begun);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Where the last chunk has cut a message.
+#[derive(Default)]
+struct Cut {
+    /// Bytes of the message that are to come.
+    left: usize,
+    /// The beginning of its head, and how much of it there is.
+    head: [u8; 5],
+    has: usize,
+}
+
+impl Cut {
+    /// How many messages begin in a chunk, counted when their head is whole.
+    fn begun(&mut self, mut chunk: &[u8]) -> u64 {
+        let mut begun = 0;
+        while !chunk.is_empty() {
+            if self.left > 0 {
+                let passed = self.left.min(chunk.len());
+                self.left -= passed;
+                chunk = &chunk[passed..];
+                continue;
+            }
+            let taken = (self.head.len() - self.has).min(chunk.len());
+            self.head[self.has..self.has + taken].copy_from_slice(&chunk[..taken]);
+            self.has += taken;
+            chunk = &chunk[taken..];
+            if self.has == self.head.len() {
+                let [_, length @ ..] = self.head;
+                (self.left, self.has) = (u32::from_be_bytes(length) as usize, 0);
+                begun += 1;
+            }
+        }
+        begun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_however_they_are_cut() {
+        let lengths = [0usize, 1, 2, 300, 0, 0, 70_000];
+        let message = |length: &usize| {
+            let head = u32::try_from(*length).unwrap().to_be_bytes();
+            [&[0][..], &head, &vec![7; *length]].concat()
+        };
+        let bytes: Vec<u8> = lengths.iter().flat_map(message).collect();
+        for size in [1, 2, 3, 5, 6, 7, 64, 4_096, bytes.len()] {
+            let mut cut = Cut::default();
+            let begun: u64 = bytes.chunks(size).map(|chunk| cut.begun(chunk)).sum();
+            assert_eq!(begun, lengths.len() as u64, "in chunks of {size}");
+        }
+    }
+}
