@@ -40,6 +40,8 @@ impl Etcd {
             .args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"])
             // Watchkeep's own timing: the least TTL of a lease follows from it.
             .args(["--heartbeat-interval", "100", "--election-timeout", "500"])
+            // A password takes as little time as it can.
+            .args(["--bcrypt-cost", "4"])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();

@@ -16,6 +16,8 @@ mod ports;
 mod scenarios;
 mod shrink;
 mod side;
+mod user_op;
+mod users;
 mod watcher;
 mod watching;
 

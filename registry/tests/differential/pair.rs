@@ -51,6 +51,7 @@ impl Pair {
             peer_listen: peer,
             initial_cluster: BTreeMap::from([(1, peer.to_string())]),
             log_segment_bytes: 4 << 20,
+            bcrypt_cost: 4,
             ..RegistryConfig::default()
         };
         let node = start(&config).await;
@@ -70,9 +71,12 @@ impl Pair {
     /// Empties both, brings both to the same revision, and compacts up to it.
     pub(crate) async fn reset(&mut self) -> Result<i64, String> {
         let (ours, theirs) = tokio::join!(empty(&mut self.watchkeep), empty(&mut self.etcd));
-        let target = ours?.max(theirs?).max(BEFORE + 1) + 2;
-        let (ours, theirs) =
-            tokio::join!(fill(&mut self.watchkeep, target), fill(&mut self.etcd, target));
+        let (ours, theirs) = (ours?, theirs?);
+        let target = ours.max(theirs).max(BEFORE + 1) + 2;
+        let (ours, theirs) = tokio::join!(
+            fill(&mut self.watchkeep, ours, target),
+            fill(&mut self.etcd, theirs, target)
+        );
         ours.and(theirs).map(|()| target)
     }
 
@@ -167,21 +171,30 @@ async fn empty(side: &mut Side) -> Result<i64, String> {
         let request = LeaseRevokeRequest { id: lease.id };
         side.lease.lease_revoke(request).await.map_err(text)?;
     }
+    clear(side).await
+}
+
+/// Removes every key; the revision then.
+async fn clear(side: &mut Side) -> Result<i64, String> {
+    let name = side.name;
+    let text = |status: tonic::Status| format!("{name}: {status}");
     let (key, range_end) = ("\0".into(), "\0".into());
     let request = DeleteRangeRequest { key, range_end, prev_kv: false };
     let deleted = side.kv.delete_range(request).await.map_err(text)?;
     Ok(deleted.into_inner().header.ok_or("no header")?.revision)
 }
 
-/// Writes until the store, empty again, is at `target`, at least two revisions on; compacts up to there.
-async fn fill(side: &mut Side, target: i64) -> Result<(), String> {
+/// Writes until the store, empty and at `revision`, is empty again at `target`, at least two revisions on; compacts up to
+/// there.
+async fn fill(side: &mut Side, mut revision: i64, target: i64) -> Result<(), String> {
     let name = side.name;
     let text = |status: tonic::Status| format!("{name}: {status}");
-    while revision(side).await? < target - 1 {
+    while revision < target - 1 {
         let request = PutRequest { key: "reset".into(), ..PutRequest::default() };
-        side.kv.put(request).await.map_err(text)?;
+        let done = side.kv.put(request).await.map_err(text)?;
+        revision = done.into_inner().header.ok_or("no header")?.revision;
     }
-    let reached = empty(side).await?;
+    let reached = clear(side).await?;
     assert_eq!(reached, target, "{name}");
     let request = CompactionRequest { revision: target, physical: false };
     side.kv.compact(request).await.map_err(text)?;

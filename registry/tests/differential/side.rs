@@ -62,6 +62,11 @@ impl Side {
         }
     }
 
+    /// A connection to it.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// A new sequence begins, at a revision below which all is compacted.
     pub(crate) async fn begin(&mut self, base: i64, watches: bool) -> Result<(), String> {
         self.chosen.clear();
