@@ -15,6 +15,7 @@ mod registry;
 mod restore;
 mod serve;
 mod service;
+mod users;
 mod version;
 
 pub(crate) use api::Api;
@@ -40,6 +41,15 @@ enum Command {
     /// List, add, promote, remove and move members of the registry
     #[command(subcommand)]
     Member(member::Member),
+    /// Users of the registry: list, add, passwords, roles
+    #[command(subcommand)]
+    User(users::User),
+    /// Roles and their permissions
+    #[command(subcommand)]
+    Role(users::Role),
+    /// Whether the registry checks users
+    #[command(subcommand)]
+    Auth(users::Auth),
     /// Copy a live etcd into the registry, and follow it until clients are moved over
     Migrate(migrate::Migrate),
     /// Who is on call
@@ -74,6 +84,9 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Service(service) => service.run().await,
             Command::Member(member) => member.run().await,
+            Command::User(user) => user.run().await,
+            Command::Role(role) => role.run().await,
+            Command::Auth(auth) => auth.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,

@@ -49,6 +49,27 @@ fn furnish(node: &Node) {
     assert!(etcdctl::run(&node.client, &["auth", "enable"], "").status.success());
 }
 
+/// What `watchkeep` prints; an error if it fails.
+fn watchkeep(
+    node: &Node,
+    user: Option<&str>,
+    args: &[&str],
+    input: &str,
+) -> Result<String, String> {
+    let mut command = std::process::Command::new(cluster::WATCHKEEP);
+    let endpoint = format!("http://{}", node.client);
+    command.args(args).args(["--endpoints", &endpoint]).env_remove("WATCHKEEP_USER");
+    command.args(user.map(|user| ["--user", user]).as_ref().into_iter().flatten());
+    let piped = std::process::Stdio::piped;
+    command.stdin(piped()).stdout(piped()).stderr(piped());
+    let mut child = command.spawn().expect("it runs");
+    // Commands that read nothing may have ended already.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().expect("piped"), input.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
 fn refused(result: Result<String, String>, why: &str) {
     let error = result.expect_err(why);
     assert!(error.contains(why), "{why}: {error}");
@@ -306,6 +327,71 @@ async fn gateway(node: &Node) {
         http::any(Method::POST, &format!("http://{}/v3/auth/user/list", node.client), Some("{}"))
             .await;
     assert_eq!(status.as_u16(), 400);
+}
+
+/// Everything that etcdctl does with users and roles, by `watchkeep user|role|auth`.
+#[tokio::test(flavor = "multi_thread")]
+async fn watchkeep_manages_users_and_roles() {
+    let cluster = start(1, "").await;
+    let node = &cluster.nodes[0];
+    let run = |args: &[&str], input: &str| watchkeep(node, None, args, input);
+    let status = run(&["auth", "status"], "").expect("told");
+    assert!(status.starts_with("users are not checked"), "{status}");
+    refused(run(&["auth", "enable"], ""), "root user does not exist");
+    let password = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(password.path(), "root-password\n").expect("written");
+    let file = password.path().to_str().expect("UTF-8");
+    assert_eq!(
+        run(&["user", "add", "root", "--new-password-file", file], "").as_deref(),
+        Ok("user root added")
+    );
+    refused(run(&["user", "add", "ann"], ""), "the password is empty");
+    for (args, input, said) in [
+        (&["user", "grant-role", "root", "root"][..], "", "user root has role root"),
+        (&["user", "add", "ann"], "first\n", "user ann added"),
+        (&["user", "add", "machine", "--no-password"], "", "user machine added"),
+        (&["role", "add", "app"], "", "role app added"),
+        (
+            &["role", "grant-permission", "app", "readwrite", "/app/", "--prefix"],
+            "",
+            "role app has readwrite on /app/*",
+        ),
+        (
+            &["role", "grant-permission", "app", "read", "/a", "/b"],
+            "",
+            "role app has read on [/a, /b)",
+        ),
+        (&["user", "grant-role", "ann", "app"], "", "user ann has role app"),
+        (&["auth", "enable"], "", "users are checked now"),
+    ] {
+        assert_eq!(run(args, input).as_deref(), Ok(said), "{args:?}");
+    }
+    refused(run(&["user", "list"], ""), "user name is empty");
+    refused(watchkeep(node, Some("ann:wrong"), &["user", "get", "ann"], ""), "invalid user ID");
+    refused(watchkeep(node, Some("ann:first"), &["user", "list"], ""), "permission denied");
+    let ann = |args: &[&str]| watchkeep(node, Some("ann:first"), args, "");
+    assert_eq!(ann(&["user", "get", "ann"]).as_deref(), Ok("app"));
+    assert_eq!(ann(&["role", "get", "app"]).as_deref(), Ok("read  [/a, /b)\nreadwrite  /app/*"));
+    assert_eq!(as_user(node, "ann:first", &["put", "/app/x", "1"]).as_deref(), Ok("OK"));
+
+    let root = |args: &[&str], input: &str| watchkeep(node, Some(ROOT), args, input);
+    assert_eq!(root(&["user", "list"], "").as_deref(), Ok("ann\nmachine\nroot"));
+    let json = root(&["user", "list", "--output", "json"], "").expect("JSON");
+    assert_eq!(json, r#"{"users":["ann","machine","root"]}"#);
+    assert_eq!(root(&["role", "list"], "").as_deref(), Ok("app\nwatchkeep"));
+    let status = root(&["auth", "status"], "").expect("told");
+    assert!(status.starts_with("users are checked; revision of users and roles: "), "{status}");
+    root(&["user", "passwd", "ann"], "second").expect("changed");
+    refused(ann(&["user", "get", "ann"]), "invalid user ID or password");
+    root(&["role", "revoke-permission", "app", "/app/", "--prefix"], "").expect("revoked");
+    refused(as_user(node, "ann:second", &["get", "/app/x"]), "permission denied");
+    refused(root(&["role", "revoke-permission", "app", "/none"], ""), "is not granted to the role");
+    root(&["user", "revoke-role", "ann", "app"], "").expect("revoked");
+    root(&["role", "delete", "app"], "").expect("deleted");
+    root(&["user", "delete", "ann"], "").expect("deleted");
+    refused(root(&["user", "get", "ann"], ""), "user name not found");
+    root(&["auth", "disable"], "").expect("disabled");
+    assert_eq!(run(&["user", "list"], "").as_deref(), Ok("machine\nroot"));
 }
 
 /// All rooms of three nodes do their work as a user with role `watchkeep`, from before users are checked and after a

@@ -27,6 +27,7 @@ mod raw;
 mod snapshot;
 mod tls;
 mod txn;
+mod users;
 
 use endpoints::Endpoints;
 pub use follow::{Batch, Change};
@@ -38,6 +39,7 @@ pub(crate) use raw::RawWatch;
 pub use snapshot::Snapshot;
 pub use tls::ClientTlsConfig;
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
+pub use users::{Access, KeyRange, Permission};
 
 /// How long reads and puts are tried again while no endpoint answers.
 pub const RETRY_FOR: Duration = Duration::from_secs(5);
