@@ -357,9 +357,9 @@ async fn watchkeep_manages_users_and_roles() {
             "role app has readwrite on /app/*",
         ),
         (
-            &["role", "grant-permission", "app", "read", "/a", "/b"],
+            &["role", "grant-permission", "app", "read", "/b", "/d"],
             "",
-            "role app has read on [/a, /b)",
+            "role app has read on [/b, /d)",
         ),
         (&["user", "grant-role", "ann", "app"], "", "user ann has role app"),
         (&["auth", "enable"], "", "users are checked now"),
@@ -371,7 +371,7 @@ async fn watchkeep_manages_users_and_roles() {
     refused(watchkeep(node, Some("ann:first"), &["user", "list"], ""), "permission denied");
     let ann = |args: &[&str]| watchkeep(node, Some("ann:first"), args, "");
     assert_eq!(ann(&["user", "get", "ann"]).as_deref(), Ok("app"));
-    assert_eq!(ann(&["role", "get", "app"]).as_deref(), Ok("read  [/a, /b)\nreadwrite  /app/*"));
+    assert_eq!(ann(&["role", "get", "app"]).as_deref(), Ok("readwrite  /app/*\nread  [/b, /d)"));
     assert_eq!(as_user(node, "ann:first", &["put", "/app/x", "1"]).as_deref(), Ok("OK"));
 
     let root = |args: &[&str], input: &str| watchkeep(node, Some(ROOT), args, input);

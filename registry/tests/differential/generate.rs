@@ -78,7 +78,7 @@ impl RngCore for Dice {
 pub(crate) fn sequence(seed: u64) -> Vec<Op> {
     let mut random = Dice::new(seed);
     let weights = PROFILES.choose(&mut random).expect("profiles");
-    let length = random.random_range(8..24);
+    let length = random.random_range(6..18);
     let mut ops = vec![];
     for _ in 0..length {
         let kinds: Vec<usize> = (0..weights.len()).collect();

@@ -51,8 +51,9 @@ pub(crate) fn of_users(op: &UserOp, ours: &Said, theirs: &Said) -> bool {
     let told = |said: &Said, what: &str| said.as_ref().is_ok_and(|told| told.contains(what));
     let no_keys = |key: &[u8], end: &[u8]| !end.is_empty() && end != b"\0" && key >= end;
     match op {
-        // "Users and roles": nobody's request is not looked at.
+        // "Users and roles": a request is not looked at before its user.
         _ if refused(ours, &[nobody]) && theirs.is_err() => true,
+        _ if refused(ours, &by_user) && refused(theirs, &["key is not provided"]) => true,
         // "What 3.4 lets everybody do".
         UserOp::LeaseKeys(_) | UserOp::LeaseRevoke(_) => refused(ours, &by_user) && theirs.is_ok(),
         // "A watch to the end of all keys".
@@ -72,9 +73,6 @@ pub(crate) fn of_users(op: &UserOp, ours: &Said, theirs: &Said) -> bool {
         }
         // "The permissions of role root".
         UserOp::RoleGet("root") => ours.is_ok() && theirs.is_ok(),
-        UserOp::Range(_) | UserOp::Put(_) | UserOp::Delete(_) | UserOp::Txn(_) => {
-            refused(ours, &by_user) && refused(theirs, &["key is not provided"])
-        }
         _ => false,
     }
 }

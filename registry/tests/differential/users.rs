@@ -79,6 +79,10 @@ async fn users_are_allowed_and_refused_alike() {
                 }
                 break;
             }
+            if said.is_ok() != wanted.is_ok() {
+                // One of them has done it: from here on they are not of one state.
+                break;
+            }
             match op {
                 UserOp::Enable if said.is_ok() => enabled = true,
                 UserOp::Disable if said.is_ok() => enabled = false,

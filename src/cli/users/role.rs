@@ -75,8 +75,10 @@ enum Kind {
 #[derive(Debug, Args)]
 struct Keys {
     /// The key, or the first of a range
-    key: String,
+    #[arg(value_name = "KEY")]
+    first: String,
     /// The end of the range, which is not in it
+    #[arg(value_name = "END")]
     end: Option<String>,
     /// All keys that begin with KEY
     #[arg(long, conflicts_with_all = ["end", "from_key"])]
@@ -89,10 +91,10 @@ struct Keys {
 impl Keys {
     fn range(&self) -> KeyRange {
         match &self.end {
-            _ if self.prefix => KeyRange::prefix(&self.key),
-            _ if self.from_key => KeyRange::from_key(&self.key),
-            Some(end) => KeyRange::below(&self.key, end),
-            None => KeyRange::key(&self.key),
+            _ if self.prefix => KeyRange::prefix(&self.first),
+            _ if self.from_key => KeyRange::from_key(&self.first),
+            Some(end) => KeyRange::below(&self.first, end),
+            None => KeyRange::key(&self.first),
         }
     }
 }

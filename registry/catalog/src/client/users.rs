@@ -116,26 +116,25 @@ impl From<Permission> for Wire {
 
 /// Calls a method of the Auth service with a request that can be sent again.
 macro_rules! call {
-    ($self:ident, $method:ident, $what:expr, $request:expr) => {{
-        let request = $request;
-        $self.users_call($what, &request, |mut client, request| async move {
+    ($self:ident, $method:ident, $what:expr, $request:expr) => {
+        $self.users_call($what, $request, |mut client, request| async move {
             client.$method(request).await
         })
-    }};
+    };
 }
 
 impl Client {
     async fn users_call<R: Clone, T, A>(
         &self,
-        what: &str,
-        request: &R,
+        what: impl AsRef<str>,
+        request: R,
         call: impl Fn(AuthClient<Link>, Request<R>) -> A,
     ) -> Result<T, ClientError>
     where
         A: Future<Output = Result<Response<T>, Status>>,
     {
         let calling = |link| call(AuthClient::new(link), Request::new(request.clone()));
-        Ok(self.retry(what, CHANGE, calling).await?.into_inner())
+        Ok(self.retry(what.as_ref(), CHANGE, calling).await?.into_inner())
     }
 
     /// From now on users are checked: there must be a user `root` with the role `root`.
@@ -177,7 +176,7 @@ impl Client {
     /// As [`Self::enable_auth`].
     pub async fn user(&self, name: &str) -> Result<Vec<String>, ClientError> {
         let request = AuthUserGetRequest { name: name.to_owned() };
-        Ok(call!(self, user_get, &format!("user {name}"), request).await?.roles)
+        Ok(call!(self, user_get, format!("user {name}"), request).await?.roles)
     }
 
     /// Adds a user; without a password, one that a client certificate names.
@@ -191,7 +190,7 @@ impl Client {
             options: Some(UserAddOptions { no_password: password.is_none() }),
             ..AuthUserAddRequest::default()
         };
-        call!(self, user_add, &format!("add user {name}"), request).await.map(drop)
+        call!(self, user_add, format!("add user {name}"), request).await.map(drop)
     }
 
     /// Deletes a user.
@@ -200,7 +199,7 @@ impl Client {
     /// As [`Self::enable_auth`].
     pub async fn delete_user(&self, name: &str) -> Result<(), ClientError> {
         let request = AuthUserDeleteRequest { name: name.to_owned() };
-        call!(self, user_delete, &format!("delete user {name}"), request).await.map(drop)
+        call!(self, user_delete, format!("delete user {name}"), request).await.map(drop)
     }
 
     /// Gives a user another password.
@@ -214,7 +213,7 @@ impl Client {
             ..AuthUserChangePasswordRequest::default()
         };
         let what = format!("password of user {name}");
-        call!(self, user_change_password, &what, request).await.map(drop)
+        call!(self, user_change_password, what, request).await.map(drop)
     }
 
     /// Gives a user a role.
@@ -224,7 +223,7 @@ impl Client {
     pub async fn grant_role(&self, user: &str, role: &str) -> Result<(), ClientError> {
         let request = AuthUserGrantRoleRequest { user: user.to_owned(), role: role.to_owned() };
         let what = format!("grant user {user} role {role}");
-        call!(self, user_grant_role, &what, request).await.map(drop)
+        call!(self, user_grant_role, what, request).await.map(drop)
     }
 
     /// Takes a role from a user.
@@ -234,7 +233,7 @@ impl Client {
     pub async fn revoke_role(&self, user: &str, role: &str) -> Result<(), ClientError> {
         let request = AuthUserRevokeRoleRequest { name: user.to_owned(), role: role.to_owned() };
         let what = format!("revoke role {role} from user {user}");
-        call!(self, user_revoke_role, &what, request).await.map(drop)
+        call!(self, user_revoke_role, what, request).await.map(drop)
     }
 
     /// Names of all roles.
@@ -251,7 +250,7 @@ impl Client {
     /// As [`Self::enable_auth`].
     pub async fn role(&self, name: &str) -> Result<Vec<Permission>, ClientError> {
         let request = AuthRoleGetRequest { role: name.to_owned() };
-        let role = call!(self, role_get, &format!("role {name}"), request).await?;
+        let role = call!(self, role_get, format!("role {name}"), request).await?;
         Ok(role.perm.into_iter().map(Permission::from).collect())
     }
 
@@ -261,7 +260,7 @@ impl Client {
     /// As [`Self::enable_auth`].
     pub async fn add_role(&self, name: &str) -> Result<(), ClientError> {
         let request = AuthRoleAddRequest { name: name.to_owned() };
-        call!(self, role_add, &format!("add role {name}"), request).await.map(drop)
+        call!(self, role_add, format!("add role {name}"), request).await.map(drop)
     }
 
     /// Deletes a role, and takes it from everybody.
@@ -270,7 +269,7 @@ impl Client {
     /// As [`Self::enable_auth`].
     pub async fn delete_role(&self, name: &str) -> Result<(), ClientError> {
         let request = AuthRoleDeleteRequest { role: name.to_owned() };
-        call!(self, role_delete, &format!("delete role {name}"), request).await.map(drop)
+        call!(self, role_delete, format!("delete role {name}"), request).await.map(drop)
     }
 
     /// Gives a role a permission; one on the same keys is replaced.
@@ -285,7 +284,7 @@ impl Client {
         let what = format!("grant role {role} {}", permission.keys.words());
         let perm = Some(permission.into());
         let request = AuthRoleGrantPermissionRequest { name: role.to_owned(), perm };
-        call!(self, role_grant_permission, &what, request).await.map(drop)
+        call!(self, role_grant_permission, what, request).await.map(drop)
     }
 
     /// Takes from a role its permission on exactly these keys.
@@ -296,7 +295,7 @@ impl Client {
         let what = format!("revoke {} from role {role}", keys.words());
         let (role, key, range_end) = (role.to_owned(), keys.key, keys.end);
         let request = AuthRoleRevokePermissionRequest { role, key, range_end };
-        call!(self, role_revoke_permission, &what, request).await.map(drop)
+        call!(self, role_revoke_permission, what, request).await.map(drop)
     }
 }
 
