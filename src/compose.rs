@@ -153,6 +153,7 @@ impl Rooms {
             reader: Reader::new(client.clone(), kept, readers, self.stop.child_token()),
             cluster: node.map(|node| view(node, config)),
             alerting: None,
+            foreign: None,
             write: None,
             metrics: metrics.clone(),
             series_metrics: None,
@@ -174,6 +175,7 @@ impl Rooms {
                 metrics,
             )?;
             site.write = alerts.then(|| write_router(store.clone(), collector.metrics()));
+            site.foreign = Some(collector.foreign());
             self.start("collector", collector.run(self.stop.clone()));
         } else {
             // No collector runs here: of its metrics, only those of the series store have a meaning.

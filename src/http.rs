@@ -10,6 +10,7 @@ use axum::{
     response::Response,
 };
 use watchkeep_catalog::Client;
+use watchkeep_collector::ForeignState;
 
 use crate::metrics::HttpMetrics;
 
@@ -18,6 +19,8 @@ mod assets;
 mod cluster;
 mod console;
 mod events;
+mod fleet;
+mod foreign;
 pub(crate) mod health;
 mod history;
 mod html;
@@ -48,6 +51,8 @@ pub(crate) struct Site {
     pub(crate) cluster: Option<ClusterView>,
     /// Alerting's own API; none where role alerting does not run.
     pub(crate) alerting: Option<Router>,
+    /// What is mirrored of foreign registrations; none where no collector runs.
+    pub(crate) foreign: Option<ForeignState>,
     /// Remote write; none where no series are kept.
     pub(crate) write: Option<Router>,
     /// What `/metrics` shows.
@@ -65,6 +70,8 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
         .merge(services::router(site.reader.clone()))
         .merge(instances::router(site.reader.clone()))
         .merge(sd::router(site.reader.clone()))
+        .merge(fleet::router(site.reader.clone()))
+        .merge(foreign::router(site.foreign.clone()))
         .merge(cluster::router(site.cluster.clone()))
         .merge(process::router(
             site.metrics.clone(),

@@ -13,6 +13,7 @@ use watchkeep_series::SeriesStore;
 use crate::{
     CollectorConfig,
     engine::{self, Shared},
+    foreign::{self, ForeignState},
     keeper, membership,
     metrics::Metrics,
     probe::Context,
@@ -62,6 +63,7 @@ pub struct Collector {
     context: Arc<Context>,
     receivers: Arc<Receivers>,
     jobs: Vec<Arc<Job>>,
+    foreign: ForeignState,
 }
 
 impl Collector {
@@ -103,13 +105,30 @@ impl Collector {
             jobs.push(Arc::new(job));
         }
         let receivers = Receivers::new(self_url.as_deref(), http, metrics.clone());
-        Ok(Self { config, id, zone: zone.into(), client, store, metrics, context, receivers, jobs })
+        Ok(Self {
+            config,
+            id,
+            zone: zone.into(),
+            client,
+            store,
+            metrics,
+            context,
+            receivers,
+            jobs,
+            foreign: ForeignState::default(),
+        })
     }
 
     /// Its metrics, for [`crate::write_router`].
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
+    }
+
+    /// What it mirrors of foreign registrations.
+    #[must_use]
+    pub fn foreign(&self) -> ForeignState {
+        self.foreign.clone()
     }
 
     /// Probes until the token is cancelled; then gives its lease back, so that its opinions vanish, and
@@ -131,6 +150,13 @@ impl Collector {
             metrics: self.metrics.clone(),
         });
         let sharing = Sharing::new(&shared.collector, &self.zone, self.config.vantage_points);
+        let mirroring = foreign::run(
+            self.config.foreign,
+            self.client.clone(),
+            self.metrics.clone(),
+            self.foreign,
+            token.child_token(),
+        );
         let record = Record { id: self.id, zone: self.zone, started_at: Utc::now() };
         let ttl = self.config.lease_ttl_seconds;
         let client = &self.client;
@@ -140,6 +166,7 @@ impl Collector {
             stop.run_until_cancelled(remote_write::follow(self.receivers, client.clone())),
             engine::run(shared, sharing, client, &token),
             scraping.run(client.clone(), token.clone()),
+            mirroring,
         );
         writing.cancel();
         // An error means that the thread panicked: its message is out already.

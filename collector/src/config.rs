@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    foreign::{self, ForeignConfig},
     probe::{FACTS_MAX, Files, Policy},
     scrape::{self, ScrapeConfig},
 };
@@ -21,7 +22,7 @@ pub struct Invalid {
 }
 
 /// Settings of the collector room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CollectorConfig {
     /// How long samples are kept. 1 to 744.
@@ -44,6 +45,8 @@ pub struct CollectorConfig {
     pub blackbox_config: Option<PathBuf>,
     /// Whose metrics are fetched, and how.
     pub scrape_configs: Vec<ScrapeConfig>,
+    /// Prefixes whose foreign registrations are instances, too.
+    pub foreign: Vec<ForeignConfig>,
 }
 
 /// Which addresses may be probed: the longest range that holds one decides; of two alike, `deny`.
@@ -70,6 +73,7 @@ impl Default for CollectorConfig {
             targets: TargetRanges::default(),
             blackbox_config: None,
             scrape_configs: Vec::new(),
+            foreign: Vec::new(),
         }
     }
 }
@@ -100,7 +104,8 @@ impl CollectorConfig {
             wrong.push(Invalid { path: format!("targets.{path}"), message });
         }
         let more = scrape::validate(&self.scrape_configs);
-        wrong.extend(more.into_iter().map(|(path, message)| Invalid { path, message }));
+        let more = more.into_iter().chain(foreign::validate(&self.foreign));
+        wrong.extend(more.map(|(path, message)| Invalid { path, message }));
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 

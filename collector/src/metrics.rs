@@ -34,6 +34,7 @@ pub struct Metrics {
     scrape_duration: Histogram,
     pub(crate) scrapes_missed: IntCounter,
     pub(crate) scrape_targets: IntGauge,
+    foreign: IntGaugeVec,
     remote_samples: IntCounterVec,
     remote_queue: IntGaugeVec,
     pub(crate) remote_requests: IntCounterVec,
@@ -198,6 +199,11 @@ impl Metrics {
                 "watchkeep_collector_scrape_targets",
                 "Pages of metrics that this collector fetches.",
             )?,
+            foreign: on.gauges(
+                "watchkeep_collector_foreign_keys",
+                "Keys under the prefixes of foreign registrations, by what they are: instance, invalid.",
+                &["prefix", "state"],
+            )?,
             remote_samples: on.counters(
                 "watchkeep_collector_remote_write_samples_total",
                 "Samples by receiver and result: sent, refused, failed, or dropped from a full queue.",
@@ -225,6 +231,14 @@ impl Metrics {
             duration: self.probe_duration.with_label_values(&[&id.service, &id.check]),
             good: self.probes.with_label_values(&[kind, "success"]),
             bad: self.probes.with_label_values(&[kind, "failure"]),
+        }
+    }
+
+    /// What is under a prefix of foreign registrations.
+    pub(crate) fn foreign(&self, prefix: &str, instances: usize, invalid: usize) {
+        for (state, keys) in [("instance", instances), ("invalid", invalid)] {
+            let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+            self.foreign.with_label_values(&[prefix, state]).set(keys);
         }
     }
 

@@ -106,7 +106,10 @@ async fn create(
 }
 
 /// An instance with `ttl_seconds` beside its own fields.
-fn read(service: &str, mut body: Map<String, Value>) -> Result<(Instance, Option<i64>), String> {
+pub(super) fn read(
+    service: &str,
+    mut body: Map<String, Value>,
+) -> Result<(Instance, Option<i64>), String> {
     let ttl_seconds = match body.remove("ttl_seconds") {
         None | Some(Value::Null) => None,
         Some(value) => Some(value.as_i64().ok_or_else(|| {

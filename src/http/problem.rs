@@ -65,7 +65,7 @@ impl From<RegisterError> for Problem {
             RegisterError::Client(error) => error.into(),
             RegisterError::Unknown { .. } => Self::not_found(error.to_string()),
             RegisterError::NoLease(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
-            RegisterError::Instance(_) | RegisterError::Ttl(_) => {
+            RegisterError::Instance(_) | RegisterError::Ttl(_) | RegisterError::Twice(_) => {
                 Self::bad_request(error.to_string())
             }
         }

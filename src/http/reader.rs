@@ -11,7 +11,7 @@ use prometheus::IntGauge;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use watchkeep_catalog::{Catalog, Client, View};
+use watchkeep_catalog::{Catalog, Client, View, client::Renewer};
 
 use super::{asked::Asked, problem::Problem};
 use crate::metrics::ReaderMetrics;
@@ -32,6 +32,8 @@ pub(crate) struct Reader {
     pub(super) metrics: ReaderMetrics,
     /// Ends what waits when the node stops.
     pub(super) stop: CancellationToken,
+    /// Renewals of this node go over one stream.
+    pub(super) renewer: Renewer,
     places: Arc<Semaphore>,
 }
 
@@ -51,7 +53,8 @@ impl Reader {
         metrics: ReaderMetrics,
         stop: CancellationToken,
     ) -> Self {
-        Self { client, view, metrics, stop, places: Arc::new(Semaphore::new(WAITING_MAX)) }
+        let renewer = client.renewer();
+        Self { client, view, metrics, stop, renewer, places: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
     /// A place among those that wait; `gauge` counts them.

@@ -3,7 +3,7 @@
 use crate::{command::cargo, peers};
 
 /// Name, and what it measures.
-const BENCHES: [(&str, &str); 4] = [
+const BENCHES: [(&str, &str); 5] = [
     (
         "detection",
         "from SIGKILL of a service to the delivered failover callback, one node and three",
@@ -11,6 +11,10 @@ const BENCHES: [(&str, &str); 4] = [
     (
         "registry",
         "puts, ranges, leases, watches, failover and a million keys, side by side with etcd",
+    ),
+    (
+        "fleet",
+        "100,000 instances with a TTL, a heartbeat each every 10 s, on three nodes: CPU per heartbeat, late ones, memory",
     ),
     ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
     ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),

@@ -24,6 +24,7 @@ mod lease;
 mod login;
 mod members;
 mod raw;
+mod renew;
 mod snapshot;
 mod tls;
 mod txn;
@@ -36,6 +37,7 @@ pub use login::Credentials;
 use login::{LOGINS_MAX, Link, Login};
 pub use members::{RegistryMember, RegistryMembers};
 pub(crate) use raw::RawWatch;
+pub use renew::Renewer;
 pub use snapshot::Snapshot;
 pub use tls::ClientTlsConfig;
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
@@ -97,6 +99,19 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The same once more, for another that the same call was to serve.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Status { what, endpoint, code, message } => Self::Status {
+                what: what.clone(),
+                endpoint: endpoint.clone(),
+                code: *code,
+                message: message.clone(),
+            },
+            other => Self::Encode { key: String::new(), message: other.to_string() },
+        }
+    }
+
     /// Whether the registry itself refused the call, so that trying again is of no use.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

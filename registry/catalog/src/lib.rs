@@ -16,7 +16,9 @@ pub use watchkeep_api::trace;
 pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use name::{NameError, check_name};
 pub use record::*;
-pub use registration::{RegisterError, Registered, deregister, heartbeat, register};
+pub use registration::{
+    RegisterError, Registered, Wanted, deregister, heartbeat, heartbeat_all, register, register_all,
+};
 pub use view::{Catalog, Health, Seen, View};
 
 /// An instant as records carry it: UTC, RFC 3339 in JSON.

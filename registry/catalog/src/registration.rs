@@ -9,6 +9,10 @@ use crate::{
     record::InstanceError,
 };
 
+mod bulk;
+
+pub use bulk::{Wanted, heartbeat_all, register_all};
+
 /// Longest TTL of a registration: a day.
 const TTL_SECONDS_MAX: i64 = 86_400;
 
@@ -23,6 +27,9 @@ pub enum RegisterError {
         "ttl_seconds is {0}: give 1 to {TTL_SECONDS_MAX}, or leave it out to register without a TTL"
     )]
     Ttl(i64),
+    /// Two of the same name in one list.
+    #[error("instance {0:?} is in the list twice: give each its own id")]
+    Twice(String),
     /// There is no such registration.
     #[error("service {service:?} has no instance {instance:?}: register it first")]
     Unknown {
