@@ -3,7 +3,7 @@
 use crate::{command::cargo, peers};
 
 /// Name, and what it measures.
-const BENCHES: [(&str, &str); 5] = [
+const BENCHES: [(&str, &str); 6] = [
     (
         "detection",
         "from SIGKILL of a service to the delivered failover callback, one node and three",
@@ -15,6 +15,10 @@ const BENCHES: [(&str, &str); 5] = [
     (
         "fleet",
         "100,000 instances with a TTL, a heartbeat each every 10 s, on three nodes: CPU per heartbeat, late ones, memory",
+    ),
+    (
+        "scale",
+        "20,000 HTTP checks every 5 s on one collector: lag, what is left out, CPU, memory; a verdict",
     ),
     ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
     ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),

@@ -6,4 +6,5 @@ mod opinions;
 mod peer;
 mod rig;
 mod samples;
+mod schedule;
 mod sharing;

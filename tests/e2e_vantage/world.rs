@@ -1,0 +1,170 @@
+//! A registry with alerting, three collectors, and a service, each in a network namespace of its own.
+
+use std::{fs, net::Ipv4Addr, time::Duration};
+
+use serde_json::json;
+use tempfile::TempDir;
+use watchkeep_catalog::{Client, Opinion, Status, Verdict, keys};
+
+use crate::{
+    common::{cluster::WATCHKEEP, eventually, process::Process, wait::ensure},
+    metric,
+    network::Network,
+};
+
+/// Registry and alerting.
+const REGISTRY: usize = 0;
+/// Collectors.
+pub(crate) const COLLECTORS: [usize; 3] = [1, 2, 3];
+/// The service.
+pub(crate) const TARGET: usize = 4;
+pub(crate) const NAMESPACES: usize = 5;
+
+const TARGET_PORT: u16 = 8000;
+const SOON: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) network: Network,
+    client: Client,
+    dir: TempDir,
+    registry: Option<Process>,
+    target: Option<Process>,
+    _collectors: Vec<Process>,
+}
+
+impl World {
+    pub(crate) async fn start(network: Network) -> Self {
+        let dir = TempDir::with_prefix("watchkeep-vantage-").expect("a folder");
+        let url = format!("http://{}:2379", network.address(REGISTRY));
+        let client = Client::new(&[url]).expect("a client");
+        let mut world =
+            Self { network, client, dir, registry: None, target: None, _collectors: Vec::new() };
+        world.configure(REGISTRY, "registry, alerting");
+        world.start_registry();
+        world.target = Some(world.serve());
+        world._collectors = COLLECTORS
+            .iter()
+            .map(|at| {
+                world.configure(*at, "collector");
+                world.node(*at)
+            })
+            .collect();
+        world
+    }
+
+    fn configure(&self, at: usize, roles: &str) {
+        let dir = self.dir.path().join(format!("node-{}", at + 1));
+        fs::create_dir(&dir).expect("a folder");
+        let (id, address, registry) =
+            (at + 1, self.network.address(at), self.network.address(REGISTRY));
+        let cluster = match at {
+            REGISTRY => format!("initial_cluster: {{{id}: \"{address}:2380\"}}, "),
+            _ => String::new(),
+        };
+        let config = format!(
+            "node: {{id: {id}, zone: zone-{id}, data_dir: {:?}, roles: [{roles}]}}\n\
+             listen: {{client: \"{address}:2379\", peer: \"{address}:2380\", http: \"{address}:8480\"}}\n\
+             external_url: \"http://{address}:8480\"\n\
+             registry: {{{cluster}endpoints: [\"http://{registry}:2379\"]}}\n\
+             collector: {{lease_ttl_seconds: 2}}\n",
+            dir.join("data")
+        );
+        fs::write(dir.join("watchkeep.yaml"), config).expect("write the configuration");
+    }
+
+    fn node(&self, at: usize) -> Process {
+        let dir = self.dir.path().join(format!("node-{}", at + 1));
+        let mut command = self.network.command(at, WATCHKEEP);
+        command.args(["serve", "--until-stdin-closes", "--config"]);
+        command.arg(dir.join("watchkeep.yaml")).current_dir(&dir);
+        Process::spawn(&format!("node-{}", at + 1), command, &dir.join("log"))
+    }
+
+    /// nginx, in the target's namespace.
+    fn serve(&self) -> Process {
+        let dir = self.dir.path().join("nginx");
+        fs::create_dir(&dir).expect("nginx's folder");
+        let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {}/{kind};", dir.display()))
+            .join(" ");
+        let config = format!(
+            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log; events {{}}\n\
+             http {{ access_log off; {paths} server {{ listen {}:{TARGET_PORT}; location / {{ return 200 ok; }} }} }}\n",
+            self.network.address(TARGET),
+            dir = dir.display()
+        );
+        fs::write(dir.join("nginx.conf"), config).expect("nginx's configuration");
+        let mut command = self.network.command(TARGET, "/usr/sbin/nginx");
+        command.arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf"));
+        command.arg("-e").arg(dir.join("error.log"));
+        Process::spawn("nginx", command, &dir.join("log"))
+    }
+
+    pub(crate) fn start_registry(&mut self) {
+        self.registry = Some(self.node(REGISTRY));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn stop_registry(&mut self) {
+        self.registry.take().expect("it runs").kill();
+    }
+
+    /// SIGKILL.
+    pub(crate) fn stop_target(&mut self) {
+        self.target.take().expect("it runs").kill();
+    }
+
+    /// Registers an instance of `web` at the target.
+    pub(crate) async fn register(&self, id: &str) {
+        let address: Ipv4Addr = self.network.address(TARGET);
+        let check = json!({"name": "http", "interval_ms": 200, "timeout_ms": 150, "http": {}});
+        let instance = json!({
+            "service": "web", "id": id, "address": address.to_string(), "port": TARGET_PORT, "checks": [check],
+        });
+        let key = keys::instance("web", id);
+        eventually("to register", SOON, async || {
+            self.client.put_json(&key, &instance, 0).await.map_err(|e| e.to_string())
+        })
+        .await;
+    }
+
+    /// Waits until these are the opinions on an instance.
+    pub(crate) async fn opinions(&self, id: &str, expected: &[Status]) {
+        let prefix = format!("{}{id}/", keys::opinions_of("web"));
+        eventually(&format!("opinions on {id}: {expected:?}"), SOON, async || {
+            let (kvs, _) = self.client.list(&prefix).await.map_err(|e| e.to_string())?;
+            let opinions = kvs.iter().map(|kv| kv.json::<Opinion>());
+            let opinions: Vec<_> = opinions.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            let mut found: Vec<_> = opinions.iter().map(|opinion| opinion.status).collect();
+            found.sort();
+            ensure(found == expected, || format!("{opinions:?}"))
+        })
+        .await;
+    }
+
+    /// Waits for the verdict on an instance.
+    pub(crate) async fn verdict(&self, id: &str, status: Status) -> Verdict {
+        let key = keys::verdict("web", id);
+        eventually(&format!("verdict on {id}: {status:?}"), SOON, async || {
+            let found = self.client.get(&key).await.map_err(|e| e.to_string())?;
+            let verdict: Verdict =
+                found.ok_or("there is none")?.json().map_err(|e| e.to_string())?;
+            ensure(verdict.status == status, || format!("{verdict:?}"))?;
+            Ok(verdict)
+        })
+        .await
+    }
+
+    /// Waits until alerting has decided on an instance that is registered only now: so it has seen all that was before.
+    pub(crate) async fn has_decided(&self, marker: &str) {
+        self.register(marker).await;
+        self.verdict(marker, Status::Passing).await;
+    }
+
+    /// How many probes of a collector succeeded.
+    pub(crate) async fn probes(&self, at: usize) -> f64 {
+        let url = format!("http://{}:8480/metrics", self.network.address(at));
+        let name = r#"watchkeep_collector_probes_total{kind="http",result="success"}"#;
+        eventually("metrics", SOON, async || metric(&url, name).await).await
+    }
+}
