@@ -79,6 +79,7 @@ fn option(flag: &str) -> Option<u64> {
     args.nth(1).map(|value| value.parse().unwrap_or_else(|_| panic!("{flag} {value}: a number")))
 }
 
+/// The node watches itself as well: one check more.
 async fn measure(plan: &Plan) -> ExitCode {
     println!("{} HTTP checks every {:?}, facts_max {}", plan.checks, plan.interval, plan.facts);
     let sections = [("collector", json!({"facts_max": plan.facts}))];
@@ -95,7 +96,7 @@ async fn measure(plan: &Plan) -> ExitCode {
         let probed = page.value("watchkeep_collector_targets");
         let passing = page.value(r#"watchkeep_collector_opinion_changes_total{status="passing"}"#);
         let checks = plan.checks as f64;
-        ensure(probed == checks && passing >= checks, || format!("{probed} probed, {passing} well"))
+        ensure(probed >= checks && passing >= checks, || format!("{probed} probed, {passing} well"))
     })
     .await;
     let watched = [cluster.nodes[0].process().id(), targets.id()];

@@ -181,7 +181,8 @@ impl Check {
         self.shared.sink.push(self.series.samples(outcome, self.shared.facts_max, started_ms));
         let metrics = self.metrics.get_or_insert_with(|| {
             let (kind, collector) = (self.target.check.kind_name(), &self.shared.collector);
-            self.shared.metrics.target(&self.target.id, kind, collector)
+            let max = self.shared.target_metrics_max;
+            self.shared.metrics.target(&self.target.id, kind, collector, max)
         });
         metrics.probed(outcome.good, seconds);
     }

@@ -146,6 +146,7 @@ impl Collector {
             context: self.context,
             publisher: publisher.clone(),
             facts_max: self.config.facts_max,
+            target_metrics_max: self.config.target_metrics_max,
             sink,
             metrics: self.metrics.clone(),
         });

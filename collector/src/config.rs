@@ -33,6 +33,8 @@ pub struct CollectorConfig {
     pub probes_max: usize,
     /// Collectors that probe a check, each in another zone where there are so many; all, where there are fewer. 1 to 15.
     pub vantage_points: usize,
+    /// Most checks with `probe_success` and `probe_duration_seconds` on /metrics; the store has those of all. 0 to 1000000.
+    pub target_metrics_max: usize,
     /// Most series in the store. 1 to 100000000.
     pub series_max: usize,
     /// Most facts of a probe that are kept as samples, beside success and duration. 0 to 64.
@@ -67,6 +69,7 @@ impl Default for CollectorConfig {
             lease_ttl_seconds: 3,
             probes_max: 1_000,
             vantage_points: 3,
+            target_metrics_max: 5_000,
             series_max: 1_000_000,
             facts_max: FACTS_MAX,
             files_dir: None,
@@ -90,6 +93,7 @@ impl CollectorConfig {
             ("lease_ttl_seconds", self.lease_ttl_seconds, 2, 60),
             ("probes_max", wide(self.probes_max), 1, 100_000),
             ("vantage_points", wide(self.vantage_points), 1, 15),
+            ("target_metrics_max", wide(self.target_metrics_max), 0, 1_000_000),
             ("series_max", wide(self.series_max), 1, 100_000_000),
             ("facts_max", wide(self.facts_max), 0, wide(FACTS_MAX)),
         ]

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     /// Most facts of a probe that become samples.
     pub(crate) facts_max: usize,
+    /// Most targets with series of their own among the metrics.
+    pub(crate) target_metrics_max: usize,
     pub(crate) sink: Sink,
     pub(crate) metrics: Metrics,
 }

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(crate) leaving: IntGauge,
     pub(crate) members: IntGauge,
     pub(crate) flapping: IntGauge,
+    listed: IntGauge,
+    unlisted: IntGauge,
     pub(crate) invalid_instances: IntGauge,
     pub(crate) opinion_changes: IntCounterVec,
     pub(crate) opinion_write: Histogram,
@@ -55,17 +57,27 @@ pub(crate) struct SeriesMetrics {
 /// The metrics of one target.
 #[derive(Debug)]
 pub(crate) struct TargetMetrics {
-    success: IntGauge,
-    duration: Histogram,
+    /// Its own series; none: there were too many already.
+    own: Option<(IntGauge, Histogram)>,
     good: IntCounter,
     bad: IntCounter,
+    /// Targets that have such series, or have none: this one counts as long as it lives.
+    counted: IntGauge,
 }
 
 impl TargetMetrics {
     pub(crate) fn probed(&self, good: bool, duration_seconds: f64) {
-        self.success.set(good.into());
-        self.duration.observe(duration_seconds);
+        if let Some((success, duration)) = &self.own {
+            success.set(good.into());
+            duration.observe(duration_seconds);
+        }
         if good { &self.good } else { &self.bad }.inc();
+    }
+}
+
+impl Drop for TargetMetrics {
+    fn drop(&mut self) {
+        self.counted.dec();
     }
 }
 
@@ -161,6 +173,12 @@ impl Metrics {
                 "Collectors that share the checks, as this one sees it.",
             )?,
             flapping: on.gauge("watchkeep_collector_targets_flapping", "Checks that flap.")?,
+            // Only counts: the series themselves are what one sees.
+            listed: IntGauge::new("watchkeep_collector_targets_listed", "Checks with series here.")?,
+            unlisted: on.gauge(
+                "watchkeep_collector_targets_unlisted",
+                "Checks without probe_success and probe_duration_seconds on this page: target_metrics_max others have them.",
+            )?,
             invalid_instances: on.gauge(
                 "watchkeep_collector_invalid_instances",
                 "Instance records that are malformed and not taken.",
@@ -224,11 +242,25 @@ impl Metrics {
     }
 
     /// The metrics of a target. They appear at once: to be called with the first result.
-    pub(crate) fn target(&self, id: &TargetId, kind: &str, collector: &str) -> TargetMetrics {
+    /// Beyond `max` targets they have no series of their own here; the samples in the store have them all.
+    pub(crate) fn target(
+        &self,
+        id: &TargetId,
+        kind: &str,
+        collector: &str,
+        max: usize,
+    ) -> TargetMetrics {
         let labels = [&*id.service, &id.instance, &id.check, collector];
+        let is_listed = usize::try_from(self.listed.get()).is_ok_and(|listed| listed < max);
+        let own = is_listed.then(|| {
+            let duration = self.probe_duration.with_label_values(&[&id.service, &id.check]);
+            (self.probe_success.with_label_values(&labels), duration)
+        });
+        let counted = if is_listed { &self.listed } else { &self.unlisted };
+        counted.inc();
         TargetMetrics {
-            success: self.probe_success.with_label_values(&labels),
-            duration: self.probe_duration.with_label_values(&[&id.service, &id.check]),
+            own,
+            counted: counted.clone(),
             good: self.probes.with_label_values(&[kind, "success"]),
             bad: self.probes.with_label_values(&[kind, "failure"]),
         }

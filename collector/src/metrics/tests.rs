@@ -24,7 +24,7 @@ fn a_target_that_is_gone_leaves_nothing() {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry).expect("registers");
     for instance in ["a", "b"] {
-        metrics.target(&id("web", instance), "http", "node-1").probed(true, 0.1);
+        metrics.target(&id("web", instance), "http", "node-1", 2).probed(true, 0.1);
     }
     let text = render(&registry);
     for line in [
@@ -43,10 +43,31 @@ fn a_target_that_is_gone_leaves_nothing() {
 }
 
 #[test]
+fn no_more_targets_than_allowed_have_series() {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry).expect("registers");
+    let target = |instance| {
+        let target = metrics.target(&id("web", instance), "http", "node-1", 1);
+        target.probed(true, 0.1);
+        target
+    };
+    let (first, second) = (target("a"), target("b"));
+    let text = render(&registry);
+    assert!(text.contains(r#"instance="a""#) && !text.contains(r#"instance="b""#), "{text}");
+    assert!(text.contains("watchkeep_collector_targets_unlisted 1"), "{text}");
+    assert!(text.contains(r#"watchkeep_collector_probes_total{kind="http",result="success"} 2"#));
+    drop((first, second));
+    let _third = target("c");
+    let text = render(&registry);
+    assert!(text.contains(r#"instance="c""#), "there is room again: {text}");
+    assert!(text.contains("watchkeep_collector_targets_unlisted 0"), "{text}");
+}
+
+#[test]
 fn promtool_has_nothing_to_say() {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry).expect("registers");
-    metrics.target(&id("web", "a"), "http", "node-1").probed(true, 0.05);
+    metrics.target(&id("web", "a"), "http", "node-1", 1).probed(true, 0.05);
     metrics.opinion_changes.with_label_values(&["passing"]).inc();
     metrics.receiver("node-2").queue.set(1);
     metrics.remote_requests.with_label_values(&["ok"]).inc();
