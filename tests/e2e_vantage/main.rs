@@ -115,7 +115,7 @@ async fn a_collector_that_loses_its_network_changes_no_verdict() {
         Err(why) => return println!("skipped, no network namespaces: {why}"),
     };
     let mut world = World::start(network).await;
-    world.register("web-1").await;
+    world.register("web", "web-1").await;
     world.opinions("web-1", &[Status::Passing; 3]).await;
     let verdict = world.verdict("web-1", Status::Passing).await;
 
