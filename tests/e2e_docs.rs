@@ -52,6 +52,65 @@ fn every_link_leads_somewhere() {
     }
 }
 
+/// The sources under a folder, or one file; tests and the demo's own servers apart.
+fn sources(path: &Path, found: &mut Vec<String>) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder") {
+            sources(&entry.expect("an entry").path(), found);
+        }
+    } else if name.ends_with(".rs") && !name.contains("test") {
+        found.push(fs::read_to_string(path).expect("a source"));
+    }
+}
+
+/// Placeholders have different names here and there, and what is in brackets may be left out.
+fn shape(text: &str) -> String {
+    let mut shape = String::new();
+    let mut depth = 0;
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            '[' | ']' => continue,
+            _ if depth > 0 => continue,
+            _ => {}
+        }
+        shape.push(c);
+    }
+    shape
+}
+
+/// Every path that a listener serves stands in docs/api.md.
+#[test]
+fn every_path_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["src/http", "alerting/src", "collector/src", "registry/src/client.rs"] {
+        sources(&root.join(folder), &mut found);
+    }
+    let first_text =
+        |rest: &str| rest.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned);
+    let mut paths: Vec<String> = found
+        .iter()
+        .flat_map(|source| source.split(".route(").skip(1).filter_map(first_text))
+        .collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    let gateway = read("registry/src/gateway/routes.rs");
+    let posted: Vec<String> = gateway
+        .split("(\"/v3/")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(|path| format!("/v3/{path}"))
+        .collect();
+    assert!(posted.len() > 40, "{posted:?}");
+    paths.extend(posted);
+    let documented = shape(&read("docs/api.md"));
+    for path in paths {
+        assert!(documented.contains(&shape(&path)), "docs/api.md: {path} is missing");
+    }
+}
+
 #[test]
 fn every_configuration_is_valid() {
     let dir = tempfile::TempDir::new().expect("temporary folder");
