@@ -37,7 +37,7 @@ mod targets;
 pub use access::{Authorization, BasicAuth};
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, Invalid};
-pub use foreign::{ForeignConfig, ForeignState, PrefixState};
+pub use foreign::{ForeignConfig, ForeignState, Format as ForeignFormat, PrefixState};
 pub use keeper::keep_series;
 pub use metrics::Metrics;
 pub use probe::judge;

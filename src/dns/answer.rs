@@ -148,7 +148,7 @@ impl Zone {
             Found::Some(records) if !records.is_empty() => {
                 answer.answers = records;
                 answer.additionals = additionals;
-                return ResponseCode::NoError;
+                ResponseCode::NoError
             }
             Found::Some(_) => {
                 answer.authorities.extend(self.soa(catalog));

@@ -48,7 +48,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Whether the answer comes from memory; else the registry is asked.
-    pub(super) fn from_memory(&self) -> bool {
+    pub(super) fn is_from_memory(&self) -> bool {
         self.stale || self.index.is_some()
     }
 

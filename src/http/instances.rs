@@ -40,7 +40,7 @@ async fn read_all(
     asked: &Asked,
 ) -> Result<(Vec<Seen>, i64, i64), Problem> {
     check_name("service", service)?;
-    if !asked.from_memory() {
+    if !asked.is_from_memory() {
         let (instances, revision) = health::of_service(&reader.client, service).await?;
         return Ok((instances, revision, revision));
     }

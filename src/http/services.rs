@@ -85,7 +85,7 @@ async fn list(State(reader): State<Reader>, asked: Asked) -> Result<Response, Pr
     if asked.stream {
         return events::stream(&reader, Topic::Services, &asked).await;
     }
-    if asked.from_memory() {
+    if asked.is_from_memory() {
         let catalog = reader.catalog(&asked, Catalog::changed).await?;
         return Ok(indexed(catalog.changed(), catalog.revision(), List::of(&catalog)));
     }
@@ -103,7 +103,7 @@ async fn get(
     if asked.stream {
         return events::stream(&reader, Topic::Service(service), &asked).await;
     }
-    let (found, index, revision) = if asked.from_memory() {
+    let (found, index, revision) = if asked.is_from_memory() {
         let catalog = reader.catalog(&asked, |c| c.changed_of(&service)).await?;
         let found = catalog.service(&service).map(|seen| Summary::of(&service, seen));
         (found, catalog.changed_of(&service), catalog.revision())
