@@ -172,6 +172,7 @@ impl Rooms {
                 client.clone(),
                 store.clone(),
                 alerts.then(|| config.url()),
+                config.node.data_dir.join("remote-write"),
                 metrics,
             )?;
             site.write = alerts.then(|| write_router(store.clone(), collector.metrics()));

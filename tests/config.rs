@@ -170,6 +170,21 @@ fn mistakes_are_named() {
             "registry:\n  tls: {}\n  peer_tls:\n    cert: absent.pem\n    key: watchkeep.yaml\n    ca: watchkeep.yaml\n",
         ),
         ("tls_own_rooms", "registry:\n  tls:\n    cert: watchkeep.yaml\n    key: watchkeep.yaml\n"),
+        (
+            "scrape",
+            "collector:\n  scrape_configs:\n    - job_name: a\n      relabel_configs:\n        - action: keep\n        \
+             - action: hashmod\n          target_label: x\n    - job_name: b\n      metric_relabel_configs:\n        \
+             - {action: rename}\n    - job_name: c\n      tls_config:\n        ca_file: absent.pem\n  remote_write:\n    \
+             - name: p\n      url: prometheus:9090\n    - name: q\n      url: http://h/\n      queue:\n        \
+             max_shards: 0\n",
+        ),
+        (
+            "scrape_rules",
+            "collector:\n  scrape_configs:\n    - job_name: a\n      relabel_configs:\n        - action: keep\n        \
+             - action: hashmod\n          target_label: x\n    - job_name: c\n      tls_config:\n        \
+             ca_file: absent.pem\n  remote_write:\n    - name: p\n      url: prometheus:9090\n    - name: q\n      \
+             url: http://h/\n      queue:\n        max_shards: 0\n",
+        ),
         ("list", "- 1\n- 2\n"),
         ("duplicate", "node: {id: 1}\nnode: {id: 2}\n"),
     ] {

@@ -1,6 +1,6 @@
 //! The collector: wires membership, checks, opinions and samples together.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use rustls::ClientConfig;
@@ -70,7 +70,8 @@ impl Collector {
     /// A collector named `id` (unique among collectors; the node's name) at vantage point `zone`.
     ///
     /// Its samples go to `store`, which it flushes and expires while it runs, and by remote write to every
-    /// alerting member but the one whose URL is `self_url`, which reads `store` itself.
+    /// alerting member but the one whose URL is `self_url`, which reads `store` itself, and to whoever the configuration
+    /// names; what waits for them lies in `queue_dir`. Call it in a runtime of tokio.
     ///
     /// # Errors
     /// When the id cannot stand in a key, or `registry` has a collector's metrics already.
@@ -81,6 +82,7 @@ impl Collector {
         client: Client,
         store: Arc<SeriesStore>,
         self_url: Option<String>,
+        queue_dir: PathBuf,
         registry: &prometheus::Registry,
     ) -> Result<Self, CollectorError> {
         let id = id.into();
@@ -104,7 +106,15 @@ impl Collector {
             let job = job.map_err(|(f, m)| named((format!("scrape_configs[{at}].{f}"), m)))?;
             jobs.push(Arc::new(job));
         }
-        let receivers = Receivers::new(self_url.as_deref(), http, metrics.clone());
+        let receivers = Receivers::new(
+            self_url.as_deref(),
+            http,
+            metrics.clone(),
+            queue_dir,
+            &config.remote_write,
+            Duration::from_secs(config.retention_hours.unsigned_abs() * 3_600),
+        );
+        receivers.start().map_err(named)?;
         Ok(Self {
             config,
             id,
@@ -164,12 +174,13 @@ impl Collector {
         let stop = token.child_token();
         tokio::join!(
             membership::hold(client.clone(), publisher, self.metrics, record, ttl, stop.clone()),
-            stop.run_until_cancelled(remote_write::follow(self.receivers, client.clone())),
+            stop.run_until_cancelled(remote_write::follow(self.receivers.clone(), client.clone())),
             engine::run(shared, sharing, client, &token),
             scraping.run(client.clone(), token.clone()),
             mirroring,
         );
         writing.cancel();
+        self.receivers.close().await;
         // An error means that the thread panicked: its message is out already.
         let _ = kept.await;
     }

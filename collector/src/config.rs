@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     foreign::{self, ForeignConfig},
     probe::{FACTS_MAX, Files, Policy},
+    remote_write::{self, RemoteWriteConfig},
     scrape::{self, ScrapeConfig},
 };
 
@@ -49,6 +50,8 @@ pub struct CollectorConfig {
     pub scrape_configs: Vec<ScrapeConfig>,
     /// Prefixes whose foreign registrations are instances, too.
     pub foreign: Vec<ForeignConfig>,
+    /// Who else receives what is measured.
+    pub remote_write: Vec<RemoteWriteConfig>,
 }
 
 /// Which addresses may be probed: the longest range that holds one decides; of two alike, `deny`.
@@ -77,6 +80,7 @@ impl Default for CollectorConfig {
             blackbox_config: None,
             scrape_configs: Vec::new(),
             foreign: Vec::new(),
+            remote_write: Vec::new(),
         }
     }
 }
@@ -107,9 +111,10 @@ impl CollectorConfig {
         if let Err((path, message)) = self.policy() {
             wrong.push(Invalid { path: format!("targets.{path}"), message });
         }
-        let more = scrape::validate(&self.scrape_configs);
-        let more = more.into_iter().chain(foreign::validate(&self.foreign));
-        wrong.extend(more.map(|(path, message)| Invalid { path, message }));
+        let mut more = scrape::validate(&self.scrape_configs);
+        more.extend(remote_write::validate(&self.remote_write));
+        more.extend(foreign::validate(&self.foreign));
+        wrong.extend(more.into_iter().map(|(path, message)| Invalid { path, message }));
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 

@@ -41,5 +41,5 @@ pub use foreign::{ForeignConfig, ForeignState, Format as ForeignFormat, PrefixSt
 pub use keeper::keep_series;
 pub use metrics::Metrics;
 pub use probe::judge;
-pub use remote_write::write_router;
+pub use remote_write::{QueueConfig, RemoteWriteConfig, write_router};
 pub use scrape::ScrapeConfig;

@@ -1,8 +1,8 @@
 //! What the collector tells of itself, on the registry it is given.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector,
 };
 
 use crate::target::TargetId;
@@ -39,6 +39,8 @@ pub struct Metrics {
     foreign: IntGaugeVec,
     remote_samples: IntCounterVec,
     remote_queue: IntGaugeVec,
+    remote_queue_bytes: IntGaugeVec,
+    remote_lag: GaugeVec,
     pub(crate) remote_requests: IntCounterVec,
     pub(crate) series: SeriesMetrics,
 }
@@ -84,11 +86,22 @@ impl Drop for TargetMetrics {
 /// The metrics of one receiver of remote write. Once it is forgotten they may still be set, unseen.
 #[derive(Debug, Clone)]
 pub(crate) struct ReceiverMetrics {
-    pub(crate) queue: IntGauge,
+    queue: IntGauge,
+    queue_bytes: IntGauge,
+    pub(crate) lag: Gauge,
     pub(crate) sent: IntCounter,
     pub(crate) refused: IntCounter,
-    pub(crate) failed: IntCounter,
+    /// Samples of requests that failed and are sent again.
+    pub(crate) retried: IntCounter,
     pub(crate) dropped: IntCounter,
+}
+
+impl ReceiverMetrics {
+    /// How much waits on disk.
+    pub(crate) fn waiting(&self, samples: u64, bytes: u64) {
+        self.queue.set(i64::try_from(samples).unwrap_or(i64::MAX));
+        self.queue_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
 }
 
 /// Registers one metric after the other.
@@ -224,14 +237,26 @@ impl Metrics {
             )?,
             remote_samples: on.counters(
                 "watchkeep_collector_remote_write_samples_total",
-                "Samples by receiver and result: sent, refused, failed, or dropped from a full queue.",
+                "Samples by receiver and result: sent, refused, retried, or dropped from a full queue.",
                 &["receiver", "result"],
             )?,
             remote_queue: on.gauges(
                 "watchkeep_collector_remote_write_queue_length",
-                "Samples that wait to be sent, by receiver.",
+                "Samples on disk that wait to be sent, by receiver.",
                 &["receiver"],
             )?,
+            remote_queue_bytes: on.gauges(
+                "watchkeep_collector_remote_write_queue_bytes",
+                "Size on disk of what waits to be sent, by receiver.",
+                &["receiver"],
+            )?,
+            remote_lag: on.add(GaugeVec::new(
+                Opts::new(
+                    "watchkeep_collector_remote_write_lag_seconds",
+                    "How long the oldest request has been waiting to be taken, by receiver; 0: none waits.",
+                ),
+                &["receiver"],
+            ))?,
             remote_requests: on.counters(
                 "watchkeep_collector_remote_write_requests_total",
                 "Remote write requests received, by result: ok, refused, failed.",
@@ -297,9 +322,11 @@ impl Metrics {
         let samples = |result| self.remote_samples.with_label_values(&[id, result]);
         ReceiverMetrics {
             queue: self.remote_queue.with_label_values(&[id]),
+            queue_bytes: self.remote_queue_bytes.with_label_values(&[id]),
+            lag: self.remote_lag.with_label_values(&[id]),
             sent: samples("sent"),
             refused: samples("refused"),
-            failed: samples("failed"),
+            retried: samples("retried"),
             dropped: samples("dropped"),
         }
     }
@@ -307,7 +334,9 @@ impl Metrics {
     /// Removes the metrics of a receiver that is gone.
     pub(crate) fn forget_receiver(&self, receiver: &str) {
         let _ = self.remote_queue.remove_label_values(&[receiver]);
-        for result in ["sent", "refused", "failed", "dropped"] {
+        let _ = self.remote_queue_bytes.remove_label_values(&[receiver]);
+        let _ = self.remote_lag.remove_label_values(&[receiver]);
+        for result in ["sent", "refused", "retried", "dropped"] {
             let _ = self.remote_samples.remove_label_values(&[receiver, result]);
         }
     }

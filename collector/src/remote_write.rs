@@ -1,15 +1,20 @@
 //! Prometheus remote write 1.0, out and in.
 //!
-//! Out: samples go to every alerting member but ourselves, from a bounded queue in memory per receiver; what
-//! does not fit is dropped and counted. (Buffering on disk is a later step: until then a receiver that is away
-//! for longer than its queue lasts has a gap.) In: [`write_router`] appends to the series store.
+//! Out: samples go to every alerting member but ourselves and to whoever the configuration names, each through a queue on
+//! disk that survives a restart of ours and an absence of theirs. In: [`write_router`] appends to the series store.
 
 mod codec;
+mod config;
+mod deliver;
 mod members;
+mod post;
 mod prompb;
 mod queue;
 mod receiver;
+mod spool;
 
 pub use codec::{DecodeError, decode, encode};
+pub(crate) use config::validate;
+pub use config::{QueueConfig, RemoteWriteConfig};
 pub(crate) use members::{Receivers, follow};
 pub use receiver::write_router;

@@ -69,7 +69,8 @@ fn promtool_has_nothing_to_say() {
     let metrics = Metrics::new(&registry).expect("registers");
     metrics.target(&id("web", "a"), "http", "node-1", 1).probed(true, 0.05);
     metrics.opinion_changes.with_label_values(&["passing"]).inc();
-    metrics.receiver("node-2").queue.set(1);
+    metrics.receiver("node-2").waiting(1, 1);
+    metrics.scraped(true, 0.1);
     metrics.remote_requests.with_label_values(&["ok"]).inc();
     metrics.series.rejected.with_label_values(&["duplicate"]).inc();
     metrics.series.errors.with_label_values(&["flush"]).inc();

@@ -41,7 +41,7 @@ pub fn encode(samples: &[(Labels, Sample)]) -> Vec<u8> {
             let label =
                 |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
             let labels = labels.iter().map(label).collect();
-            timeseries.push(TimeSeries { labels, samples: Vec::new() });
+            timeseries.push(TimeSeries { labels, samples: Vec::new(), histograms: Vec::new() });
             timeseries.len() - 1
         });
         let sample = prompb::Sample { value: sample.value, timestamp: sample.timestamp_ms };
@@ -57,21 +57,27 @@ pub fn encode(samples: &[(Labels, Sample)]) -> Vec<u8> {
 /// # Errors
 /// When the body is not snappy, not the message, too large, or a series is not named properly.
 pub fn decode(body: &[u8]) -> Result<Vec<(Labels, Sample)>, DecodeError> {
+    read(body).map(|(samples, _)| samples)
+}
+
+/// The samples in a body, and how many native histograms there are beside them.
+pub(super) fn read(body: &[u8]) -> Result<(Vec<(Labels, Sample)>, usize), DecodeError> {
     let size = snap::raw::decompress_len(body)?;
     if size > DECOMPRESSED_BYTES_MAX {
         return Err(DecodeError::TooLarge(size));
     }
     let plain = snap::raw::Decoder::new().decompress_vec(body)?;
     let request = WriteRequest::decode(&*plain)?;
-    let mut samples = Vec::new();
+    let (mut samples, mut histograms) = (Vec::new(), 0);
     for series in request.timeseries {
         let labels = labels(&series)?;
+        histograms += series.histograms.len();
         samples.extend(series.samples.iter().map(|sample| {
             let sample = Sample { timestamp_ms: sample.timestamp, value: sample.value };
             (labels.clone(), sample)
         }));
     }
-    Ok(samples)
+    Ok((samples, histograms))
 }
 
 fn labels(series: &TimeSeries) -> Result<Labels, DecodeError> {
@@ -125,7 +131,11 @@ mod tests {
                 name: (*name).into(),
                 value: (*value).into(),
             };
-            let series = TimeSeries { labels: labels.iter().map(label).collect(), samples: vec![] };
+            let series = TimeSeries {
+                labels: labels.iter().map(label).collect(),
+                samples: vec![],
+                histograms: vec![],
+            };
             let request = WriteRequest { timeseries: vec![series] };
             snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).expect("compresses")
         };

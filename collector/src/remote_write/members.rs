@@ -1,89 +1,244 @@
-//! Who receives our samples: the alerting members, as the catalog tells it.
+//! Who receives our samples: the alerting members, as the catalog tells it, and whoever the configuration names.
 
 use std::{
     collections::BTreeMap,
+    fs, io, mem,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
-use tracing::{info, warn};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval},
+};
+use tracing::{error, info, warn};
 use watchkeep_catalog::{Client, KeyValue, Member, client::Change, keys};
 use watchkeep_series::{Labels, Sample};
 
-use super::queue::Queue;
-use crate::metrics::Metrics;
+use super::{
+    config::{QueueConfig, RemoteWriteConfig, Way},
+    queue::Queue,
+    spool::Spool,
+};
+use crate::{access::Wrong, metrics::Metrics, relabel::Relabeling};
 
-/// The receivers by member id.
+/// Bytes on disk that wait for one alerting member.
+const MEMBER_BYTES_MAX: u64 = 256 << 20;
+/// How often is looked for members that have been gone for too long.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// How the folders of the queues begin.
+const MEMBER: &str = "member-";
+const OTHER: &str = "to-";
+
+/// The receivers.
 pub(crate) struct Receivers {
-    queues: RwLock<BTreeMap<String, Queue>>,
+    members: RwLock<BTreeMap<String, Known>>,
+    others: RwLock<Vec<Queue>>,
+    configured: Vec<RemoteWriteConfig>,
     self_url: Option<String>,
+    /// For the members.
     client: reqwest::Client,
     metrics: Metrics,
+    dir: PathBuf,
+    /// How long is written for a member that is gone: later it would not take what it missed.
+    gone_max: Duration,
+}
+
+/// An alerting member, here or gone.
+struct Known {
+    queue: Queue,
+    url: watch::Sender<Option<String>>,
+    gone: Option<Instant>,
 }
 
 impl Receivers {
+    /// Receivers whose queues lie in `dir`.
     pub(crate) fn new(
         self_url: Option<&str>,
         client: reqwest::Client,
         metrics: Metrics,
+        dir: PathBuf,
+        configured: &[RemoteWriteConfig],
+        gone_max: Duration,
     ) -> Arc<Self> {
-        let self_url = self_url.map(bare);
-        Arc::new(Self { queues: RwLock::default(), self_url, client, metrics })
+        Arc::new(Self {
+            members: RwLock::default(),
+            others: RwLock::default(),
+            configured: configured.to_vec(),
+            self_url: self_url.map(bare),
+            client,
+            metrics,
+            dir,
+            gone_max,
+        })
+    }
+
+    /// Opens the queues that the configuration names, and those that another process has left.
+    ///
+    /// # Errors
+    /// The field that is wrong, or why the disk cannot be used.
+    pub(crate) fn start(&self) -> Result<(), Wrong> {
+        let failed = |e: io::Error| ("name".to_owned(), format!("{}: {e}", self.dir.display()));
+        fs::create_dir_all(&self.dir).map_err(failed)?;
+        for (at, config) in self.configured.iter().enumerate() {
+            let named = |(field, message)| (format!("remote_write[{at}].{field}"), message);
+            let way = config.way().map_err(named)?;
+            let dir = self.dir.join(format!("{OTHER}{}", config.name));
+            let spool = Spool::open(&dir, config.queue.bytes_max).map_err(|e| named(failed(e)))?;
+            let metrics = self.metrics.receiver(&config.name);
+            // Nobody changes it: the receiver's end alone keeps it.
+            let (_, url) = watch::channel(Some(config.url.clone()));
+            let queue = Queue::start(&config.name, way, &config.queue, spool, url, metrics);
+            self.others.write().unwrap_or_else(PoisonError::into_inner).push(queue);
+        }
+        for entry in fs::read_dir(&self.dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(id) = name.strip_prefix(MEMBER) {
+                self.put(id, None);
+            } else if let Some(other) = name.strip_prefix(OTHER)
+                && self.configured.iter().all(|config| config.name != other)
+            {
+                warn!(receiver = other, "no longer configured: what waited for it is deleted");
+                fs::remove_dir_all(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands samples to every receiver; never waits.
     pub(crate) fn push(&self, samples: &[(Labels, Sample)]) {
-        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        queues.values().for_each(|queue| queue.push(samples));
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.values().for_each(|known| known.queue.push(samples));
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        others.iter().for_each(|queue| queue.push(samples));
     }
 
-    pub(super) fn apply(&self, change: Change) {
+    /// Brings everything to the disk.
+    pub(crate) async fn close(&self) {
+        let members = {
+            let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+            mem::take(&mut *members)
+        };
+        let others = {
+            let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+            mem::take(&mut *others)
+        };
+        for queue in members.into_values().map(|known| known.queue).chain(others) {
+            queue.close().await;
+        }
+    }
+
+    fn apply(&self, change: Change) {
         match change {
-            Change::Put(kv) => self.put(&kv),
-            Change::Delete { key, .. } => self.remove(id_of(&key)),
+            Change::Put(kv) => self.read(&kv),
+            Change::Delete { key, .. } => self.gone(id_of(&key)),
             Change::Reset(kvs, _) => {
                 let ids: Vec<_> = kvs.iter().map(|kv| id_of(&kv.key)).collect();
-                let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-                let gone = queues.keys().filter(|id| !ids.contains(&id.as_str()));
+                let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+                let gone = members.keys().filter(|id| !ids.contains(&id.as_str()));
                 let gone: Vec<_> = gone.cloned().collect();
-                drop(queues);
-                gone.iter().for_each(|id| self.remove(id));
-                kvs.iter().for_each(|kv| self.put(kv));
+                drop(members);
+                gone.iter().for_each(|id| self.gone(id));
+                kvs.iter().for_each(|kv| self.read(kv));
             }
         }
     }
 
-    fn put(&self, kv: &KeyValue) {
+    fn read(&self, kv: &KeyValue) {
         let id = id_of(&kv.key);
         let url = match kv.json::<Member>() {
             Ok(member) => bare(&member.url),
             Err(cause) => return warn!(%cause, "alerting member cannot be written to"),
         };
         if Some(&url) == self.self_url.as_ref() {
-            return self.remove(id);
+            return self.forget(id);
         }
-        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        if queues.get(id).is_none_or(|queue| queue.url() != url) {
-            info!(receiver = id, url, "remote write begins");
-            let metrics = self.metrics.receiver(id);
-            let queue = Queue::start(id, &url, self.client.clone(), metrics);
-            queues.insert(id.to_owned(), queue);
+        self.put(id, Some(format!("{url}/api/v1/write")));
+    }
+
+    /// The member is at `url`; none: nobody knows yet where.
+    fn put(&self, id: &str, url: Option<String>) {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = members.get_mut(id) {
+            known.gone = None;
+            known.url.send_if_modified(|now| {
+                let is_new = *now != url;
+                if is_new {
+                    info!(receiver = id, url, "remote write begins");
+                    *now = url;
+                }
+                is_new
+            });
+            return;
+        }
+        let config =
+            QueueConfig { bytes_max: MEMBER_BYTES_MAX, max_shards: 1, ..QueueConfig::default() };
+        let dir = self.dir.join(format!("{MEMBER}{id}"));
+        let spool = match Spool::open(&dir, config.bytes_max) {
+            Ok(spool) => spool,
+            Err(cause) => {
+                let dir = dir.display();
+                return error!(receiver = id, %dir, %cause, "remote write has no queue");
+            }
+        };
+        info!(receiver = id, url, "remote write begins");
+        let way = Way {
+            client: self.client.clone(),
+            headers: http::HeaderMap::new(),
+            relabel: Relabeling::default(),
+        };
+        let gone = url.is_none().then(Instant::now);
+        let (sender, url) = watch::channel(url);
+        let queue = Queue::start(id, way, &config, spool, url, self.metrics.receiver(id));
+        members.insert(id.to_owned(), Known { queue, url: sender, gone });
+    }
+
+    /// The member is away: what it misses is kept for it.
+    fn gone(&self, id: &str) {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = members.get_mut(id).filter(|known| known.gone.is_none()) {
+            info!(receiver = id, "remote write waits: the alerting member is gone");
+            known.gone = Some(Instant::now());
+            known.url.send_replace(None);
         }
     }
 
-    fn remove(&self, id: &str) {
-        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        if queues.remove(id).is_some() {
+    fn forget(&self, id: &str) {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        if members.remove(id).is_some() {
             info!(receiver = id, "remote write ends");
             self.metrics.forget_receiver(id);
+            let dir = self.dir.join(format!("{MEMBER}{id}"));
+            if let Err(cause) = fs::remove_dir_all(&dir) {
+                warn!(dir = %dir.display(), %cause, "a queue cannot be deleted");
+            }
         }
+    }
+
+    fn forget_gone(&self) {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let long = |known: &Known| known.gone.is_some_and(|at| at.elapsed() > self.gone_max);
+        let gone = members.iter().filter(|(_, known)| long(known)).map(|(id, _)| id.clone());
+        let gone: Vec<_> = gone.collect();
+        drop(members);
+        gone.iter().for_each(|id| self.forget(id));
     }
 }
 
 /// Keeps `receivers` as the catalog says, for ever.
 pub(crate) async fn follow(receivers: Arc<Receivers>, client: Client) {
     let mut changes = client.follow(keys::ALERTING_MEMBERS);
-    while let Some(change) = changes.recv().await {
-        receivers.apply(change);
+    let mut ticks = interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            change = changes.recv() => match change {
+                Some(change) => receivers.apply(change),
+                None => return,
+            },
+            _ = ticks.tick() => receivers.forget_gone(),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The messages of remote write 1.0 (`prometheus/prompb/remote.proto`, `types.proto`), as far as samples need
-//! them: metadata, exemplars and histograms are passed over.
+//! them: metadata and exemplars are passed over, native histograms are only counted.
 
 /// `prometheus.WriteRequest`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -15,7 +15,13 @@ pub(super) struct TimeSeries {
     pub(super) labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     pub(super) samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) histograms: Vec<Histogram>,
 }
+
+/// `prometheus.Histogram`, whatever it holds.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Histogram {}
 
 /// `prometheus.Label`
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,171 +1,207 @@
-//! One receiver of remote write: its queue, and the task that empties it.
+//! One receiver of remote write: samples are gathered into requests, requests wait on disk, and are sent from there.
+//!
+//! ```text
+//! push ─memory─▶ rules ─▶ shards ─▶ requests ─disk─▶ POST, shards side by side
+//! ```
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{
-    StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
 };
-use prometheus::IntCounter;
+
+use chrono::Utc;
 use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
+use tracing::error;
 use watchkeep_series::{Labels, Sample};
 
-use super::codec;
-use crate::metrics::ReceiverMetrics;
+use super::{
+    codec,
+    config::{QueueConfig, Way},
+    deliver::{Delivery, Shared, with},
+    post::Post,
+    spool::{Record, Spool},
+};
+use crate::{metrics::ReceiverMetrics, relabel::Relabeling, schedule};
 
-/// Samples that wait for a receiver.
-const QUEUE_MAX: usize = 100_000;
-/// Samples of one request.
-const BATCH_MAX: usize = 2_000;
-/// How long a sample waits for others to share its request.
-const BATCH_WAIT: Duration = Duration::from_secs(1);
-/// Tries of one request: about a minute and a half in all.
-const ATTEMPTS_MAX: u32 = 14;
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Samples taken from memory at a time.
+const TAKEN_MAX: usize = 10_000;
+/// Series whose relabelled labels are remembered.
+const RELABELED_MAX: usize = 100_000;
+/// Requests read from disk before they are sent, for each shard.
+const AHEAD_PER_SHARD: usize = 2;
 
-/// The way to a receiver. Dropped, what waits is dropped with it.
+/// The way to a receiver. Dropped, what waits in memory is lost; [`Queue::close`] brings it to the disk.
 #[derive(Debug)]
 pub(super) struct Queue {
-    url: String,
     sender: mpsc::Sender<(Labels, Sample)>,
     metrics: ReceiverMetrics,
+    writer: JoinHandle<()>,
     _stop: DropGuard,
 }
 
 impl Queue {
-    /// Starts sending to `{url}/api/v1/write`; `id` is for the log.
+    /// Starts gathering and sending to where `url` says.
     pub(super) fn start(
         id: &str,
-        url: &str,
-        client: reqwest::Client,
+        way: Way,
+        config: &QueueConfig,
+        spool: Spool,
+        url: watch::Receiver<Option<String>>,
         metrics: ReceiverMetrics,
     ) -> Self {
-        let (sender, samples) = mpsc::channel(QUEUE_MAX);
+        let (sender, samples) = mpsc::channel(config.capacity);
         let stop = CancellationToken::new();
-        let task = Task {
+        metrics.waiting(spool.samples(), spool.bytes());
+        let (spool, news) = (Arc::new(Mutex::new(spool)), Arc::new(Notify::new()));
+        let post = Arc::new(Post {
             id: id.to_owned(),
-            target: format!("{url}/api/v1/write"),
-            client,
+            client: way.client,
+            headers: way.headers,
+            url,
+            min_backoff: Duration::from_millis(config.min_backoff_ms),
+            max_backoff: Duration::from_millis(config.max_backoff_ms),
+            metrics: metrics.clone(),
+            failing: AtomicBool::new(false),
+        });
+        let ahead_max = usize::from(config.max_shards) * AHEAD_PER_SHARD;
+        let delivery = Delivery { spool: spool.clone(), news: news.clone(), post, ahead_max };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(delivery.run()));
+        let writer = Writer {
+            id: id.to_owned(),
+            spool,
+            news,
+            config: config.clone(),
+            relabel: way.relabel,
+            relabeled: HashMap::new(),
+            batches: (0..config.max_shards).map(|_| Vec::new()).collect(),
             metrics: metrics.clone(),
             failing: false,
         };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(task.run(samples)));
-        Self { url: url.to_owned(), sender, metrics, _stop: stop.drop_guard() }
+        let writer = tokio::spawn(writer.run(samples));
+        Self { sender, metrics, writer, _stop: stop.drop_guard() }
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Takes samples; what finds no room is dropped and counted.
+    /// Takes samples; what finds no room in memory is dropped and counted.
     pub(super) fn push(&self, samples: &[(Labels, Sample)]) {
         let lost = samples.iter().filter(|s| self.sender.try_send((*s).clone()).is_err()).count();
         self.metrics.dropped.inc_by(lost as u64);
-        let waiting = self.sender.max_capacity() - self.sender.capacity();
-        self.metrics.queue.set(waiting as i64);
+    }
+
+    /// Brings what is in memory to the disk, and ends. What is being sent may be sent again by the next process.
+    pub(super) async fn close(self) {
+        drop(self.sender);
+        if let Err(cause) = self.writer.await {
+            error!(%cause, "a queue of remote write failed");
+        }
     }
 }
 
-struct Task {
+struct Writer {
     id: String,
-    target: String,
-    client: reqwest::Client,
+    spool: Shared,
+    news: Arc<Notify>,
+    config: QueueConfig,
+    relabel: Relabeling,
+    /// None: a rule drops it.
+    relabeled: HashMap<Labels, Option<Labels>>,
+    batches: Vec<Vec<(Labels, Sample)>>,
     metrics: ReceiverMetrics,
     failing: bool,
 }
 
-/// What one try came to.
-enum Tried {
-    Sent,
-    /// Another try is of no use.
-    Refused(String),
-    Failed(String),
-}
-
-impl Task {
+impl Writer {
     async fn run(mut self, mut samples: mpsc::Receiver<(Labels, Sample)>) {
+        let mut due: Option<Instant> = None;
+        let mut taken = Vec::new();
         loop {
-            let batch = collect(&mut samples).await;
-            if batch.is_empty() {
+            let receiving = samples.recv_many(&mut taken, TAKEN_MAX);
+            let count = match due {
+                None => Some(receiving.await),
+                Some(due) => timeout_at(due, receiving).await.ok(),
+            };
+            for (labels, sample) in taken.drain(..) {
+                if let Some(full) = self.gather(labels, sample) {
+                    self.write(full).await;
+                }
+            }
+            let is_closed = count == Some(0);
+            if is_closed || due.is_some_and(|due| Instant::now() >= due) {
+                for shard in 0..self.batches.len() {
+                    self.write(shard).await;
+                }
+                due = None;
+            }
+            if is_closed {
                 return;
             }
-            self.metrics.queue.set(samples.len() as i64);
-            let result = self.send(Bytes::from(codec::encode(&batch))).await;
-            result.inc_by(batch.len() as u64);
+            if due.is_none() && self.batches.iter().any(|batch| !batch.is_empty()) {
+                due = Some(Instant::now() + self.config.batch_wait());
+            }
         }
     }
 
-    /// Sends a body, again and again if need be; answers with the counter of what came of it.
-    async fn send(&mut self, body: Bytes) -> &IntCounter {
-        let mut pause = PAUSE_MIN;
-        for _ in 0..ATTEMPTS_MAX {
-            match self.attempt(body.clone()).await {
-                Tried::Sent => {
-                    if std::mem::take(&mut self.failing) {
-                        info!(receiver = %self.id, "remote write works again");
-                    }
-                    return &self.metrics.sent;
-                }
-                Tried::Refused(cause) => {
-                    warn!(receiver = %self.id, %cause, "remote write refused");
-                    return &self.metrics.refused;
-                }
-                Tried::Failed(cause) => {
-                    if !std::mem::replace(&mut self.failing, true) {
-                        warn!(receiver = %self.id, %cause, "remote write failed, trying again");
-                    }
+    /// Puts a sample into its shard; the shard, if that is full now.
+    fn gather(&mut self, labels: Labels, sample: Sample) -> Option<usize> {
+        let labels = self.relabel(labels)?;
+        let pairs = labels.iter().flat_map(|(name, value)| [name, value]);
+        let shard = schedule::hash(pairs) % self.batches.len() as u64;
+        let shard = usize::try_from(shard).unwrap_or_default();
+        self.batches[shard].push((labels, sample));
+        (self.batches[shard].len() >= self.config.max_samples_per_send).then_some(shard)
+    }
+
+    fn relabel(&mut self, labels: Labels) -> Option<Labels> {
+        if self.relabel.is_empty() {
+            return Some(labels);
+        }
+        if let Some(known) = self.relabeled.get(&labels) {
+            return known.clone();
+        }
+        if self.relabeled.len() >= RELABELED_MAX {
+            self.relabeled.clear();
+        }
+        let made = self.relabel.apply(&labels);
+        self.relabeled.insert(labels, made.clone());
+        made
+    }
+
+    /// Makes a request of what a shard has gathered.
+    async fn write(&mut self, shard: usize) {
+        let batch = std::mem::take(&mut self.batches[shard]);
+        if batch.is_empty() {
+            return;
+        }
+        let samples = batch.len() as u64;
+        let record = Record {
+            made_ms: Utc::now().timestamp_millis(),
+            samples: u32::try_from(samples).unwrap_or(u32::MAX),
+            shard: u16::try_from(shard).unwrap_or_default(),
+            shards: self.config.max_shards,
+            body: codec::encode(&batch),
+        };
+        let written = with(&self.spool, move |spool| {
+            let lost = spool.append(&record)?;
+            Ok::<_, std::io::Error>((lost, spool.samples(), spool.bytes()))
+        });
+        match written.await {
+            Ok((lost, samples, bytes)) => {
+                self.failing = false;
+                self.metrics.dropped.inc_by(lost);
+                self.metrics.waiting(samples, bytes);
+                self.news.notify_one();
+            }
+            Err(cause) => {
+                self.metrics.dropped.inc_by(samples);
+                if !std::mem::replace(&mut self.failing, true) {
+                    error!(receiver = %self.id, %cause, "the queue of remote write cannot be written");
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-        &self.metrics.failed
-    }
-
-    async fn attempt(&self, body: Bytes) -> Tried {
-        let request = self
-            .client
-            .post(&self.target)
-            .header(CONTENT_ENCODING, "snappy")
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .header("X-Prometheus-Remote-Write-Version", "0.1.0")
-            .body(body);
-        match request.send().await {
-            Ok(answer) if answer.status().is_success() => Tried::Sent,
-            Ok(answer) => {
-                let status = answer.status();
-                let cause = format!("POST {}: status {status}", self.target);
-                if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
-                    Tried::Refused(cause)
-                } else {
-                    Tried::Failed(cause)
-                }
-            }
-            Err(error) => Tried::Failed(error.to_string()),
         }
     }
-}
-
-/// Waits for a sample, then [`BATCH_WAIT`] for more, or until the batch is full. Empty: the queue is closed.
-async fn collect(samples: &mut mpsc::Receiver<(Labels, Sample)>) -> Vec<(Labels, Sample)> {
-    let mut batch = Vec::new();
-    if samples.recv_many(&mut batch, BATCH_MAX).await == 0 {
-        return batch;
-    }
-    let until = Instant::now() + BATCH_WAIT;
-    while batch.len() < BATCH_MAX {
-        let room = BATCH_MAX - batch.len();
-        match timeout_at(until, samples.recv_many(&mut batch, room)).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-    }
-    batch
 }

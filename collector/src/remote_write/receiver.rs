@@ -1,6 +1,9 @@
 //! `POST /api/v1/write`: remote write 1.0, into the series store.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
@@ -15,7 +18,7 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use serde_json::json;
-use watchkeep_series::{SeriesError, SeriesStore};
+use watchkeep_series::{Appended, Labels, Matcher, Sample, SeriesError, SeriesStore};
 
 use super::codec;
 use crate::metrics::Metrics;
@@ -23,9 +26,9 @@ use crate::metrics::Metrics;
 /// Largest body as it comes, compressed.
 const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// Serves `POST /api/v1/write` for `store`: 204 when it was taken, 4xx with words when it never will be, 500
-/// when the disk fails. Samples out of order are left out and counted, not refused: a sender must not try
-/// them again. Whoever merges the router also has the store flushed, by a collector or [`crate::keep_series`].
+/// Serves `POST /api/v1/write` for `store`: 204 when all was taken and is on disk, 4xx with words when some or all of it
+/// never will be (what can be taken is), 5xx when the disk fails. Whoever merges the router also has the store
+/// expired, by a collector or [`crate::keep_series`].
 pub fn write_router(store: Arc<SeriesStore>, metrics: Metrics) -> Router {
     Router::new()
         .route("/api/v1/write", post(write))
@@ -62,13 +65,65 @@ async fn take(
 ) -> Result<(), (StatusCode, String)> {
     check(headers).map_err(|words| (StatusCode::UNSUPPORTED_MEDIA_TYPE, words))?;
     let append = move || {
-        let batch = codec::decode(&body).map_err(|e| (StatusCode::BAD_REQUEST, e.to_string()))?;
+        let refuse = |e: &SeriesError| (status(e), e.to_string());
+        let (batch, histograms) =
+            codec::read(&body).map_err(|e| (StatusCode::BAD_REQUEST, e.to_string()))?;
         let appended = store.append(&batch, Utc::now().timestamp_millis());
-        appended.map(|_| ()).map_err(|e| (status(&e), e.to_string()))
+        // What is acknowledged is on disk. Requests that come together share a flush.
+        store.flush().map_err(|e| refuse(&e))?;
+        let appended = appended.map_err(|e| refuse(&e))?;
+        let missing = match appended.out_of_order {
+            0 => 0,
+            _ => missing(&store, &batch).map_err(|e| refuse(&e))?,
+        };
+        judge(&appended, missing, histograms)
     };
     // The store may have to wait for its disk: not on a thread that others need.
     let appended = tokio::task::spawn_blocking(append).await;
     appended.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?
+}
+
+/// Samples of a batch that the store does not hold: what is out of order may be a repetition after a lost answer.
+fn missing(store: &SeriesStore, batch: &[(Labels, Sample)]) -> Result<u64, SeriesError> {
+    let mut series: BTreeMap<&Labels, Vec<i64>> = BTreeMap::new();
+    for (labels, sample) in batch {
+        series.entry(labels).or_default().push(sample.timestamp_ms);
+    }
+    let mut missing = 0;
+    for (labels, times) in series {
+        let matchers: Vec<_> =
+            labels.iter().map(|(n, v)| Matcher::Equal(n.to_owned(), v.to_owned())).collect();
+        let (from, to) = (times.iter().min().copied(), times.iter().max().copied());
+        let found = store.select(&matchers, from.unwrap_or(0), to.unwrap_or(0))?;
+        let held = found.into_iter().find(|series| series.labels == *labels);
+        let held: HashSet<_> =
+            held.into_iter().flat_map(|s| s.samples).map(|s| s.timestamp_ms).collect();
+        missing += times.iter().filter(|time| !held.contains(time)).count() as u64;
+    }
+    Ok(missing)
+}
+
+/// Refuses what was left out, unless it was a repetition.
+fn judge(appended: &Appended, missing: u64, histograms: usize) -> Result<(), (StatusCode, String)> {
+    // Of those that are missing, some are so for other reasons.
+    let other = appended.too_old + appended.too_new;
+    let reasons = [
+        (missing.saturating_sub(other).min(appended.out_of_order), "out of order"),
+        (appended.too_old, "older than collector.retention_hours"),
+        (appended.too_new, "from the future"),
+        (histograms as u64, "native histograms, which are not kept: send classic ones"),
+    ];
+    let reasons: Vec<_> = reasons
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, reason)| format!("{count} {reason}"))
+        .collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let (taken, reasons) = (appended.appended, reasons.join(", "));
+    let message = format!("{taken} samples taken, the others refused: {reasons}");
+    Err((StatusCode::BAD_REQUEST, message))
 }
 
 /// Version 2 of the protocol, and other compressions, are refused as its specification asks.

@@ -136,18 +136,18 @@ impl Spool {
 
     /// The record at a place, or the next there is; none at the end. What is damaged is passed over.
     pub(super) fn read(&self, from: Position) -> io::Result<Option<Entry>> {
-        let mut from = from.max(self.position);
+        let from = from.max(self.position);
         for segment in self.segments.iter().filter(|s| s.number >= from.segment) {
             let offset = if segment.number == from.segment { from.offset } else { 0 };
-            from = Position { segment: segment.number, offset };
+            let at = Position { segment: segment.number, offset };
             let mut file = File::open(self.path(segment.number))?;
             file.seek(SeekFrom::Start(offset))?;
             // Beyond it something may be half written.
             let mut limited = file.take(segment.bytes.saturating_sub(offset));
             if let Some(record) = read_record(&mut limited)? {
                 let bytes = (HEADER_BYTES + record.body.len()) as u64;
-                let next = Position { offset: offset + bytes, ..from };
-                return Ok(Some(Entry { at: from, next, record }));
+                let next = Position { offset: offset + bytes, ..at };
+                return Ok(Some(Entry { at, next, record }));
             }
         }
         Ok(None)

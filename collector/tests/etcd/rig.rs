@@ -53,8 +53,17 @@ impl Rig {
     ) -> Self {
         let (store, dir) = store();
         let registry = Registry::new();
-        let collector =
-            Collector::new(config, name, zone, client.clone(), store.clone(), self_url, &registry);
+        let queues = dir.path().join("remote-write");
+        let collector = Collector::new(
+            config,
+            name,
+            zone,
+            client.clone(),
+            store.clone(),
+            self_url,
+            queues,
+            &registry,
+        );
         let stop = CancellationToken::new();
         let running = tokio::spawn(collector.expect("a collector").run(stop.clone()));
         Self { client, store, registry, stop, running, _dir: dir }

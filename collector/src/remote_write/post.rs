@@ -1,0 +1,161 @@
+//! Sends one request, again and again until it is taken or will never be.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+};
+use tokio::{sync::watch, time::sleep};
+use tracing::{info, warn};
+
+use crate::metrics::ReceiverMetrics;
+
+/// Longest pause that a receiver may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// How much of an answer's words is logged.
+const WORDS_BYTES_MAX: usize = 300;
+
+/// How requests are sent to one receiver.
+#[derive(Debug)]
+pub(super) struct Post {
+    /// Its name, for the log.
+    pub(super) id: String,
+    pub(super) client: reqwest::Client,
+    pub(super) headers: HeaderMap,
+    /// Where; none while it is away, and nobody knows where it will be.
+    pub(super) url: watch::Receiver<Option<String>>,
+    pub(super) min_backoff: Duration,
+    pub(super) max_backoff: Duration,
+    pub(super) metrics: ReceiverMetrics,
+    /// Whether the last try failed: what lasts is logged once.
+    pub(super) failing: AtomicBool,
+}
+
+/// What one try came to.
+enum Tried {
+    Sent,
+    /// Another try is of no use.
+    Refused(String),
+    /// And how long the receiver asks to wait.
+    Failed(String, Option<Duration>),
+}
+
+impl Post {
+    /// Sends a body of `samples` samples until there is a final answer, which is counted.
+    pub(super) async fn send(self: Arc<Self>, body: Bytes, samples: u64) {
+        let mut pause = self.min_backoff;
+        let mut url = self.url.clone();
+        loop {
+            // An error: nobody is left who could name a place. The task is about to end.
+            let Ok(target) = url.wait_for(Option::is_some).await.map(|u| (*u).clone()) else {
+                return std::future::pending().await;
+            };
+            let target = target.unwrap_or_default();
+            let (cause, asked) = match self.attempt(&target, body.clone()).await {
+                Tried::Sent => {
+                    if self.failing.swap(false, Ordering::Relaxed) {
+                        info!(receiver = %self.id, "remote write works again");
+                    }
+                    self.metrics.sent.inc_by(samples);
+                    return;
+                }
+                Tried::Refused(cause) => {
+                    warn!(receiver = %self.id, %cause, samples, "remote write refused");
+                    self.metrics.refused.inc_by(samples);
+                    return;
+                }
+                Tried::Failed(cause, asked) => (cause, asked),
+            };
+            self.metrics.retried.inc_by(samples);
+            if !self.failing.swap(true, Ordering::Relaxed) {
+                warn!(receiver = %self.id, %cause, "remote write failed, trying again");
+            }
+            tokio::select! {
+                () = sleep(asked.unwrap_or(pause).min(RETRY_AFTER_MAX)) => {}
+                // It is somewhere else now.
+                Ok(()) = url.changed() => {}
+            }
+            pause = (pause * 2).min(self.max_backoff);
+        }
+    }
+
+    async fn attempt(&self, url: &str, body: Bytes) -> Tried {
+        let request = self
+            .client
+            .post(url)
+            .headers(self.headers.clone())
+            .header(CONTENT_ENCODING, "snappy")
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .header("X-Prometheus-Remote-Write-Version", "0.1.0")
+            .body(body);
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Tried::Failed(words(&error), None),
+        };
+        let status = answer.status();
+        if status.is_success() {
+            return Tried::Sent;
+        }
+        let asked = answer.headers().get(RETRY_AFTER).and_then(|v| retry_after(v, Utc::now()));
+        let said = answer.chunk().await.ok().flatten().unwrap_or_default();
+        let said = String::from_utf8_lossy(&said[..said.len().min(WORDS_BYTES_MAX)]);
+        let cause = format!("status {}: {}", status.as_u16(), said.trim());
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            Tried::Failed(cause, asked)
+        } else {
+            Tried::Refused(cause)
+        }
+    }
+}
+
+/// `Retry-After`: seconds, or a time.
+fn retry_after(value: &HeaderValue, now: DateTime<Utc>) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = DateTime::parse_from_rfc2822(text).ok()?;
+    (then.to_utc() - now).to_std().ok()
+}
+
+/// An error and its causes in one line, without the URL.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_both_forms() {
+        let now = DateTime::parse_from_rfc3339("2026-01-05T09:00:00Z").expect("a time").to_utc();
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("Mon, 05 Jan 2026 09:00:30 GMT", Some(30)),
+            ("Mon, 05 Jan 2026 08:00:00 GMT", None),
+            ("soon", None),
+        ] {
+            let value = HeaderValue::from_static(text);
+            assert_eq!(retry_after(&value, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+}
