@@ -13,7 +13,7 @@ struct Package {
 }
 
 /// Everything the tests start, and why.
-const PACKAGES: [Package; 10] = [
+const PACKAGES: [Package; 11] = [
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
@@ -27,6 +27,8 @@ const PACKAGES: [Package; 10] = [
     Package { name: "faketime", file: "/usr/bin/faketime" },
     // The service that is killed.
     Package { name: "nginx-light", file: "/usr/sbin/nginx" },
+    // A TLS server that is not ours; makes keys and signs tokens.
+    Package { name: "openssl", file: "/usr/bin/openssl" },
     // Crate etcd-client compiles its own .proto files with protoc; users' builds need neither.
     Package { name: "protobuf-compiler", file: "/usr/bin/protoc" },
     Package { name: "libprotobuf-dev", file: "/usr/include/google/protobuf/empty.proto" },
