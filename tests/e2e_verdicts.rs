@@ -167,6 +167,8 @@ async fn nobody_is_told_inside_of_a_maintenance_window() {
     let verdict = node.verdict("db", "db-0", "critical", SOON).await;
     assert_eq!(verdict["silenced"], json!({"reason": "maintenance", "by": "disks"}));
     assert!(incidents(node).await.is_empty() && sink.at("/callback").is_empty());
+    let seen = http::get(&node.url("/v1/services/db/instances/db-0")).await.expect("the instance");
+    assert_eq!(seen["silenced"], verdict["silenced"], "{seen}");
     let listed = watchkeep(node, &["maintenance", "list"]).expect("listed");
     assert!(listed.contains("service db") && listed.contains("nightly"), "{listed}");
 
@@ -178,6 +180,20 @@ async fn nobody_is_told_inside_of_a_maintenance_window() {
     assert_eq!(incident["started_at"], verdict["first_seen"], "{incident}");
     let verdict = node.verdict("db", "db-0", "critical", SOON).await;
     assert_eq!(verdict.get("silenced"), None);
+    // Whoever is critical for too long is deregistered.
+    let gone = json!({
+        "id": "gone", "address": "127.0.0.1", "port": ports[0].port,
+        "checks": [{"name": "tcp", "interval_ms": INTERVAL_MS, "timeout_ms": 200, "tcp": {},
+                    "deregister_after_seconds": 1}],
+    });
+    node.register("web", &gone).await;
+    eventually("deregistered", SOON, async || {
+        let open = http::get(&node.url("/v1/incidents?status=triggered")).await?;
+        ensure(open.to_string().contains("deregistered: critical"), || open.to_string())?;
+        let instance = node.get("/watchkeep/instances/web/gone").await?;
+        ensure(instance.is_none(), || format!("{instance:?}"))
+    })
+    .await;
     // It stays on record, with its end.
     let ended = http::get(&node.url("/v1/maintenance/disks")).await.expect("the window");
     assert_eq!((&ended["open"], &ended["author"]), (&Value::Null, &json!("bob")));

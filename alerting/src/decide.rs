@@ -4,6 +4,7 @@
 //! failover that answers it, the incident with its pages. Nothing of it can be lost or happen twice, whoever
 //! leads next. What leaves the house (callbacks, pages) is not here: it follows from the records.
 
+use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
     Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Panic, Silence,
@@ -78,6 +79,8 @@ pub(crate) struct Decision {
     pub(crate) incident_revision: i64,
     /// A new failover.
     pub(crate) failover: Option<Failover>,
+    /// The instance's registration is removed if it is still at this revision.
+    pub(crate) deregister: Option<i64>,
 }
 
 /// Decides; none when everything is as it should be.
@@ -130,6 +133,7 @@ fn written(view: &View<'_>, verdict: Verdict) -> Decision {
         incident: None,
         incident_revision: revision(view.open),
         failover: None,
+        deregister: None,
     }
 }
 
@@ -246,6 +250,7 @@ fn vanish(view: &View<'_>, now: Time) -> Option<Decision> {
         incident: noted,
         incident_revision: revision(view.open),
         failover: None,
+        deregister: None,
     })
 }
 
@@ -261,7 +266,42 @@ fn end(view: &View<'_>, why: &str, now: Time) -> Option<Decision> {
         incident: view.open.map(|open| resolved(&open.record, why, now)),
         incident_revision: revision(view.open),
         failover: None,
+        deregister: None,
     })
+}
+
+/// When an instance that stays critical is to be deregistered: the most impatient of its critical checks says so. None while
+/// nobody is told of it, or it is not believed.
+pub(crate) fn deregister_at(view: &View<'_>) -> Option<Time> {
+    let (instance, verdict) = (view.instance?, &view.verdict?.record);
+    let believed = matches!(view.hold, Hold::Free) && view.quiet.is_none();
+    if verdict.status != Status::Critical || !believed {
+        return None;
+    }
+    let tally = tally(instance, &view.opinions, view.jury)?;
+    let critical = instance.checks.iter().filter(|check| tally.critical.contains(&check.name));
+    let seconds = critical.filter_map(|check| check.deregister_after_seconds).min()?;
+    verdict.since.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds).ok()?)?)
+}
+
+/// Its registration at `registered` goes, and its verdict with it.
+pub(crate) fn deregister(view: &View<'_>, registered: i64, now: Time) -> Decision {
+    let noted = view.open.map(|open| {
+        let mut incident = open.record.clone();
+        let text = "deregistered: critical for longer than deregister_after_seconds; the incident stays open until the \
+                    instance comes back and passes, or somebody resolves it";
+        incident::note(&mut incident, now, WATCHKEEP, text);
+        incident
+    });
+    Decision {
+        target: view.target.clone(),
+        verdict: None,
+        verdict_revision: revision(view.verdict),
+        incident: noted,
+        incident_revision: revision(view.open),
+        failover: None,
+        deregister: Some(registered),
+    }
 }
 
 fn revision<T>(record: Option<&Versioned<T>>) -> i64 {

@@ -23,7 +23,7 @@ use watchkeep_catalog::{Incident, Status, Time, client::Change, keys};
 use crate::{
     clock,
     context::Context,
-    decide::{Decision, Hold, View, decide},
+    decide::{Decision, Hold, View, decide, deregister, deregister_at},
     dispute::Disputes,
     failover,
     fleet::Fleet,
@@ -346,7 +346,16 @@ impl Room {
             quiet,
             hold,
         };
-        let decision = decide(&view, &self.context.rules, now);
+        let mut decision = decide(&view, &self.context.rules, now);
+        if decision.is_none()
+            && let Some(at) = deregister_at(&view)
+        {
+            let registered = self.mirror.instances.get(target).map(|i| i.mod_revision);
+            match registered.filter(|_| at <= now) {
+                Some(registered) => decision = Some(deregister(&view, registered, now)),
+                None => wake = wake.into_iter().chain([at]).min(),
+            }
+        }
         match wake {
             Some(at) => self.wakes.insert(target.clone(), at),
             None => self.wakes.remove(target),

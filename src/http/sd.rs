@@ -138,7 +138,7 @@ mod tests {
 
     fn seen(json: &str, status: Health) -> Seen {
         let instance: Instance = serde_json::from_str(json).expect("an instance");
-        Seen { instance, status, since: None, reason: None, lease: 0 }
+        Seen { instance, status, since: None, reason: None, silenced: None, lease: 0 }
     }
 
     #[test]

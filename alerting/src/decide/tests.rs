@@ -296,3 +296,36 @@ fn in_panic_the_last_good_set_is_kept() {
         assert_eq!(case.step(&[Critical], 12).unwrap().verdict.unwrap().status, Critical);
     }
 }
+
+#[test]
+fn the_most_impatient_critical_check_deregisters() {
+    let mut subject = instance("db", "one");
+    subject.checks[0].deregister_after_seconds = Some(60);
+    subject.checks.push(watchkeep_catalog::Check {
+        name: "other".to_owned(),
+        deregister_after_seconds: Some(5),
+        ..subject.checks[0].clone()
+    });
+    let target = Target::new("db", "one");
+    let (critical, passing) = (opinion(Critical, 1), opinion(Passing, 1));
+    let heard: Vec<Heard<'_>> = vec![("tcp", &critical), ("other", &passing)];
+    let tally = crate::verdict::tally(&subject, &heard, crate::fixtures::jury()).unwrap();
+    let record = verdict(&target, &tally, time(2));
+    let verdict = Versioned { record, create_revision: 7, mod_revision: 7 };
+    let mut view = View {
+        target: &target,
+        instance: Some(&subject),
+        opinions: heard,
+        verdict: Some(&verdict),
+        open: None,
+        jury: crate::fixtures::jury(),
+        quiet: None,
+        hold: Hold::Free,
+    };
+    assert_eq!(deregister_at(&view), Some(time(62)));
+    let gone = deregister(&view, 5, time(62));
+    assert_eq!((gone.verdict, gone.verdict_revision, gone.deregister), (None, 7, Some(5)));
+    let silence = silence(SilenceReason::Maintenance, "disks");
+    view.quiet = Some(Quiet { silence, instead: None });
+    assert_eq!(deregister_at(&view), None, "not inside of a maintenance window");
+}

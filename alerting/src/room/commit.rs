@@ -110,6 +110,13 @@ fn transaction(fence: i64, decision: &Decision) -> Result<Txn, ClientError> {
             .then(Op::put_json(&key, failover)?)
             .otherwise(Op::get(&key));
     }
+    if let Some(registered) = decision.deregister {
+        let key = keys::instance(&target.service, &target.instance);
+        txn = txn
+            .when(Compare::mod_revision(&key, registered))
+            .then(Op::delete(&key))
+            .otherwise(Op::get(&key));
+    }
     Ok(txn)
 }
 
@@ -120,6 +127,7 @@ fn found(decision: &Decision, outcome: TxnOutcome) -> Found {
         Some(keys::verdict(&target.service, &target.instance)),
         decision.incident.as_ref().map(|incident| keys::incident(&incident.id)),
         decision.failover.as_ref().map(|failover| keys::failover(&failover.id)),
+        decision.deregister.map(|_| keys::instance(&target.service, &target.instance)),
     ];
     let read = outcome.responses.into_iter().skip(1).map(|response| match response {
         OpOutcome::Get(kvs) => kvs.into_iter().next(),
@@ -139,6 +147,9 @@ pub(super) fn enter(mirror: &mut Mirror, decision: Decision, revision: i64) {
         mirror.set_verdict(target, at(verdict, created, revision));
     } else {
         mirror.delete(&keys::verdict(&target.service, &target.instance), revision);
+    }
+    if decision.deregister.is_some() {
+        mirror.delete(&keys::instance(&target.service, &target.instance), revision);
     }
     if let Some(incident) = decision.incident {
         let created = mirror.incidents.get(&incident.id).map(|known| known.create_revision);

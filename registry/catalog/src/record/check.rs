@@ -28,6 +28,8 @@ pub use websocket::{WebSocketCheck, WebSocketScheme};
 
 /// Shortest interval and timeout.
 const INTERVAL_MS_MIN: u64 = 10;
+/// Longest patience with a critical instance: 31 days.
+const DEREGISTER_AFTER_SECONDS_MAX: u64 = 2_678_400;
 /// Longest interval and timeout: a day.
 const INTERVAL_MS_MAX: u64 = 86_400_000;
 
@@ -56,6 +58,9 @@ pub struct Check {
     /// Flap damping. None: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flap: Option<Flap>,
+    /// An instance that is critical by this check for so long is deregistered. None: never. 1 to 2,678,400 (31 days).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deregister_after_seconds: Option<u64>,
     /// Which addresses of a host name are tried.
     #[serde(default, skip_serializing_if = "IpProtocol::is_any")]
     pub ip_protocol: IpProtocol,
@@ -208,6 +213,7 @@ impl Default for Check {
             rise: one(),
             edge_interval_ms: None,
             flap: None,
+            deregister_after_seconds: None,
             fall: two(),
             ip_protocol: IpProtocol::Any,
             ip_protocol_fallback: yes(),
@@ -257,6 +263,12 @@ impl Check {
             ("timeout_ms", self.timeout_ms, 1, INTERVAL_MS_MAX),
             ("rise", u64::from(self.rise), 1, 1000),
             ("fall", u64::from(self.fall), 1, 1000),
+            (
+                "deregister_after_seconds",
+                self.deregister_after_seconds.unwrap_or(1),
+                1,
+                DEREGISTER_AFTER_SECONDS_MAX,
+            ),
             ("flap.high_percent", high.into(), 1, 100),
             ("flap.low_percent", low.into(), 1, high.into()),
         ] {

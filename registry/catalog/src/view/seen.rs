@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Instance, Status, Time, Verdict};
+use crate::{Instance, Silence, Status, Time, Verdict};
 
 /// A verdict's status, or the lack of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,6 +42,9 @@ pub struct Seen {
     /// The verdict's reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why nobody is told that it is critical, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<Silence>,
     /// The lease of its registration; 0: none.
     #[serde(skip)]
     pub lease: i64,
@@ -64,6 +67,7 @@ impl Seen {
             None => Health::Unknown,
         };
         let (since, reason) = (verdict.map(|v| v.since), verdict.map(|v| v.reason.clone()));
-        Self { instance, status, since, reason, lease }
+        let silenced = verdict.and_then(|v| v.silenced.clone());
+        Self { instance, status, since, reason, silenced, lease }
     }
 }
