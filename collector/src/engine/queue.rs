@@ -9,14 +9,9 @@ pub(crate) struct Queue {
     of_service: HashMap<String, VecDeque<u64>>,
     /// Services with checks that wait.
     turns: VecDeque<String>,
-    len: usize,
 }
 
 impl Queue {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(crate) fn push(&mut self, service: &str, check: u64) {
         match self.of_service.get_mut(service) {
             Some(waiting) => waiting.push_back(check),
@@ -25,7 +20,6 @@ impl Queue {
                 self.turns.push_back(service.to_owned());
             }
         }
-        self.len += 1;
     }
 
     pub(crate) fn pop(&mut self) -> Option<u64> {
@@ -37,7 +31,6 @@ impl Queue {
         } else {
             self.turns.push_back(service);
         }
-        self.len -= 1;
         check
     }
 }
@@ -58,7 +51,7 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, [1, 4, 6, 2, 7, 3, 5]);
-        assert!(queue.is_empty() && queue.of_service.is_empty() && queue.turns.is_empty());
+        assert!(queue.of_service.is_empty() && queue.turns.is_empty());
     }
 
     proptest! {
