@@ -12,6 +12,7 @@ mod member;
 mod migrate;
 mod oncall;
 mod registry;
+mod report;
 mod restore;
 mod serve;
 mod service;

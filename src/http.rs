@@ -29,6 +29,7 @@ mod observe;
 mod problem;
 mod process;
 mod reader;
+mod reports;
 mod runbooks;
 mod sd;
 mod services;
@@ -69,6 +70,7 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
     let mut router = Router::new()
         .merge(services::router(site.reader.clone()))
         .merge(instances::router(site.reader.clone()))
+        .merge(reports::router(site.client.clone()))
         .merge(sd::router(site.reader.clone()))
         .merge(fleet::router(site.reader.clone()))
         .merge(foreign::router(site.foreign.clone()))

@@ -16,7 +16,7 @@ use crate::{
     foreign::{self, ForeignState},
     keeper, membership,
     metrics::Metrics,
-    probe::Context,
+    probe::{Context, Rooms},
     publish::Publisher,
     remote_write::{self, Receivers},
     samples::Sink,
@@ -92,7 +92,12 @@ impl Collector {
             path: format!("targets.{path}"),
             message,
         })?;
-        let context = Context::new(policy, config.files())?;
+        let rooms = Rooms {
+            client: Some(client.clone()),
+            reports: Some(Arc::default()),
+            scripts: config.scripts.dir.clone(),
+        };
+        let context = Context::within(policy, config.files(), rooms)?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&context.tls))
             .redirect(reqwest::redirect::Policy::none())
@@ -172,9 +177,11 @@ impl Collector {
         let ttl = self.config.lease_ttl_seconds;
         let client = &self.client;
         let stop = token.child_token();
+        let reports = shared.context.rooms.reports.clone().unwrap_or_default();
         tokio::join!(
             membership::hold(client.clone(), publisher, self.metrics, record, ttl, stop.clone()),
             stop.run_until_cancelled(remote_write::follow(self.receivers.clone(), client.clone())),
+            stop.run_until_cancelled(reports.follow(client)),
             engine::run(shared, sharing, client, &token),
             scraping.run(client.clone(), token.clone()),
             mirroring,

@@ -52,6 +52,16 @@ pub struct CollectorConfig {
     pub foreign: Vec<ForeignConfig>,
     /// Who else receives what is measured.
     pub remote_write: Vec<RemoteWriteConfig>,
+    /// Scripts that checks may run.
+    pub scripts: ScriptsConfig,
+}
+
+/// Scripts that checks may run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScriptsConfig {
+    /// The folder they lie in; none: none may be run.
+    pub dir: Option<PathBuf>,
 }
 
 /// Which addresses may be probed: the longest range that holds one decides; of two alike, `deny`.
@@ -81,6 +91,7 @@ impl Default for CollectorConfig {
             scrape_configs: Vec::new(),
             foreign: Vec::new(),
             remote_write: Vec::new(),
+            scripts: ScriptsConfig::default(),
         }
     }
 }

@@ -27,6 +27,7 @@ mod probe;
 mod publish;
 pub mod relabel;
 pub mod remote_write;
+mod reports;
 mod samples;
 mod schedule;
 mod scrape;

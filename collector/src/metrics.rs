@@ -157,7 +157,7 @@ impl Metrics {
             probe_duration: on.add(HistogramVec::new(by_check, &["service", "check"]))?,
             probes: on.counters(
                 "watchkeep_collector_probes_total",
-                "Probes by kind (http, tcp) and result (success, failure).",
+                "Probes by kind (http, tcp, …) and result (success, failure).",
                 &["kind", "result"],
             )?,
             lag: on.seconds(

@@ -4,31 +4,45 @@ use std::{sync::Arc, time::Duration};
 
 use watchkeep_catalog::{Check, Kind};
 
-use crate::target::Target;
+use crate::target::{Target, TargetId};
 
+mod alias;
 mod assertion;
 mod certificate;
 mod connect;
 mod context;
+mod dns;
+mod etcd;
 mod files;
+mod grpc;
 mod http;
+mod icmp;
 mod policy;
+mod script;
 mod stopwatch;
 mod tcp;
 pub(crate) mod tls;
+mod ttl;
 mod unix;
 mod websocket;
 
+use alias::AliasProbe;
 use assertion::{Assertions, Language};
 use certificate::CertificateProbe;
 pub(crate) use connect::Endpoint;
-pub(crate) use context::Context;
+pub(crate) use context::{Context, Rooms};
+use dns::DnsProbe;
+use etcd::EtcdProbe;
 pub(crate) use files::Files;
+use grpc::GrpcProbe;
 use http::HttpProbe;
+use icmp::IcmpProbe;
 pub(crate) use policy::Policy;
+use script::ScriptProbe;
 use stopwatch::Phase;
 pub(crate) use stopwatch::{FACTS_MAX, Fact, Phases, Stopwatch};
 use tcp::TcpProbe;
+use ttl::TtlProbe;
 use unix::UnixProbe;
 use websocket::WebSocketProbe;
 
@@ -78,6 +92,13 @@ enum Probe {
     Tls(Box<CertificateProbe>),
     WebSocket(Box<WebSocketProbe>),
     Unix(UnixProbe),
+    Grpc(Box<GrpcProbe>),
+    Dns(Box<DnsProbe>),
+    Icmp(IcmpProbe),
+    Script(ScriptProbe),
+    Etcd(Box<EtcdProbe>),
+    Ttl(TtlProbe),
+    Alias(Box<AliasProbe>),
 }
 
 impl Prober {
@@ -86,7 +107,7 @@ impl Prober {
     /// # Errors
     /// In words, when the check can never succeed: its pattern, method or a header is malformed.
     pub(crate) fn new(target: &Target, context: &Arc<Context>) -> Result<Self, String> {
-        Self::of(&target.address, target.port, &target.check, context)
+        Self::make(&target.address, target.port, &target.check, context, Some(&target.id))
     }
 
     /// Makes a check of any `address` and `port` ready; the check may name another port.
@@ -98,6 +119,16 @@ impl Prober {
         port: u16,
         check: &Check,
         context: &Arc<Context>,
+    ) -> Result<Self, String> {
+        Self::make(address, port, check, context, None)
+    }
+
+    fn make(
+        address: &str,
+        port: u16,
+        check: &Check,
+        context: &Arc<Context>,
+        id: Option<&TargetId>,
     ) -> Result<Self, String> {
         let kind = check.kind().ok_or("no kind is set")?;
         let endpoint = Endpoint {
@@ -116,6 +147,19 @@ impl Prober {
                 Probe::WebSocket(Box::new(WebSocketProbe::new(&endpoint, socket, context)?))
             }
             Kind::Unix(unix) => Probe::Unix(UnixProbe::new(unix, context)?),
+            Kind::Grpc(grpc) => Probe::Grpc(Box::new(GrpcProbe::new(&endpoint, grpc, context)?)),
+            Kind::Dns(dns) => Probe::Dns(Box::new(DnsProbe::new(&endpoint, dns, context)?)),
+            Kind::Icmp(icmp) => Probe::Icmp(IcmpProbe::new(icmp)),
+            Kind::Script(script) => Probe::Script(ScriptProbe::new(
+                &endpoint,
+                script,
+                context.rooms.scripts.as_deref(),
+            )?),
+            Kind::Etcd(etcd) => Probe::Etcd(Box::new(EtcdProbe::new(&endpoint, etcd, context)?)),
+            Kind::Ttl(ttl) => Probe::Ttl(TtlProbe::new(id, ttl, context.rooms.reports.as_ref())?),
+            Kind::Alias(alias) => {
+                Probe::Alias(Box::new(AliasProbe::new(alias, context.rooms.client.as_ref())?))
+            }
         };
         let assertions = Assertions::new(kind.name(), &check.assertions, &context.language)?;
         Ok(Self { endpoint, timeout: Duration::from_millis(check.timeout_ms), probe, assertions })
@@ -139,6 +183,7 @@ impl Prober {
         let result = result.unwrap_or_else(|_| Err(self.late(ended_in)));
         let result = result.and_then(|words| self.judge(&mut watch).map(|()| words));
         let good = result.is_ok();
+        self.conclude(&mut watch, good);
         let (Ok(reason) | Err(reason)) = result;
         Outcome {
             good,
@@ -171,6 +216,23 @@ impl Prober {
             Probe::Tls(probe) => probe.run(&self.endpoint, watch).await,
             Probe::WebSocket(probe) => probe.run(&self.endpoint, watch).await,
             Probe::Unix(probe) => probe.run(watch).await,
+            Probe::Grpc(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Dns(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Icmp(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Script(probe) => probe.run(watch).await,
+            Probe::Etcd(probe) => probe.run(&self.endpoint, watch).await,
+            Probe::Ttl(probe) => probe.run(watch).await,
+            Probe::Alias(probe) => probe.run(watch).await,
+        }
+    }
+
+    /// Facts that are known only at the end, however it came.
+    fn conclude(&self, watch: &mut Stopwatch, good: bool) {
+        match &self.probe {
+            Probe::Grpc(_) => GrpcProbe::conclude(watch),
+            Probe::Dns(_) => DnsProbe::conclude(watch),
+            Probe::Icmp(_) => IcmpProbe::conclude(watch, good),
+            _ => {}
         }
     }
 
@@ -196,6 +258,8 @@ pub fn judge(check: &Check) -> Result<(), String> {
     match check.kind() {
         Some(Kind::Http(http)) => http::judge(http)?,
         Some(Kind::WebSocket(socket)) => websocket::judge(socket)?,
+        Some(Kind::Tcp(tcp)) => TcpProbe::readable(tcp)?,
+        Some(Kind::Dns(dns)) => DnsProbe::readable(dns)?,
         _ => {}
     }
     Assertions::new(check.kind_name(), &check.assertions, &Language::default()).map(drop)
@@ -217,5 +281,7 @@ fn words(error: &dyn std::error::Error) -> String {
     text
 }
 
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! `watchkeep service register | deregister | list`: over the HTTP API of a node, or straight into the registry.
+//! `watchkeep service register | deregister | report | list`: over the HTTP API of a node, or straight into the registry.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape, TcpCheck};
 
-use super::{api::Node, login::Login, serve::stop_token};
+use super::{api::Node, login::Login, report::Report, serve::stop_token};
 use crate::out;
 
 /// `watchkeep service …`.
@@ -20,15 +20,17 @@ pub(crate) enum Service {
     Register(Box<Register>),
     /// Remove an instance
     Deregister(Deregister),
+    /// Say how an instance is, for a check of kind ttl
+    Report(Box<Report>),
     /// List services, or the instances of one
     List(List),
 }
 
 /// Where registrations go.
 #[derive(Debug, Args)]
-struct Way {
+pub(super) struct Way {
     #[command(flatten)]
-    node: Node,
+    pub(super) node: Node,
     /// Client URLs of the registry (or of any etcd), instead of a node's HTTP API
     #[arg(long, value_name = "URL,…", value_delimiter = ',')]
     endpoints: Vec<String>,
@@ -62,6 +64,9 @@ pub(crate) struct Register {
     /// Fetch its own metrics from this path, such as /metrics
     #[arg(long, value_name = "PATH")]
     scrape_path: Option<String>,
+    /// A check of any kind as JSON, as docs/checks.md has it; may be given again
+    #[arg(long = "check", value_name = "JSON", value_parser = check)]
+    checks: Vec<Check>,
     /// Milliseconds from probe to probe
     #[arg(long, default_value_t = 5000)]
     interval_ms: u64,
@@ -124,6 +129,13 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+fn check(text: &str) -> Result<Check, String> {
+    let check: Check = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    check.validate().map_err(|e| e.to_string())?;
+    watchkeep_collector::judge(&check)?;
+    Ok(check)
+}
+
 impl Service {
     /// Runs it.
     pub(super) async fn run(self) -> anyhow::Result<()> {
@@ -134,6 +146,7 @@ impl Service {
                 out::line(format_args!("{}/{} removed", deregister.service, deregister.id));
                 Ok(())
             }
+            Self::Report(report) => report.run().await,
             Self::List(list) => list.run().await,
         }
     }
@@ -195,7 +208,7 @@ impl Register {
             weight: 1,
             tags: self.tags.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
-            checks: probed.then_some(check).into_iter().collect(),
+            checks: probed.then_some(check).into_iter().chain(self.checks.clone()).collect(),
             scrape: self.scrape_path.clone().map(|path| Scrape { path, ..Scrape::default() }),
         }
     }
@@ -207,7 +220,8 @@ fn pause(ttl: i64) -> f64 {
 }
 
 impl Way {
-    fn registry(&self) -> anyhow::Result<Option<Client>> {
+    /// The registry, if its URLs were given.
+    pub(super) fn registry(&self) -> anyhow::Result<Option<Client>> {
         if self.endpoints.is_empty() {
             return Ok(None);
         }
@@ -249,8 +263,8 @@ impl Way {
 }
 
 /// A name that may stand in a path.
-fn segment(name: &str) -> anyhow::Result<&str> {
-    watchkeep_catalog::check_name("service or instance", name)?;
+pub(super) fn segment(name: &str) -> anyhow::Result<&str> {
+    watchkeep_catalog::check_name("service, instance or check", name)?;
     Ok(name)
 }
 

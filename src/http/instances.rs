@@ -173,6 +173,11 @@ mod tests {
                        "checks": [{"name": "c", "http": {"expected_body": "("}}]}),
                 "expected_body",
             ),
+            (
+                json!({"id": "w1", "address": "h", "port": 80,
+                       "checks": [{"name": "c", "dns": {"query_name": "a", "query_type": "X"}}]}),
+                "check \"c\": dns.query_type \"X\"",
+            ),
         ] {
             let error = read("web", body(bad)).expect_err(part);
             assert!(error.contains(part), "{error}");

@@ -13,7 +13,7 @@ struct Package {
 }
 
 /// Everything the tests start, and why.
-const PACKAGES: [Package; 11] = [
+const PACKAGES: [Package; 12] = [
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
@@ -25,6 +25,8 @@ const PACKAGES: [Package; 11] = [
     Package { name: "iproute2", file: "/usr/sbin/ip" },
     // Shifts the clock of one member while it runs.
     Package { name: "faketime", file: "/usr/bin/faketime" },
+    // The DNS server that is probed, plain and with TLS.
+    Package { name: "unbound", file: "/usr/sbin/unbound" },
     // The service that is killed.
     Package { name: "nginx-light", file: "/usr/sbin/nginx" },
     // A TLS server that is not ours; makes keys and signs tokens.

@@ -98,6 +98,10 @@ fn variables(kind: &str) -> &'static [&'static str] {
         "http" => &["status", "version", "headers", "body", "json", "certificate"],
         "websocket" => &["status", "headers", "message", "certificate"],
         "tls" => &["certificate"],
+        "grpc" => &["grpc_status"],
+        "dns" => &["rcode", "answers"],
+        "script" => &["exit_code", "output"],
+        "ttl" => &["output"],
         _ => &[],
     }
 }

@@ -67,6 +67,16 @@ impl Endpoint {
         Ok(chosen)
     }
 
+    /// Resolves to the first address, for what has no connection to try; the phase is then [`Phase::Connect`].
+    pub(super) async fn first(&self, watch: &mut Stopwatch) -> Result<SocketAddr, String> {
+        let found = self.resolve(watch).await?;
+        watch.enter(Phase::Connect);
+        let first = found.first().copied();
+        let first = first.ok_or_else(|| format!("resolve {}: it has no address", self.address))?;
+        tell(first, watch);
+        Ok(first)
+    }
+
     /// Resolves and connects, to one address after the other until one accepts.
     pub(super) async fn connect(&self, watch: &mut Stopwatch) -> Result<TcpStream, String> {
         let found = self.resolve(watch).await?;

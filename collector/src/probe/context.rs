@@ -1,9 +1,9 @@
 //! What the probes of a collector share.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use rustls::ClientConfig;
-use watchkeep_catalog::TlsSettings;
+use watchkeep_catalog::{Client, TlsSettings};
 
 use super::{
     assertion::Language,
@@ -11,6 +11,7 @@ use super::{
     policy::Policy,
     tls::{self, Clients, Tls},
 };
+use crate::reports::Reports;
 
 /// Handed to each probe's `new`.
 #[derive(Debug)]
@@ -23,18 +24,46 @@ pub(crate) struct Context {
     pub(crate) files: Files,
     /// What assertions are written in.
     pub(super) language: Language,
+    /// The rest of the collector, as far as probes use it.
+    pub(crate) rooms: Rooms,
     clients: Clients,
 }
 
+/// What only a whole collector has: a probe that is run by hand goes without.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    /// The registry.
+    pub(crate) client: Option<Client>,
+    /// What services say of themselves.
+    pub(crate) reports: Option<Arc<Reports>>,
+    /// Where scripts lie; none: none is run.
+    pub(crate) scripts: Option<PathBuf>,
+}
+
 impl Context {
+    /// Without a registry and scripts.
+    ///
     /// # Errors
     /// When TLS cannot be set up.
     pub(crate) fn new(policy: Policy, files: Files) -> Result<Arc<Self>, rustls::Error> {
+        Self::within(policy, files, Rooms::default())
+    }
+
+    /// In a whole collector.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn within(
+        policy: Policy,
+        files: Files,
+        rooms: Rooms,
+    ) -> Result<Arc<Self>, rustls::Error> {
         Ok(Arc::new(Self {
             tls: tls::public_roots()?,
             policy: Arc::new(policy),
             files,
             language: Language::default(),
+            rooms,
             clients: Clients::default(),
         }))
     }

@@ -8,6 +8,7 @@
 //! /watchkeep/panics/{service}                                    Panic
 //! /watchkeep/maintenance/{id}                                    Maintenance
 //! /watchkeep/clock                                               Clock
+//! /watchkeep/reports/{service}/{instance}/{check}                Report   (under a lease of the check's ttl_ms)
 //! /watchkeep/collectors/{id}                                     Collector (leased)
 //! /watchkeep/alerting/members/{id}                               Member    (leased)
 //! /watchkeep/alerting/leader                                     Member    (leased)
@@ -32,6 +33,8 @@ pub const PANICS: &str = "/watchkeep/panics/";
 pub const MAINTENANCE: &str = "/watchkeep/maintenance/";
 /// The marks that lead from times to revisions.
 pub const CLOCK: &str = "/watchkeep/clock";
+/// Prefix of [`report`].
+pub const REPORTS: &str = "/watchkeep/reports/";
 /// Prefix of [`collector`].
 pub const COLLECTORS: &str = "/watchkeep/collectors/";
 /// Prefix of [`alerting_member`].
@@ -91,6 +94,12 @@ pub fn panic(service: &str) -> String {
 #[must_use]
 pub fn maintenance(id: &str) -> String {
     format!("{MAINTENANCE}{id}")
+}
+
+/// Key of what a service said of one of its checks.
+#[must_use]
+pub fn report(service: &str, instance: &str, check: &str) -> String {
+    format!("{REPORTS}{service}/{instance}/{check}")
 }
 
 /// Key of a collector's membership.

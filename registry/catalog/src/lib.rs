@@ -4,21 +4,25 @@
 //! that is already there. Nothing here knows how the registry stores what it is told.
 
 pub mod client;
+mod examine;
 pub mod keys;
 pub mod migrate;
 mod name;
 mod record;
 mod registration;
+mod report;
 pub mod view;
 
 pub use watchkeep_api::trace;
 
 pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
+pub use examine::{Examination, MemberState, examine};
 pub use name::{NameError, check_name};
 pub use record::*;
 pub use registration::{
     RegisterError, Registered, Wanted, deregister, heartbeat, heartbeat_all, register, register_all,
 };
+pub use report::{ReportError, report};
 pub use view::{Catalog, Health, Seen, View};
 
 /// An instant as records carry it: UTC, RFC 3339 in JSON.

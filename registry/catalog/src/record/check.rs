@@ -5,24 +5,38 @@ use thiserror::Error;
 
 use crate::name::{NameError, check_name};
 
+mod alias;
+mod dns;
+mod etcd;
+mod grpc;
 mod http;
+mod icmp;
 mod kind;
+mod script;
 mod secret;
 mod tcp;
 mod tls;
 mod tls_settings;
+mod ttl;
 mod unix;
 mod websocket;
 
+pub use alias::AliasCheck;
+pub use dns::{DnsCheck, DnsRecordRules, DnsTransport};
+pub use etcd::EtcdCheck;
+pub use grpc::GrpcCheck;
 pub use http::{
     Authorization, BasicAuth, Compression, HeaderMatch, HttpCheck, HttpVersion, OAuth2, Proxy,
     Scheme, StatusRange,
 };
+pub use icmp::IcmpCheck;
 pub use kind::{CheckKind, Kind};
+pub use script::ScriptCheck;
 pub use secret::Secret;
-pub use tcp::TcpCheck;
+pub use tcp::{DialogueStep, TcpCheck};
 pub use tls::TlsCheck;
 pub use tls_settings::{TlsSettings, TlsVersion};
+pub use ttl::TtlCheck;
 pub use unix::UnixCheck;
 pub use websocket::{WebSocketCheck, WebSocketScheme};
 
@@ -76,7 +90,7 @@ pub struct Check {
     /// Ask by HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
-    /// Only connect.
+    /// Connect, and perhaps talk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpCheck>,
     /// Look at the certificate.
@@ -88,6 +102,27 @@ pub struct Check {
     /// Connect to a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix: Option<UnixCheck>,
+    /// Ask gRPC's health service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcCheck>,
+    /// Ask a DNS server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsCheck>,
+    /// Send an echo request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpCheck>,
+    /// Run a local program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptCheck>,
+    /// Ask an etcd's member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdCheck>,
+    /// The service reports itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<TtlCheck>,
+    /// As another check, instance or service is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<AliasCheck>,
 }
 
 /// When a check flaps: by the weighted share of changes among its last 21 results, as Nagios counts it.
@@ -224,6 +259,13 @@ impl Default for Check {
             tls: None,
             websocket: None,
             unix: None,
+            grpc: None,
+            dns: None,
+            icmp: None,
+            script: None,
+            etcd: None,
+            ttl: None,
+            alias: None,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What kinds of checks there are. A new one is a file with its struct, a field of [`Check`], and a line here.
 
-use super::{Check, CheckError, HttpCheck, TcpCheck, TlsCheck, UnixCheck, WebSocketCheck};
+use super::{
+    AliasCheck, Check, CheckError, DnsCheck, EtcdCheck, GrpcCheck, HttpCheck, IcmpCheck,
+    ScriptCheck, TcpCheck, TlsCheck, TtlCheck, UnixCheck, WebSocketCheck,
+};
 
 /// What every kind can say of itself.
 pub trait CheckKind {
@@ -57,7 +60,7 @@ macro_rules! kinds {
 kinds! {
     /// Ask by HTTP.
     Http(HttpCheck) = http,
-    /// Only connect.
+    /// Connect, and perhaps talk.
     Tcp(TcpCheck) = tcp,
     /// Look at the certificate.
     Tls(TlsCheck) = tls,
@@ -65,4 +68,18 @@ kinds! {
     WebSocket(WebSocketCheck) = websocket,
     /// Connect to a Unix socket.
     Unix(UnixCheck) = unix,
+    /// Ask gRPC's health service.
+    Grpc(GrpcCheck) = grpc,
+    /// Ask a DNS server.
+    Dns(DnsCheck) = dns,
+    /// Send an echo request.
+    Icmp(IcmpCheck) = icmp,
+    /// Run a local program.
+    Script(ScriptCheck) = script,
+    /// Ask an etcd's member.
+    Etcd(EtcdCheck) = etcd,
+    /// The service reports itself.
+    Ttl(TtlCheck) = ttl,
+    /// As another check, instance or service is.
+    Alias(AliasCheck) = alias,
 }
