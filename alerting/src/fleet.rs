@@ -116,12 +116,6 @@ impl Fleet {
         })
     }
 
-    /// The instances that seem critical.
-    pub(crate) fn critical(&self, service: &str) -> impl Iterator<Item = &str> {
-        let known = self.services.get(service);
-        known.into_iter().flat_map(|known| known.critical.keys().map(String::as_str))
-    }
-
     /// Since when the first of them does.
     pub(crate) fn first(&self, service: &str) -> Option<Time> {
         self.services.get(service)?.critical.values().min().copied()

@@ -9,8 +9,8 @@ use axum::{
     http::StatusCode,
 };
 use chrono::TimeDelta;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
     Maintenance, Time,
     client::{Compare, Op, Txn},
@@ -109,12 +109,14 @@ pub(super) async fn create(
         ))
     })?;
     let now = clock::now();
-    let suffix: u32 = rand::rng().random();
-    let record = completed(record, now, &format!("m-{}-{suffix:08x}", now.format("%Y%m%d-%H%M%S")));
+    let seed = format!("{}/{}/", context.id, now.timestamp_micros());
+    let digest = Sha256::digest([seed.as_bytes(), &body].concat());
+    let id = format!("m-{}-{}", now.format("%Y%m%d-%H%M%S"), hex::encode(&digest[..4]));
+    let record = completed(record, now, &id);
     let window = Window::new(record).map_err(Problem::bad_request)?;
     let record = &window.record;
     let id = &record.id;
-    if !record.to.is_none_or(|to| to > now) {
+    if record.to.is_some_and(|to| to <= now) {
         return Err(Problem::bad_request("to: the window is over already: give a later end"));
     }
     let taken = Problem(
