@@ -11,6 +11,7 @@ mod maintenance;
 mod member;
 mod migrate;
 mod oncall;
+mod probe;
 mod registry;
 mod report;
 mod restore;
@@ -53,6 +54,8 @@ enum Command {
     Auth(users::Auth),
     /// Copy a live etcd into the registry, and follow it until clients are moved over
     Migrate(migrate::Migrate),
+    /// Make one probe by hand and show each phase
+    Probe(probe::Probe),
     /// Who is on call
     Oncall(oncall::Oncall),
     /// List, acknowledge and resolve incidents
@@ -89,6 +92,7 @@ impl Cli {
             Command::Role(role) => role.run().await,
             Command::Auth(auth) => auth.run().await,
             Command::Migrate(migrate) => migrate.run().await,
+            Command::Probe(probe) => probe.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use watchkeep_alerting::Alerting;
 use watchkeep_catalog::{Client, View};
-use watchkeep_collector::{Collector, keep_series, write_router};
+use watchkeep_collector::{Collector, blackbox::probe_router, keep_series, write_router};
 use watchkeep_registry::Node;
 use watchkeep_series::SeriesStore;
 
@@ -155,6 +155,7 @@ impl Rooms {
             alerting: None,
             foreign: None,
             write: None,
+            probe: None,
             metrics: metrics.clone(),
             series_metrics: None,
             name: config.node.name.clone(),
@@ -177,6 +178,10 @@ impl Rooms {
             )?;
             site.write = alerts.then(|| write_router(store.clone(), collector.metrics()));
             site.foreign = Some(collector.foreign());
+            if let Some(modules) = config.blackbox()? {
+                let probe = probe_router(modules, &config.collector, collector.metrics());
+                site.probe = Some(probe.map_err(|error| anyhow!("/probe: {error}"))?);
+            }
             self.start("collector", collector.run(self.stop.clone()));
         } else {
             // No collector runs here: of its metrics, only those of the series store have a meaning.

@@ -56,6 +56,8 @@ pub(crate) struct Site {
     pub(crate) foreign: Option<ForeignState>,
     /// Remote write; none where no series are kept.
     pub(crate) write: Option<Router>,
+    /// `/probe`; none where no collector runs, or it has no modules.
+    pub(crate) probe: Option<Router>,
     /// What `/metrics` shows.
     pub(crate) metrics: prometheus::Registry,
     /// The metrics of a series store beside which no collector runs.
@@ -84,6 +86,9 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
         .merge(runbooks::router());
     if let Some(write) = site.write.clone() {
         router = router.merge(write);
+    }
+    if let Some(probe) = site.probe.clone() {
+        router = router.merge(probe);
     }
     if let Some(alerting) = site.alerting.clone() {
         router = router.merge(alerting);

@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 17] = [
     "docs/api.md",
     "docs/auth.md",
     "docs/backup.md",
+    "docs/blackbox.md",
     "docs/checks.md",
     "docs/dashboards.md",
     "docs/discovery.md",

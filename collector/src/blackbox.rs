@@ -6,6 +6,12 @@
 //! ```
 
 mod config;
+mod desk;
 mod judge;
+mod module;
+mod page;
+mod router;
+mod target;
 
 pub use config::*;
+pub use router::probe_router;

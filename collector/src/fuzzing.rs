@@ -3,7 +3,12 @@
 
 #![allow(unreachable_pub, missing_docs, reason = "a door for the fuzzer only")]
 
-use crate::exposition::{Format, Page};
+use std::time::Duration;
+
+use crate::{
+    blackbox::Modules,
+    exposition::{Format, Page},
+};
 
 /// A metrics page, in both formats: line numbers are never beyond the page, names never empty or twice.
 pub fn exposition(page: &[u8]) {
@@ -28,4 +33,102 @@ pub fn exposition(page: &[u8]) {
 /// The body of a remote write request.
 pub fn remote_write(body: &[u8]) {
     let _ = crate::remote_write::decode(body);
+}
+
+/// What an HTTP server sends, as version 1.1 and as version 2.
+pub fn http_answer(data: &[u8]) {
+    crate::probe::http::fuzz::answer(data);
+}
+
+/// What a name server answers, behind the question's id.
+pub fn dns_answer(data: &[u8]) {
+    crate::probe::dns::fuzz::answer(data);
+}
+
+/// A file of blackbox_exporter's modules that was read: what is judged good makes checks that are good, or none for this target.
+pub fn modules(modules: &Modules, target: &str) {
+    if modules.validate().is_err() {
+        return;
+    }
+    for module in modules.modules.values() {
+        let Ok(aimed) = module.aim(target, Some("web.test"), Duration::from_secs(1)) else {
+            continue;
+        };
+        assert_eq!(aimed.check.kind_name(), module.prober.map_or("", |prober| prober.as_str()));
+        let _ = aimed.check.validate();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    const EVERYTHING: &str = include_str!("../../tests/data/blackbox/everything.yml");
+
+    #[test]
+    fn every_module_makes_a_good_check() {
+        let modules: super::Modules = serde_saphyr::from_str(EVERYTHING).expect("a good file");
+        modules.validate().expect("good modules");
+        for (name, module) in &modules.modules {
+            let aimed = module.aim("web.test:80", None, super::Duration::from_secs(1));
+            let aimed = aimed.unwrap_or_else(|error| panic!("{name}: {error}"));
+            aimed.check.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_a_reader_panic(data: Vec<u8>) {
+            super::http_answer(&data);
+            super::dns_answer(&data);
+        }
+
+        #[test]
+        fn messages_like_real_ones_do_not_panic(
+            flags: u16,
+            counts: [u8; 3],
+            records in proptest::collection::vec((0..260_u16, any::<Vec<u8>>()), 0..6)
+        ) {
+            // One question for a.test SOA; names of records are pointers to it.
+            let mut bytes = (flags | 0x8000).to_be_bytes().to_vec();
+            bytes.extend([0, 1, 0, counts[0] % 4, 0, counts[1] % 3, 0, counts[2] % 3]);
+            bytes.extend(*b"\x01a\x04test\x00\x00\x06\x00\x01");
+            for (kind, data) in records {
+                bytes.extend([0xc0, 12]);
+                bytes.extend(kind.to_be_bytes());
+                bytes.extend([0, 1, 0, 0, 0, 60]);
+                bytes.extend(u16::try_from(data.len()).unwrap_or(0).to_be_bytes());
+                bytes.extend(data);
+            }
+            super::dns_answer(&bytes);
+        }
+
+        #[test]
+        fn answers_like_real_ones_do_not_panic(
+            choice: u8,
+            status in 0..1000_u16,
+            headers in proptest::collection::vec(
+                "(content-length|transfer-encoding|location|last-modified|x-a|content-encoding): (chunked|[0-9]{1,20}|gzip|b|[ -~]{0,12})", 0..6),
+            body: Vec<u8>
+        ) {
+            let head = format!("HTTP/1.1 {status} x\r\n{}\r\n\r\n", headers.join("\r\n"));
+            super::http_answer(&[&[choice], head.as_bytes(), &body[..]].concat());
+        }
+
+        #[test]
+        fn modules_of_pieces_do_not_panic(
+            lines in proptest::collection::vec(0..200_usize, 0..40),
+            target in "\\PC{0,20}|[-a-z0-9:/@?%.\\[\\]]{0,40}"
+        ) {
+            let all: Vec<_> = EVERYTHING.lines().collect();
+            let text: Vec<_> = lines.iter().map(|at| all[at % all.len()]).collect();
+            if let Ok(read) = serde_saphyr::from_str(&text.join("\n")) {
+                super::modules(&read, &target);
+            }
+            let whole: super::Modules = serde_saphyr::from_str(EVERYTHING).expect("a good file");
+            super::modules(&whole, &target);
+        }
+    }
 }

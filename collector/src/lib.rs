@@ -11,6 +11,7 @@
 
 mod access;
 pub mod blackbox;
+mod by_hand;
 mod check;
 mod collector;
 mod config;
@@ -18,6 +19,8 @@ mod engine;
 pub mod exposition;
 mod flap;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
 pub mod fuzzing;
 mod keeper;
 mod membership;
@@ -36,6 +39,7 @@ mod target;
 mod targets;
 
 pub use access::{Authorization, BasicAuth};
+pub use by_hand::{ByHand, PhaseTook, Report, Step, Told};
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, Invalid};
 pub use foreign::{ForeignConfig, ForeignState, Format as ForeignFormat, PrefixState};

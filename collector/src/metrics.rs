@@ -42,6 +42,7 @@ pub struct Metrics {
     remote_queue_bytes: IntGaugeVec,
     remote_lag: GaugeVec,
     pub(crate) remote_requests: IntCounterVec,
+    pub(crate) probe_requests: IntCounterVec,
     pub(crate) series: SeriesMetrics,
 }
 
@@ -260,6 +261,11 @@ impl Metrics {
             remote_requests: on.counters(
                 "watchkeep_collector_remote_write_requests_total",
                 "Remote write requests received, by result: ok, refused, failed.",
+                &["result"],
+            )?,
+            probe_requests: on.counters(
+                "watchkeep_collector_probe_requests_total",
+                "Requests for /probe, by result: success, failure, refused, busy.",
                 &["result"],
             )?,
             series: SeriesMetrics::new(&on)?,

@@ -9,6 +9,10 @@ const BENCHES: [(&str, &str); 6] = [
         "from SIGKILL of a service to the delivered failover callback, one node and three",
     ),
     (
+        "probes",
+        "CPU per HTTP and TCP probe and probes per second, side by side with blackbox_exporter",
+    ),
+    (
         "registry",
         "puts, ranges, leases, watches, failover and a million keys, side by side with etcd",
     ),

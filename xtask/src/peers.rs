@@ -13,7 +13,7 @@ struct Package {
 }
 
 /// Everything the tests start, and why.
-const PACKAGES: [Package; 12] = [
+const PACKAGES: [Package; 14] = [
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
@@ -31,6 +31,9 @@ const PACKAGES: [Package; 12] = [
     Package { name: "nginx-light", file: "/usr/sbin/nginx" },
     // A TLS server that is not ours; makes keys and signs tokens.
     Package { name: "openssl", file: "/usr/bin/openssl" },
+    // What /probe stands in for, and a name server to ask.
+    Package { name: "prometheus-blackbox-exporter", file: "/usr/bin/prometheus-blackbox-exporter" },
+    Package { name: "dnsmasq-base", file: "/usr/sbin/dnsmasq" },
     // Crate etcd-client compiles its own .proto files with protoc; users' builds need neither.
     Package { name: "protobuf-compiler", file: "/usr/bin/protoc" },
     Package { name: "libprotobuf-dev", file: "/usr/include/google/protobuf/empty.proto" },

@@ -15,8 +15,10 @@ use crate::Invalid;
 const PAYLOAD_BYTES_MAX: u32 = 65_507;
 /// Versions of HTTP as answers name them.
 const HTTP_VERSIONS: [&str; 4] = ["HTTP/0.9", "HTTP/1.0", "HTTP/1.1", "HTTP/2.0"];
-/// Ways to compress an answer.
-const COMPRESSIONS: [&str; 4] = ["gzip", "deflate", "br", "identity"];
+/// Ways to compress an answer that can be undone here.
+const COMPRESSIONS: [&str; 3] = ["gzip", "deflate", "identity"];
+/// Said of an option that our probes have no counterpart for.
+const ABSENT: &str = "is not supported here: remove it from this module";
 
 impl Modules {
     /// Checks every module.
@@ -67,6 +69,13 @@ impl Judge<'_> {
         }
     }
 
+    /// None of these may be given.
+    fn absent(&mut self, fields: &[(&str, bool)]) {
+        for (field, _) in fields.iter().filter(|(_, given)| *given) {
+            self.refuse(field, ABSENT);
+        }
+    }
+
     /// At most one of these is given.
     fn exclusive(&mut self, fields: &[(&str, bool)]) {
         let given: Vec<_> = fields.iter().filter(|(_, given)| *given).map(|(f, _)| *f).collect();
@@ -94,11 +103,13 @@ fn judge(at: &mut Judge<'_>, module: &Module) {
         }
         None => {}
     }
-    if let Some(IcmpModule { payload_size, .. }) = &module.icmp
-        && *payload_size > PAYLOAD_BYTES_MAX
-    {
-        let message = format!("is {payload_size}: give 0 to {PAYLOAD_BYTES_MAX}");
-        at.below("icmp").refuse("payload_size", message);
+    if let Some(IcmpModule { payload_size, source_ip_address, .. }) = &module.icmp {
+        let mut at = at.below("icmp");
+        if *payload_size > PAYLOAD_BYTES_MAX {
+            let message = format!("is {payload_size}: give 0 to {PAYLOAD_BYTES_MAX}");
+            at.refuse("payload_size", message);
+        }
+        at.absent(&[("source_ip_address", source_ip_address.is_some())]);
     }
     if let Some(GrpcModule { tls_config, .. }) = &module.grpc {
         judge_tls(&mut at.below("grpc"), tls_config);
@@ -142,6 +153,13 @@ fn judge_http(at: &mut Judge<'_>, http: &HttpModule) {
             }
             at.pattern("regexp", &rule.regexp);
         }
+    }
+    at.absent(&[
+        ("fail_if_body_json_matches_cel", http.fail_if_body_json_matches_cel.is_some()),
+        ("fail_if_body_json_not_matches_cel", http.fail_if_body_json_not_matches_cel.is_some()),
+    ]);
+    if http.proxy_url.as_ref().is_some_and(|url| !url.0.starts_with("http://")) {
+        at.refuse("proxy_url", "begins with something else than http://: give http://host:port");
     }
     at.exclusive(&[("body", http.body.is_some()), ("body_file", http.body_file.is_some())]);
     judge_identity(at, http);
@@ -190,21 +208,9 @@ fn judge_tcp(at: &mut Judge<'_>, tcp: &TcpModule) {
     for (index, step) in tcp.query_response.iter().enumerate() {
         let mut at = at.below(format_args!("query_response[{index}]"));
         at.pattern("expect", &step.expect);
-        if !step.labels.is_empty() && step.expect.is_empty() {
-            at.refuse("labels", "need expect: their values come from what it matches");
-        }
-        for (index, label) in step.labels.iter().enumerate() {
-            let mut letters = label.name.chars();
-            let first = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-            if !first || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                let message = format!(
-                    "{:?} is not a label's name: use letters, digits and _, no digit first",
-                    label.name
-                );
-                at.refuse(format_args!("labels[{index}].name"), message);
-            }
-        }
+        at.absent(&[("labels", !step.labels.is_empty())]);
     }
+    at.absent(&[("source_ip_address", tcp.source_ip_address.is_some())]);
     judge_tls(at, &tcp.tls_config);
 }
 
@@ -235,6 +241,7 @@ fn judge_dns(at: &mut Judge<'_>, dns: &DnsModule) {
         at.patterns("fail_if_not_matches_regexp", fail_if_not_matches_regexp);
         at.patterns("fail_if_none_matches_regexp", fail_if_none_matches_regexp);
     }
+    at.absent(&[("source_ip_address", dns.source_ip_address.is_some())]);
     judge_tls(at, &dns.tls_config);
 }
 

@@ -15,6 +15,8 @@ use watchkeep_catalog::{DnsCheck, DnsTransport};
 use super::{Context, Endpoint, Phase, Stopwatch, connect::io_words, tls::Tls};
 
 mod code;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod rules;
 mod text;
 
@@ -169,6 +171,7 @@ impl DnsProbe {
 
     fn judge(&self, answer: &Message, watch: &mut Stopwatch) -> Result<String, String> {
         let extra = answer.additionals.len() + usize::from(answer.edns.is_some());
+        watch.fact("probe_dns_query_succeeded", 1.0);
         let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         watch.fact("probe_dns_answer_rrs", count(answer.answers.len()));
         watch.fact("probe_dns_authority_rrs", count(answer.authorities.len()));

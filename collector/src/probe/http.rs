@@ -22,6 +22,8 @@ pub(super) mod auth;
 pub(super) mod connection;
 mod cookies;
 mod expect;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(super) mod place;
 pub(super) mod route;
 mod values;
@@ -314,14 +316,20 @@ impl HttpProbe {
         values::of_head(&head, place.tls, watch);
         let good = self.expect.judge_head(head.status, head.version, &head.headers, place.tls);
         let read = reached.connection.read(body, self.expect.bytes_max).await;
-        let read = match (good, read) {
-            (Err(bad), _) => Err(bad),
-            (Ok(()), Err(reason)) => Err(reason.into()),
-            (Ok(()), Ok(read)) => Ok(read),
-        };
-        let (body, whole) = match read {
-            Ok(read) => read,
-            Err(bad) => return Err(fail(bad, watch)),
+        let (body, whole) = match (good, read) {
+            (Ok(()), Ok(read)) => read,
+            (Ok(()), Err(reason)) => return Err(fail(reason.into(), watch)),
+            (Err(bad), read) => {
+                // What was read is told all the same, but for the page that comes with a redirect.
+                let redirects = is_redirect(head.status) && head.headers.contains_key(LOCATION);
+                if let Ok((body, whole)) = read
+                    && !redirects
+                    && let Ok((body, _)) = self.expect.decompress(body, whole)
+                {
+                    values::of_body(&body, watch);
+                }
+                return Err(fail(bad, watch));
+            }
         };
         if is_first && self.reuse && whole {
             *self.kept() = Some(reached);
