@@ -16,7 +16,7 @@ pub(crate) fn answer(data: &[u8]) {
     let probe = PROBE.get_or_init(probe);
     let bytes = [&ID, data].concat();
     let Ok(answer) = probe.read(&bytes, u16::from_be_bytes(ID)) else { return };
-    let mut watch = Stopwatch::start().attentive();
+    let mut watch = Stopwatch::start(true);
     // An error is as good an end as any.
     let _ = probe.judge(&answer, &mut watch);
     assert!(watch.take_facts().len() <= FACTS_MAX);

@@ -32,7 +32,7 @@ pub(crate) fn answer(data: &[u8]) {
     let expect = Expect::new(&check).expect("good patterns");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for is_two in [false, true] {
-        let mut watch = Stopwatch::start().attentive();
+        let mut watch = Stopwatch::start(true);
         // An error is as good an end as any.
         let _ = runtime.block_on(read(&expect, data, is_two, &mut watch));
         assert!(watch.take_facts().len() <= FACTS_MAX);
