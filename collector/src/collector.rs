@@ -75,6 +75,7 @@ impl Collector {
     ///
     /// # Errors
     /// When the id cannot stand in a key, or `registry` has a collector's metrics already.
+    #[allow(clippy::too_many_arguments, reason = "each is a component that comes in from outside")]
     pub fn new(
         config: CollectorConfig,
         id: impl Into<String>,

@@ -3,7 +3,7 @@
 use crate::{command::cargo, peers};
 
 /// Name, and what it measures.
-const BENCHES: [(&str, &str); 6] = [
+const BENCHES: [(&str, &str); 7] = [
     (
         "detection",
         "from SIGKILL of a service to the delivered failover callback, one node and three",

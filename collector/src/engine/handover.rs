@@ -121,7 +121,7 @@ mod tests {
         handover.begin(&slow, Duration::from_secs(100));
         // 100 s, three intervals, the timeout of 2 s and 5 s.
         assert_eq!(handover.late(Duration::from_millis(109_999)), []);
-        assert_eq!(handover.late(Duration::from_secs(110)), [quick.id.clone()]);
+        assert_eq!(handover.late(Duration::from_secs(110)), std::slice::from_ref(&quick.id));
         assert_eq!(handover.late(Duration::from_secs(400)).len(), 2);
         handover.end(&quick.id);
         assert!(!handover.is_leaving(&quick.id) && handover.is_leaving(&slow.id));

@@ -177,11 +177,11 @@ impl DnsProbe {
         watch.fact("probe_dns_authority_rrs", count(answer.authorities.len()));
         watch.fact("probe_dns_additional_rrs", count(extra));
         if self.query.query_type() == RecordType::SOA {
-            let serials = answer.answers.iter().filter_map(|record| match &record.data {
+            let mut serials = answer.answers.iter().filter_map(|record| match &record.data {
                 RData::SOA(soa) => Some(f64::from(soa.serial)),
                 _ => None,
             });
-            watch.fact("probe_dns_serial", serials.last().unwrap_or(0.0));
+            watch.fact("probe_dns_serial", serials.next_back().unwrap_or(0.0));
         }
         let rcode = answer.metadata.response_code;
         watch.expose("rcode", code::name(rcode));
