@@ -104,18 +104,20 @@ async fn what_prometheus_writes_is_kept_through_restarts_of_both() {
     let mut prometheus = Prometheus::new(dir.path(), &configuration, &[]);
     prometheus.start();
     received(node, 20.0).await;
+    page.serves_more(8).await;
     // Killed right after it acknowledged something.
     node.kill();
-    let served = page.served.load(Ordering::Relaxed);
-    page.serves(served + 5).await;
+    page.serves_more(5).await;
     node.start();
     node.ready().await;
     received(node, 30.0).await;
+    page.serves_more(8).await;
     // Prometheus sends what it has before it ends, as long as somebody listens.
     prometheus.stop("-TERM");
     prometheus.start();
     restart(node, "-TERM").await;
     received(node, 30.0).await;
+    page.serves_more(8).await;
     prometheus.stop("-TERM");
     node.process().terminate();
     node.process().wait(SOON);
@@ -198,6 +200,11 @@ impl Page {
         let router = Router::new().route("/metrics", routing::get(page));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { port, served }
+    }
+
+    /// Waits until it was served that many times from now on.
+    async fn serves_more(&self, count: u64) {
+        self.serves(self.served.load(Ordering::Relaxed) + count).await;
     }
 
     async fn serves(&self, count: u64) {

@@ -10,11 +10,14 @@ use watchkeep_api::etcdserverpb::{
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
+#[path = "../../tests/common/ports.rs"]
+mod ports;
+
 /// How long anything may take before the test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], ports::free()))
 }
 
 async fn start(count: u64, dir: &Path) -> BTreeMap<u64, Node> {

@@ -12,12 +12,14 @@ use watchkeep_api::etcdserverpb::{
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
+#[path = "../../tests/common/ports.rs"]
+mod ports;
+
 /// How long anything may take before the test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn free_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], ports::free()))
 }
 
 fn configs(count: u64, dir: &Path) -> Vec<RegistryConfig> {

@@ -14,6 +14,9 @@ use watchkeep_api::etcdserverpb::{
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
+#[path = "../../tests/common/ports.rs"]
+mod ports;
+
 /// How long anything may take before the test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -25,8 +28,7 @@ struct Member {
 
 impl Member {
     async fn start() -> Self {
-        let free_port =
-            || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free_port = || SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let (dir, peer): (_, SocketAddr) = (tempfile::tempdir().unwrap(), free_port());
         let config = RegistryConfig {
             data_dir: dir.path().to_owned(),

@@ -4,6 +4,8 @@
 
 mod opinions;
 mod peer;
+#[path = "../../../tests/common/ports.rs"]
+mod ports;
 mod rig;
 mod samples;
 mod schedule;

@@ -1,12 +1,11 @@
 //! An etcd of one's own, on free ports and in a temporary directory; killed when it is dropped.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 use watchkeep_catalog::Client;
+
+use crate::ports;
 
 pub(crate) struct Etcd {
     dir: TempDir,
@@ -19,8 +18,8 @@ impl Etcd {
     pub(crate) fn start() -> Self {
         let mut etcd = Self {
             dir: tempfile::tempdir().expect("tempdir"),
-            client_port: free_port(),
-            peer_port: free_port(),
+            client_port: ports::free(),
+            peer_port: ports::free(),
             process: None,
         };
         etcd.restart();
@@ -61,9 +60,4 @@ impl Drop for Etcd {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("address").port()
 }
