@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing};
+use axum::{Router, http::StatusCode, routing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use watchkeep_series::{Matcher, Options, SeriesStore};
@@ -113,11 +113,14 @@ async fn what_prometheus_writes_is_kept_through_restarts_of_both() {
     received(node, 30.0).await;
     page.serves_more(8).await;
     // Prometheus sends what it has before it ends, as long as somebody listens.
+    page.rests().await;
     prometheus.stop("-TERM");
+    page.wakes();
     prometheus.start();
     restart(node, "-TERM").await;
     received(node, 30.0).await;
     page.serves_more(8).await;
+    page.rests().await;
     prometheus.stop("-TERM");
     node.process().terminate();
     node.process().wait(SOON);
@@ -183,28 +186,49 @@ fn kept(node: &Node) -> BTreeSet<(i64, u64)> {
 struct Page {
     port: u16,
     served: Arc<AtomicU64>,
+    /// How often it was refused since it rests, and one; 0: it does not rest.
+    rests: Arc<AtomicU64>,
 }
 
 impl Page {
     async fn start() -> Self {
-        let served = Arc::new(AtomicU64::new(0));
-        let count = served.clone();
+        let (served, rests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (count, refused) = (served.clone(), rests.clone());
         let page = move || async move {
+            if refused.load(Ordering::Relaxed) > 0 {
+                refused.fetch_add(1, Ordering::Relaxed);
+                return Err(StatusCode::SERVICE_UNAVAILABLE);
+            }
             let n = count.fetch_add(1, Ordering::Relaxed);
-            format!(
+            Ok(format!(
                 "# TYPE {METRIC} counter\n{METRIC}{{path=\"/a \\\"b\\\"\"}} {n}\ndemo_secret 1\n"
-            )
+            ))
         };
         let port = ports::free();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("bind");
         let router = Router::new().route("/metrics", routing::get(page));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { port, served }
+        Self { port, served, rests }
     }
 
     /// Waits until it was served that many times from now on.
     async fn serves_more(&self, count: u64) {
         self.serves(self.served.load(Ordering::Relaxed) + count).await;
+    }
+
+    /// Gives nothing more until [`Self::wakes`]; returns after it was asked in vain a few times. A Prometheus that ends does
+    /// not send on what it scraped in that very moment.
+    async fn rests(&self) {
+        self.rests.store(1, Ordering::Relaxed);
+        eventually("pages refused", SOON, async || {
+            let refused = self.rests.load(Ordering::Relaxed);
+            ensure(refused > 5, || format!("{refused} of 5"))
+        })
+        .await;
+    }
+
+    fn wakes(&self) {
+        self.rests.store(0, Ordering::Relaxed);
     }
 
     async fn serves(&self, count: u64) {
