@@ -1,5 +1,7 @@
 //! Free loopback ports, below the range from which the kernel takes ports for outgoing connections.
 
+#![allow(unreachable_pub, reason = "also a module of the tests of single crates")]
+
 use std::{
     net::TcpListener,
     sync::atomic::{AtomicU32, Ordering},
