@@ -19,6 +19,7 @@ mod serve;
 mod service;
 mod users;
 mod version;
+mod way;
 
 pub(crate) use api::Api;
 pub(crate) use serve::stop_token;

@@ -68,12 +68,12 @@ async fn what_etcds_dashboards_ask_for_is_there() {
     let endpoints = cluster.endpoints();
     let prometheus = Prometheus::start(dir.path(), &cluster.nodes).await;
     for at in 0..20 {
-        let key = format!("/work/{}", at % 4);
+        let key = format!("/jobs/{}", at % 4);
         etcdctl::ok(&endpoints, &["put", &key, "value"]);
-        etcdctl::ok(&endpoints, &["get", "--prefix", "/work/"]);
+        etcdctl::ok(&endpoints, &["get", "--prefix", "/jobs/"]);
     }
-    etcdctl::ok(&endpoints, &["del", "/work/1"]);
-    etcdctl::ok_with(&endpoints, &["txn"], "mod(\"/work/2\") > \"0\"\n\nput /work/2 again\n\n\n");
+    etcdctl::ok(&endpoints, &["del", "/jobs/1"]);
+    etcdctl::ok_with(&endpoints, &["txn"], "mod(\"/jobs/2\") > \"0\"\n\nput /jobs/2 again\n\n\n");
     etcdctl::ok(&endpoints, &["compact", "5"]);
     for expression in EXPRESSIONS {
         let expression = expression.replace("$r", "30s");

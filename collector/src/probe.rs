@@ -57,7 +57,6 @@ pub(crate) struct Outcome {
     /// What else was measured.
     pub(crate) facts: Vec<Fact>,
     /// What it did and when, counted from its start; empty unless it was [`Prober::run_by_hand`].
-    #[allow(dead_code, reason = "for who runs a probe by hand")]
     pub(crate) notes: Vec<(Duration, String)>,
 }
 
@@ -171,7 +170,6 @@ impl Prober {
     }
 
     /// As [`Prober::run`], with notes of what it does.
-    #[allow(dead_code, reason = "for who runs a probe by hand")]
     pub(crate) async fn run_by_hand(&self) -> Outcome {
         self.measure(Stopwatch::start(true).noting()).await
     }

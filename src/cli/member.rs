@@ -1,13 +1,14 @@
 //! `watchkeep member list | add | promote | remove | update`: the members of the registry.
 
 use anyhow::{anyhow, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::json;
 use watchkeep_catalog::{
-    Client, ClientError,
+    ClientError,
     client::{RegistryMember, RegistryMembers},
 };
 
+use super::way::{Output, Way};
 use crate::out;
 
 /// `watchkeep member …`.
@@ -23,35 +24,6 @@ pub(crate) enum Member {
     Remove(ById),
     /// Say at which peer address a member is from now on
     Update(Update),
-}
-
-/// Where the registry is, and how to answer.
-#[derive(Debug, Args)]
-struct Way {
-    /// Client URLs of the registry
-    #[arg(
-        long,
-        value_name = "URL,…",
-        value_delimiter = ',',
-        env = "WATCHKEEP_ENDPOINTS",
-        default_value = "http://127.0.0.1:2379"
-    )]
-    endpoints: Vec<String>,
-    /// Form of the answer
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
-    #[command(flatten)]
-    login: super::login::Login,
-}
-
-/// Form of an answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    #[default]
-    Text,
-    /// For machines
-    Json,
 }
 
 /// Arguments of `watchkeep member list`.
@@ -101,22 +73,24 @@ impl Member {
         match self {
             Self::List(List { way }) => {
                 let members = way.client()?.members().await?;
-                way.answer(&members, None, || {
+                answer(&way, &members, None, || {
                     out::table(&table(&members));
                 });
             }
             Self::Add(Add { way, peer, learner }) => {
                 let (id, members) =
                     way.client()?.add_member(&url(&peer)?, learner).await.map_err(left_open)?;
-                way.answer(&members, Some(id), || told_of(id, learner, &members));
+                answer(&way, &members, Some(id), || told_of(id, learner, &members));
             }
             Self::Promote(ById { way, id }) => {
                 let members = way.client()?.promote_member(id).await.map_err(left_open)?;
-                way.answer(&members, Some(id), || out::line(format_args!("member {id} votes now")));
+                answer(&way, &members, Some(id), || {
+                    out::line(format_args!("member {id} votes now"))
+                });
             }
             Self::Remove(ById { way, id }) => {
                 let members = way.client()?.remove_member(id).await.map_err(left_open)?;
-                way.answer(&members, Some(id), || {
+                answer(&way, &members, Some(id), || {
                     out::line(format_args!(
                         "member {id} removed; its process ends, and its number is not given again"
                     ));
@@ -125,7 +99,7 @@ impl Member {
             Self::Update(Update { way, id, peer }) => {
                 let members =
                     way.client()?.update_member(id, &url(&peer)?).await.map_err(left_open)?;
-                way.answer(&members, Some(id), || {
+                answer(&way, &members, Some(id), || {
                     out::line(format_args!("member {id} is at {} now", bare(&peer)));
                 });
             }
@@ -142,30 +116,24 @@ fn left_open(error: ClientError) -> anyhow::Error {
     }
 }
 
-impl Way {
-    fn client(&self) -> anyhow::Result<Client> {
-        self.login.client(&self.endpoints)
-    }
-
-    fn answer(&self, members: &RegistryMembers, id: Option<u64>, text: impl FnOnce()) {
-        match self.output {
-            Output::Text => text(),
-            Output::Json => {
-                let member = |m: &RegistryMember| {
-                    json!({
-                        "id": m.id, "name": m.name, "peer_urls": m.peer_urls, "client_urls": m.client_urls,
-                        "is_learner": m.is_learner, "started": is_started(m),
-                    })
-                };
-                let mut answer = json!({
-                    "cluster_id": format!("{:016x}", members.cluster_id),
-                    "members": members.members.iter().map(member).collect::<Vec<_>>(),
-                });
-                if let Some(id) = id {
-                    answer["id"] = json!(id);
-                }
-                out::line(answer);
+fn answer(way: &Way, members: &RegistryMembers, id: Option<u64>, text: impl FnOnce()) {
+    match way.output {
+        Output::Text => text(),
+        Output::Json => {
+            let member = |m: &RegistryMember| {
+                json!({
+                    "id": m.id, "name": m.name, "peer_urls": m.peer_urls, "client_urls": m.client_urls,
+                    "is_learner": m.is_learner, "started": is_started(m),
+                })
+            };
+            let mut answer = json!({
+                "cluster_id": format!("{:016x}", members.cluster_id),
+                "members": members.members.iter().map(member).collect::<Vec<_>>(),
+            });
+            if let Some(id) = id {
+                answer["id"] = json!(id);
             }
+            out::line(answer);
         }
     }
 }

@@ -177,13 +177,9 @@ impl Zone {
     }
 
     /// Its serial is the revision of the last change; its minimum bounds how long "there is none" is remembered.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "serials wrap (RFC 1982)"
-    )]
     fn soa(&self, catalog: &Catalog) -> Option<Record> {
         let (server, person) = (self.domain.server()?, self.domain.below(["hostmaster"])?);
+        // Serials wrap (RFC 1982).
         let serial = catalog.changed() as u32;
         let soa = SOA::new(server, person, serial, 3600, 600, 86_400, self.ttl_seconds);
         Some(self.record(self.domain.name(), RData::SOA(soa)))

@@ -109,7 +109,6 @@ impl EtcdProbe {
 
 fn tell(state: &MemberState, watch: &mut Stopwatch) {
     // Sizes and lags are far below 2^53.
-    #[allow(clippy::cast_precision_loss)]
     let number = |value: u64| value as f64;
     let is = |yes: bool| f64::from(u8::from(yes));
     for (name, value) in [

@@ -97,7 +97,6 @@ impl Stopwatch {
     }
 
     /// Also keeps notes.
-    #[allow(dead_code, reason = "for who runs a probe by hand")]
     pub(super) fn noting(mut self) -> Self {
         self.notes = Some(Vec::new());
         self

@@ -63,7 +63,7 @@ impl Jwt {
     /// A token for `user`; none: there is only a public key here.
     pub(crate) fn sign(&self, user: &str, revision: u64, now_seconds: u64) -> Option<String> {
         let header = Header { alg: self.algorithm.to_owned(), typ: "JWT".to_owned() };
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+        // Seconds since 1970 are far below 2^53.
         let exp = Some((now_seconds + self.ttl.as_secs()) as f64);
         let claims = Claims { username: user.to_owned(), revision, exp, nbf: None };
         let part = |json: serde_json::Result<Vec<u8>>| json.ok().map(|json| BASE64.encode(json));
@@ -92,7 +92,7 @@ impl Jwt {
             return None;
         }
         let claims: Claims = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+        // Seconds since 1970 are far below 2^53.
         let now = now_seconds as f64;
         let in_time =
             claims.exp.is_none_or(|exp| now < exp) && claims.nbf.is_none_or(|nbf| now >= nbf);

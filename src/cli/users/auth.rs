@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Way;
+use crate::cli::way::Way;
 
 /// `watchkeep auth …`.
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use watchkeep_catalog::client::{Access, KeyRange, Permission};
 
-use super::Way;
+use crate::cli::way::Way;
 
 /// `watchkeep role …`.
 #[derive(Debug, Subcommand)]

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Way;
+use crate::cli::way::Way;
 
 /// Longest password that is read.
 const PASSWORD_BYTES_MAX: u64 = 4_096;

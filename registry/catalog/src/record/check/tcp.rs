@@ -40,7 +40,6 @@ pub struct DialogueStep {
     pub starttls: bool,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_no(yes: &bool) -> bool {
     !yes
 }
