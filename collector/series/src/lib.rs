@@ -15,6 +15,7 @@ mod chunk;
 mod disk;
 mod error;
 mod head;
+mod histogram;
 mod index;
 mod labels;
 mod matcher;
@@ -24,6 +25,11 @@ mod store;
 mod varint;
 
 pub use error::SeriesError;
+pub use histogram::{
+    BUCKETS_MAX, Bucket, CUSTOM_SCHEMA, ClassicHistogram, Combined, Fraction, Histogram,
+    HistogramError, HistogramMean, HistogramSum, INDEX_MAX, NanNote, Quantile, RUN_MAX, ResetHint,
+    SCHEMA_MAX, SCHEMA_MIN, Span, decode_histograms, encode_histograms, general, json_number,
+};
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::Matcher;
 pub use memory::Appended;
