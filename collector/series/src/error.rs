@@ -50,6 +50,9 @@ pub enum SeriesError {
     /// Samples wait for a flush that does not happen or keeps failing.
     #[error("{0} samples wait to be persisted: the disk is full, broken or too slow")]
     Backlog(usize),
+    /// The reader of a query asked to stop; it knows why.
+    #[error("the reader stopped")]
+    Stopped,
     /// A query reads too much.
     #[error("the query reads more than {0} samples: shorten its range or select fewer series")]
     SamplesMax(usize),

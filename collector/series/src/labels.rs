@@ -11,7 +11,7 @@ pub const METRIC_NAME: &str = "__name__";
 
 /// Labels, sorted by name, each name once, no value empty (in the Prometheus data model a label with an
 /// empty value is one that is not there). Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
@@ -60,6 +60,12 @@ impl Labels {
             }
         };
         Self(self.0.iter().map(|(name, value)| (intern(name), intern(value))).collect())
+    }
+
+    /// From pairs that are sorted by name, each name once, no value empty.
+    pub(crate) fn from_sorted(pairs: Vec<(Arc<str>, Arc<str>)>) -> Self {
+        debug_assert!(pairs.is_sorted_by(|a, b| a.0 < b.0));
+        Self(pairs.into())
     }
 
     /// The pairs, for an index that shares their strings.

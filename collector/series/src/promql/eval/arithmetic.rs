@@ -1,0 +1,125 @@
+//! Operators on two values.
+
+use std::sync::Arc;
+
+use super::Evaluator;
+use crate::promql::{
+    SampleValue,
+    plan::{BinaryOp, Position},
+    row::Cell,
+};
+
+/// What an operation on two values gives.
+pub(super) struct Outcome {
+    /// The result of arithmetic; of a comparison its left side.
+    pub(super) value: Option<SampleValue>,
+    /// Whether a comparison holds (true for arithmetic); none: the types do not go together.
+    pub(super) kept: Option<bool>,
+    pub(super) remarks: Vec<Remark>,
+}
+
+/// What there is to say about an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// The operator is not defined on these types.
+    Types(&'static str, &'static str),
+}
+
+impl Outcome {
+    fn of(value: SampleValue) -> Self {
+        Self { value: Some(value), kept: Some(true), remarks: Vec::new() }
+    }
+
+    fn types(lhs: &'static str, rhs: &'static str) -> Self {
+        Self { value: None, kept: None, remarks: vec![Remark::Types(lhs, rhs)] }
+    }
+
+    /// Adds its remarks to the evaluation's notes.
+    pub(super) fn note(&self, evaluator: &Evaluator<'_>, op: BinaryOp, position: Position) {
+        for remark in &self.remarks {
+            match remark {
+                Remark::Types(lhs, rhs) => evaluator.info(format!(
+                    "PromQL info: incompatible sample types encountered for binary operator \
+                     \"{}\": {lhs} {} {rhs} ({position})",
+                    op.sign(),
+                    op.sign()
+                )),
+            }
+        }
+    }
+}
+
+/// Applies an operator that is no set operator.
+pub(super) fn apply(op: BinaryOp, lhs: Cell<'_>, rhs: Cell<'_>) -> Outcome {
+    match (lhs, rhs) {
+        (Cell::Float(a), Cell::Float(b)) => {
+            let (value, kept) = floats(op, a, b);
+            let value = Some(SampleValue::Float(value));
+            Outcome { value, kept: Some(kept), remarks: Vec::new() }
+        }
+        (Cell::Absent, _) | (_, Cell::Absent) => {
+            Outcome { value: None, kept: None, remarks: Vec::new() }
+        }
+        (Cell::Histogram(_), Cell::Float(_)) => Outcome::types("histogram", "float"),
+        (Cell::Float(_), Cell::Histogram(_)) => Outcome::types("float", "histogram"),
+        (Cell::Histogram(a), Cell::Histogram(b)) => match op {
+            BinaryOp::Equal | BinaryOp::NotEqual => {
+                let kept = (a == b) == (op == BinaryOp::Equal);
+                Outcome { kept: Some(kept), ..Outcome::of(SampleValue::Histogram(a.clone())) }
+            }
+            _ => Outcome::types("histogram", "histogram"),
+        },
+    }
+}
+
+/// The result of arithmetic and true, or the left side and whether the comparison holds.
+pub(super) fn floats(op: BinaryOp, a: f64, b: f64) -> (f64, bool) {
+    match op {
+        BinaryOp::Add => (a + b, true),
+        BinaryOp::Sub => (a - b, true),
+        BinaryOp::Mul => (a * b, true),
+        BinaryOp::Div => (a / b, true),
+        BinaryOp::Mod => (a % b, true),
+        BinaryOp::Pow => (a.powf(b), true),
+        BinaryOp::Atan2 => (a.atan2(b), true),
+        BinaryOp::Equal => (a, a == b),
+        BinaryOp::NotEqual => (a, a != b),
+        BinaryOp::Greater => (a, a > b),
+        BinaryOp::Less => (a, a < b),
+        BinaryOp::GreaterEqual => (a, a >= b),
+        BinaryOp::LessEqual => (a, a <= b),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => (a, true),
+    }
+}
+
+/// Between scalars a comparison gives 1 or 0.
+pub(super) fn scalars(op: BinaryOp, a: f64, b: f64) -> f64 {
+    let (value, kept) = floats(op, a, b);
+    if op.is_comparison() { f64::from(u8::from(kept)) } else { value }
+}
+
+pub(super) fn negate(cell: Cell<'_>) -> SampleValue {
+    match cell {
+        Cell::Float(value) => SampleValue::Float(-value),
+        Cell::Histogram(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
+        Cell::Absent => SampleValue::Float(f64::NAN),
+    }
+}
+
+pub(super) fn owned(cell: Cell<'_>) -> Option<SampleValue> {
+    match cell {
+        Cell::Absent => None,
+        Cell::Float(value) => Some(SampleValue::Float(value)),
+        Cell::Histogram(histogram) => Some(SampleValue::Histogram(Arc::clone(histogram))),
+    }
+}
+
+/// NaN wins, as in Go.
+pub(super) fn max(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
+/// NaN wins, as in Go.
+pub(super) fn min(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+}

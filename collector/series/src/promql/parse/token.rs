@@ -1,0 +1,153 @@
+//! The text in tokens, as the parser's lexer sees them: for positions and for limits, not for meaning.
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    Word,
+    /// A number or duration.
+    Number,
+    Text,
+    /// `{…}`, whole.
+    Braces,
+    /// `[…]`, whole.
+    Brackets,
+    Sign,
+}
+
+/// A piece of the text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Token<'a> {
+    pub(super) kind: TokenKind,
+    pub(super) text: &'a str,
+    /// In bytes.
+    pub(super) start: usize,
+}
+
+/// Splits the text; what cannot be is left to the parser to refuse.
+pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let start = at;
+        let kind = match byte {
+            b if b.is_ascii_whitespace() => {
+                at += 1;
+                continue;
+            }
+            b'#' => {
+                at += bytes[at..].iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count();
+                continue;
+            }
+            b'"' | b'\'' | b'`' => {
+                at = after_text(bytes, at);
+                TokenKind::Text
+            }
+            b'{' => {
+                at = after_block(bytes, at, b'}');
+                TokenKind::Braces
+            }
+            b'[' => {
+                at = after_block(bytes, at, b']');
+                TokenKind::Brackets
+            }
+            b if b.is_ascii_digit() || b == b'.' => {
+                at = after_number(bytes, at);
+                TokenKind::Number
+            }
+            b if b.is_ascii_alphabetic() || b == b'_' || b == b':' => {
+                let word = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':');
+                at += bytes[at..].iter().take_while(word).count();
+                TokenKind::Word
+            }
+            _ => {
+                let two = matches!(bytes.get(at..at + 2), Some(b"==" | b"!=" | b"<=" | b">="));
+                let wide = text[at..].chars().next().map_or(1, char::len_utf8);
+                at += if two { 2 } else { wide };
+                TokenKind::Sign
+            }
+        };
+        found.push(Token { kind, text: &text[start..at], start });
+    }
+    found
+}
+
+fn after_number(bytes: &[u8], mut at: usize) -> usize {
+    let hex = bytes[at] == b'0' && matches!(bytes.get(at + 1), Some(b'x' | b'X'));
+    while let Some(&byte) = bytes.get(at) {
+        let exponent_sign =
+            !hex && matches!(byte, b'+' | b'-') && at > 0 && matches!(bytes[at - 1], b'e' | b'E');
+        if !(byte.is_ascii_alphanumeric() || byte == b'.' || exponent_sign) {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+fn after_text(bytes: &[u8], at: usize) -> usize {
+    let quote = bytes[at];
+    let mut end = at + 1;
+    while let Some(&byte) = bytes.get(end) {
+        match byte {
+            b'\\' => end += 2,
+            b if b == quote => return end + 1,
+            _ => end += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn after_block(bytes: &[u8], at: usize, close: u8) -> usize {
+    let mut end = at + 1;
+    while let Some(&byte) = bytes.get(end) {
+        match byte {
+            b'"' | b'\'' | b'`' => end = after_text(bytes, end),
+            b if b == close => return end + 1,
+            _ => end += 1,
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        for (text, expected) in [
+            (
+                "sum by (a) (x{b=\"}\"}[5m:1m] @ start())",
+                vec![
+                    "sum",
+                    "by",
+                    "(",
+                    "a",
+                    ")",
+                    "(",
+                    "x",
+                    "{b=\"}\"}",
+                    "[5m:1m]",
+                    "@",
+                    "start",
+                    "(",
+                    ")",
+                    ")",
+                ],
+            ),
+            (
+                "1e-3 +0x1f >= bool 5m30s # comment",
+                vec!["1e-3", "+", "0x1f", ">=", "bool", "5m30s"],
+            ),
+            ("'a\\'b' == \"c\"", vec!["'a\\'b'", "==", "\"c\""]),
+        ] {
+            let found: Vec<_> = tokens(text).iter().map(|t| t.text).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+        // Never beyond the end, never within a character.
+        for text in ["\"\\", "{\"", "[", "é", "'é\\", "1e"] {
+            let _ = tokens(text);
+        }
+    }
+}
