@@ -79,10 +79,11 @@ impl Evaluator<'_> {
         };
         self.rows(&call.args[0], steps, &mut |row| {
             row.map(|step, cell| match cell {
-                Cell::Float(value) if !(high[step] < low[step]) => {
+                Cell::Float(_) if high[step] < low[step] => None,
+                Cell::Float(value) => {
                     Some(SampleValue::Float(math::clamp(value, low[step], high[step])))
                 }
-                _ => None,
+                Cell::Histogram(_) | Cell::Absent => None,
             });
             row.drop_name = true;
             if row.is_empty() { Ok(()) } else { sink(row) }

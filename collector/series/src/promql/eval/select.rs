@@ -114,11 +114,10 @@ fn fill(
         let oldest = time.saturating_sub(lookback_ms);
         match (sample, newest) {
             (sample, Some(newest))
-                if sample.is_none_or(|s| s.timestamp_ms < newest.timestamp_ms) =>
+                if newest.timestamp_ms > oldest
+                    && sample.is_none_or(|s| s.timestamp_ms < newest.timestamp_ms) =>
             {
-                if newest.timestamp_ms > oldest {
-                    row.set_histogram(step, newest.value.clone());
-                }
+                row.set_histogram(step, newest.value.clone());
             }
             (Some(sample), _) if sample.timestamp_ms > oldest && !is_stale(sample.value) => {
                 row.floats[step] = value(sample.timestamp_ms, sample.value);
