@@ -12,6 +12,9 @@
 //! /watchkeep/collectors/{id}                                     Collector (leased)
 //! /watchkeep/alerting/members/{id}                               Member    (leased)
 //! /watchkeep/alerting/leader                                     Member    (leased)
+//! /watchkeep/alerts/{fingerprint}                                Alert
+//! /watchkeep/alerting/silences/{id}                              AlertSilence
+//! /watchkeep/alerting/notifications/{id}                         Notification
 //! /watchkeep/failovers/{id}                                      Failover
 //! /watchkeep/incidents/{id}                                      Incident
 //! /watchkeep/slo/{service}/{yyyy-mm-dd}                          a day's roll-up
@@ -41,6 +44,14 @@ pub const COLLECTORS: &str = "/watchkeep/collectors/";
 pub const ALERTING_MEMBERS: &str = "/watchkeep/alerting/members/";
 /// Who decides: held under the lease of the alerting leader.
 pub const ALERTING_LEADER: &str = "/watchkeep/alerting/leader";
+/// Prefix of all that alerting itself keeps: members, leader, alerts, silences, notifications.
+pub const ALERT: &str = "/watchkeep/alert";
+/// Prefix of [`alert`].
+pub const ALERTS: &str = "/watchkeep/alerts/";
+/// Prefix of [`silence`].
+pub const SILENCES: &str = "/watchkeep/alerting/silences/";
+/// Prefix of [`notification`].
+pub const NOTIFICATIONS: &str = "/watchkeep/alerting/notifications/";
 /// Prefix of [`failover`].
 pub const FAILOVERS: &str = "/watchkeep/failovers/";
 /// Prefix of [`incident`].
@@ -112,6 +123,24 @@ pub fn collector(id: &str) -> String {
 #[must_use]
 pub fn alerting_member(id: &str) -> String {
     format!("{ALERTING_MEMBERS}{id}")
+}
+
+/// Key of an alert, by the fingerprint of its labels.
+#[must_use]
+pub fn alert(fingerprint: u64) -> String {
+    format!("{ALERTS}{fingerprint:016x}")
+}
+
+/// Key of a silence.
+#[must_use]
+pub fn silence(id: &str) -> String {
+    format!("{SILENCES}{id}")
+}
+
+/// Key of the latest notification of a group by one integration.
+#[must_use]
+pub fn notification(id: &str) -> String {
+    format!("{NOTIFICATIONS}{id}")
 }
 
 /// Key of a failover's journal.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::name::{NameError, check_name};
 
+mod alert;
 mod check;
 mod failover;
 mod incident;
@@ -17,6 +18,10 @@ mod scrape;
 mod service;
 mod verdict;
 
+pub use alert::{
+    Alert, AlertMatcher, AlertSilence, AlertSource, LabelSet, Notification, NotificationState,
+    fingerprint,
+};
 pub use check::*;
 pub use failover::{Attempt, Failover, FailoverState};
 pub use incident::{Incident, IncidentStatus, Note, Page, PageKind, PageState};
