@@ -32,6 +32,7 @@ pub use histogram::{
     BUCKETS_MAX, Bucket, CUSTOM_SCHEMA, ClassicHistogram, Combined, Fraction, Histogram,
     HistogramError, HistogramMean, HistogramSum, INDEX_MAX, NanNote, Quantile, RUN_MAX, ResetHint,
     SCHEMA_MAX, SCHEMA_MIN, Span, decode_histograms, encode_histograms, general, json_number,
+    native_from_classic,
 };
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::Matcher;

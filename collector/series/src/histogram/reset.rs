@@ -41,6 +41,27 @@ impl Histogram {
         previous.reduce(self.schema);
         fell(&now.positive, &previous.positive) || fell(&now.negative, &previous.negative)
     }
+
+    /// The hint of this sample for a reader who has `previous` before it, as a store knows it that keeps runs of samples
+    /// with one layout: within a run a counter was not reset; at the start of one nothing is said, since the run before
+    /// may be gone when this one is read.
+    #[must_use]
+    pub fn hint_after(&self, previous: Option<&Self>) -> ResetHint {
+        let Some(previous) = previous.filter(|_| self.reset_hint != ResetHint::Gauge) else {
+            return if self.reset_hint == ResetHint::Gauge {
+                ResetHint::Gauge
+            } else {
+                ResetHint::Unknown
+            };
+        };
+        let continues = previous.reset_hint != ResetHint::Gauge
+            && self.reset_hint != ResetHint::Reset
+            && self.schema == previous.schema
+            && self.zero_threshold == previous.zero_threshold
+            && custom::same(&self.custom_values, &previous.custom_values)
+            && !Self { reset_hint: ResetHint::Unknown, ..self.clone() }.detect_reset(previous);
+        if continues { ResetHint::NotReset } else { ResetHint::Unknown }
+    }
 }
 
 /// Whether any populated bucket of `previous` is missing or has less.
@@ -109,6 +130,24 @@ mod tests {
             ("across the threshold", zero(0.75, 30.0), h(&[1.0]), true),
         ] {
             assert_eq!(now.detect_reset(&before), reset, "{name}");
+        }
+    }
+
+    #[test]
+    fn hints_of_a_store() {
+        use ResetHint::{Gauge, NotReset, Reset, Unknown};
+        let h = |reset_hint, count| Histogram { reset_hint, count, ..Histogram::default() };
+        for (now, before, hint) in [
+            (h(Unknown, 1.0), None, Unknown),
+            (h(Gauge, 1.0), None, Gauge),
+            (h(Unknown, 1.0), Some(h(Unknown, 1.0)), NotReset),
+            (h(Unknown, 0.0), Some(h(NotReset, 1.0)), Unknown),
+            (h(Reset, 2.0), Some(h(NotReset, 1.0)), Unknown),
+            (h(Unknown, 2.0), Some(h(Gauge, 1.0)), Unknown),
+            (h(Gauge, 2.0), Some(h(Unknown, 1.0)), Gauge),
+            (Histogram { schema: -1, ..h(Unknown, 2.0) }, Some(h(Unknown, 1.0)), Unknown),
+        ] {
+            assert_eq!(now.hint_after(before.as_ref()), hint, "{now:?} after {before:?}");
         }
     }
 }
