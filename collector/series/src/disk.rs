@@ -5,9 +5,9 @@
 
 use std::{fmt::Display, path::Path};
 
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use crate::{Labels, Sample, SeriesError, chunk, schema, varint::Malformed};
+use crate::{SeriesError, postings::Id, schema, varint::Malformed};
 
 /// Blocks of chunks kept in memory for queries.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -29,7 +29,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    pub(crate) fn put(&mut self, key: &[u8], value: Vec<u8>) {
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         self.batch.insert(&self.disk.rows, key, value);
     }
 
@@ -72,76 +72,43 @@ impl Disk {
         self.database.disk_space().map_err(storage("measure"))
     }
 
-    /// The next series id; none in a new store.
-    pub(crate) fn next_id(&self) -> Result<Option<u64>, SeriesError> {
-        let row = self.rows.get(schema::META_KEY).map_err(storage("read"))?;
-        row.map(|value| schema::read_meta(&value).map_err(corrupt("meta row"))).transpose()
+    /// The meta row; none in a new store.
+    pub(crate) fn meta(&self) -> Result<Option<fjall::UserValue>, SeriesError> {
+        self.rows.get(schema::META_KEY).map_err(storage("read"))
     }
 
-    pub(crate) fn series(
+    /// Rows of a kind in order: number and value.
+    pub(crate) fn rows(
         &self,
-    ) -> impl Iterator<Item = Result<(u64, Labels), SeriesError>> + use<> {
-        self.rows.prefix(schema::SERIES_PREFIX).map(|row| {
-            let (id, value) = numbered(row)?;
-            Ok((id, schema::read_series(&value).map_err(corrupt(format!("series row {id}")))?))
+        prefix: [u8; 1],
+    ) -> impl Iterator<Item = Result<(u64, fjall::UserValue), SeriesError>> + use<> {
+        self.rows.prefix(prefix).map(|row| {
+            let (key, value) = row.into_inner().map_err(storage("read"))?;
+            Ok((schema::number(&key).map_err(corrupt("row key"))?, value))
         })
     }
 
-    /// Log rows in order: number, size in bytes, samples.
-    #[expect(clippy::type_complexity, reason = "used once")]
-    pub(crate) fn log(
-        &self,
-    ) -> impl Iterator<Item = Result<(u64, usize, Vec<(u64, Sample)>), SeriesError>> + use<> {
-        self.rows.prefix(schema::LOG_PREFIX).map(|row| {
-            let (number, value) = numbered(row)?;
-            let what = format!("log row {number}");
-            Ok((number, value.len(), schema::read_log(&value).map_err(corrupt(what))?))
-        })
-    }
-
-    /// When the last chunk of a series ends.
-    pub(crate) fn last_chunk(&self, id: u64) -> Result<Option<i64>, SeriesError> {
-        self.rows.prefix(schema::chunk_prefix(id)).next_back().map(chunk_end).transpose()
-    }
-
-    /// When the first chunk of a series that ends at `from_ms` or later does.
-    pub(crate) fn first_chunk(&self, id: u64, from_ms: i64) -> Result<Option<i64>, SeriesError> {
-        let keys = schema::chunk_key(id, from_ms)..=schema::chunk_key(id, i64::MAX);
-        self.rows.range(keys).next().map(chunk_end).transpose()
-    }
-
-    /// When the chunks of a series end that end before `cutoff_ms`.
-    pub(crate) fn chunks_before(
-        &self,
-        id: u64,
-        cutoff_ms: i64,
-    ) -> impl Iterator<Item = Result<i64, SeriesError>> + use<> {
-        let keys = schema::chunk_key(id, i64::MIN)..schema::chunk_key(id, cutoff_ms);
-        self.rows.range(keys).map(chunk_end)
-    }
-
-    /// The chunks of a series from the one that holds `from_ms` on.
+    /// The chunks of a series with a last sample between two times that lie in one bucket.
     pub(crate) fn chunks(
         &self,
-        id: u64,
+        id: Id,
         from_ms: i64,
-    ) -> impl Iterator<Item = Result<Vec<Sample>, SeriesError>> + use<> {
-        let keys = schema::chunk_key(id, from_ms)..=schema::chunk_key(id, i64::MAX);
-        self.rows.range(keys).map(move |row| {
-            let value = row.value().map_err(storage("read"))?;
-            chunk::decode(&value).map_err(corrupt(format!("chunk of series {id}")))
-        })
+        to_ms: i64,
+    ) -> impl Iterator<Item = Result<fjall::UserValue, SeriesError>> + use<> {
+        let keys =
+            schema::chunk_key(id, from_ms, None)..=schema::chunk_key(id, to_ms, Some(u64::MAX));
+        self.rows.range(keys).map(|row| row.value().map_err(storage("read")))
     }
-}
 
-fn chunk_end(row: Guard) -> Result<i64, SeriesError> {
-    let key = row.key().map_err(storage("read"))?;
-    schema::chunk_end_ms(&key).map_err(corrupt("chunk key"))
-}
-
-fn numbered(row: Guard) -> Result<(u64, fjall::UserValue), SeriesError> {
-    let (key, value) = row.into_inner().map_err(storage("read"))?;
-    Ok((schema::number(&key).map_err(corrupt("row key"))?, value))
+    /// Keys of at most `max` chunks of a bucket.
+    pub(crate) fn chunk_keys(
+        &self,
+        bucket: i32,
+        max: usize,
+    ) -> Result<Vec<fjall::UserKey>, SeriesError> {
+        let rows = self.rows.prefix(schema::bucket_prefix(bucket)).take(max);
+        rows.map(|row| row.key().map_err(storage("read"))).collect()
+    }
 }
 
 fn storage(what: &'static str) -> impl Fn(fjall::Error) -> SeriesError {

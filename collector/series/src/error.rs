@@ -18,6 +18,18 @@ pub enum SeriesError {
         /// What fjall says.
         message: String,
     },
+    /// The directory was written by another version.
+    #[error(
+        "series store at {path}: it has format {found}, this version reads {}: start once with the version that \
+         wrote it, or move the directory away to start with an empty store",
+        crate::schema::FORMAT
+    )]
+    Format {
+        /// The directory.
+        path: String,
+        /// Its format.
+        found: u8,
+    },
     /// The disk does not do what it should. Afterwards nothing is persisted until the store is reopened.
     #[error("series store: {what}: {message}")]
     Storage {
@@ -36,12 +48,14 @@ pub enum SeriesError {
     },
     /// A new series would be one too many. Samples of known series in the same batch were appended.
     #[error(
-        "series {offender} is one more than series_max = {series_max}: raise the limit or find out \
-         which label has so many values"
+        "series {offender} is one more than series_max = {series_max}: {culprits}; raise the limit or have \
+         that label dropped"
     )]
     SeriesMax {
         /// The first series that was refused.
         offender: Labels,
+        /// Which metric has most series and which label most values.
+        culprits: String,
         /// The limit.
         series_max: usize,
         /// What became of the batch.

@@ -1,17 +1,36 @@
-//! What memory holds of one series: its open chunk, and sealed chunks until they are on disk.
+//! What memory holds of one series: its open chunk, sealed chunks until they are on disk and the last one beyond
+//! that, and what came late.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
-use crate::{Sample, chunk};
+use crate::{
+    Sample, chunk,
+    chunk::open::{self, Open},
+    late::Late,
+    varint::{self, Malformed, Reader},
+};
 
-/// A full chunk that is not known to be on disk yet.
-#[derive(Debug)]
+/// Sealed chunks that stay in memory once they are on disk: the last minutes are what is asked for most.
+const SAVED_MAX: usize = 1;
+
+/// A full chunk.
+#[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
-    /// The oldest log row that has a sample of it.
-    pub(crate) first_row: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+impl Sealed {
+    /// Of at least one sample.
+    pub(crate) fn new(samples: &[Sample]) -> Self {
+        let time = |s: Option<&Sample>| s.map_or(0, |s| s.timestamp_ms);
+        Self {
+            start_ms: time(samples.first()),
+            end_ms: time(samples.last()),
+            bytes: chunk::sealed::encode(samples).into(),
+        }
+    }
 }
 
 /// What a sample is to its series.
@@ -25,38 +44,34 @@ pub(crate) enum Order {
     Past,
 }
 
-/// Timestamps only ever rise: on disk, then in `sealed`, then in `open`.
+/// Timestamps only ever rise: on disk, then in `sealed`, then in `open`; `late` is apart.
 #[derive(Debug)]
 pub(crate) struct Head {
-    open: Vec<Sample>,
-    sealed: Vec<Arc<Sealed>>,
-    /// The log row that has (or will have) the first sample of `open`.
-    first_row: u64,
+    open: Open,
+    sealed: Vec<Sealed>,
+    /// How many of `sealed` are on disk: the first ones.
+    saved: usize,
     last_ms: Option<i64>,
-    /// No chunk on disk ends before this: where expiry need not look.
-    oldest_end_ms: i64,
+    /// The first sample that was ever taken; an earlier one may have come late.
+    oldest_ms: i64,
+    late: Option<Box<Late>>,
 }
 
 impl Default for Head {
     /// A series that was never seen.
     fn default() -> Self {
         Self {
-            open: Vec::new(),
+            open: Open::default(),
             sealed: Vec::new(),
-            first_row: 0,
+            saved: 0,
             last_ms: None,
-            oldest_end_ms: i64::MAX,
+            oldest_ms: i64::MAX,
+            late: None,
         }
     }
 }
 
 impl Head {
-    /// A series with chunks on disk, the last of which ends at `end_ms`.
-    pub(crate) fn recovered(end_ms: Option<i64>) -> Self {
-        let oldest_end_ms = if end_ms.is_some() { i64::MIN } else { i64::MAX };
-        Self { last_ms: end_ms, oldest_end_ms, ..Self::default() }
-    }
-
     pub(crate) fn order(&self, timestamp_ms: i64) -> Order {
         match self.last_ms {
             Some(last) if timestamp_ms == last => Order::Duplicate,
@@ -65,80 +80,133 @@ impl Head {
         }
     }
 
-    /// Takes a sample that is [`Order::Next`] and stands in log row `row`; true when that sealed a chunk.
-    pub(crate) fn push(&mut self, sample: Sample, row: u64) -> bool {
-        if self.open.is_empty() {
-            self.first_row = row;
-        }
+    /// Takes a sample that is [`Order::Next`]; true when that sealed a chunk.
+    pub(crate) fn push(&mut self, sample: Sample) -> bool {
+        let bucket = chunk::bucket(sample.timestamp_ms);
+        let is_over = self.open.first_ms().is_some_and(|first| chunk::bucket(first) != bucket);
+        let sealed = is_over && self.seal();
         self.open.push(sample);
         self.last_ms = Some(sample.timestamp_ms);
-        self.open.len() >= chunk::SAMPLES_MAX && self.seal()
+        self.oldest_ms = self.oldest_ms.min(sample.timestamp_ms);
+        self.open.len() >= chunk::SAMPLES_MAX && self.seal() || sealed
+    }
+
+    /// Takes a sample that is [`Order::Past`], unless one of that time is known; whether it was taken.
+    pub(crate) fn push_late(&mut self, sample: Sample) -> bool {
+        let mut held = Vec::new();
+        let is_open = self.open.first_ms().is_some_and(|first| first <= sample.timestamp_ms);
+        if is_open && open::read(self.open.bytes(), &mut held).is_ok() {
+            let at = held.binary_search_by_key(&sample.timestamp_ms, |s| s.timestamp_ms);
+            if at.is_ok() {
+                return false;
+            }
+        }
+        self.oldest_ms = self.oldest_ms.min(sample.timestamp_ms);
+        self.late.get_or_insert_default().push(sample)
     }
 
     /// Closes the open chunk; false when it is empty.
     pub(crate) fn seal(&mut self) -> bool {
-        let (Some(first), Some(last)) = (self.open.first(), self.open.last()) else { return false };
-        self.sealed.push(Arc::new(Sealed {
-            start_ms: first.timestamp_ms,
-            end_ms: last.timestamp_ms,
-            first_row: self.first_row,
-            bytes: chunk::encode(&self.open),
-        }));
-        // A series that has filled a chunk will fill the next: keep its room. Others give it back.
-        let full = self.open.len() >= chunk::SAMPLES_MAX;
-        mem::take(&mut self.open);
-        if full {
-            self.open.reserve_exact(chunk::SAMPLES_MAX);
+        let mut samples = Vec::with_capacity(self.open.len());
+        // What was written by `Open` reads.
+        if self.open.is_empty() || open::read(self.open.bytes(), &mut samples).is_err() {
+            return false;
         }
+        self.sealed.push(Sealed::new(&samples));
+        self.open = Open::default();
         true
     }
 
-    /// Whether the open chunk began before `cutoff_ms` or pins a log row before `cutoff_row`.
-    pub(crate) fn is_due(&self, cutoff_ms: i64, cutoff_row: u64) -> bool {
-        let first = self.open.first();
-        first.is_some_and(|s| s.timestamp_ms < cutoff_ms || self.first_row < cutoff_row)
+    /// Seals what ended before `cutoff_ms`, and gives up what is in memory without need; whether that sealed a
+    /// chunk.
+    pub(crate) fn rest(&mut self, cutoff_ms: i64) -> bool {
+        let is_over = self.last_ms.is_none_or(|last| last < cutoff_ms);
+        if is_over && self.saved == self.sealed.len() {
+            self.sealed = Vec::new();
+            self.saved = 0;
+        }
+        let late = self.late.as_mut().is_some_and(|late| late.rest(cutoff_ms));
+        is_over && self.seal() || late
     }
 
-    /// Chunks up to `end_ms` are on disk.
-    pub(crate) fn saved(&mut self, end_ms: i64) {
-        self.sealed.retain(|chunk| chunk.end_ms > end_ms);
-        self.oldest_end_ms = self.oldest_end_ms.min(end_ms);
+    /// What is sealed and not on disk: in order, and late ones.
+    pub(crate) fn unsaved(&self) -> (&[Sealed], &[Sealed]) {
+        (&self.sealed[self.saved..], self.late.as_ref().map_or(&[], |late| late.unsaved()))
     }
 
-    /// Whether the disk may hold chunks that end before `cutoff_ms`.
-    pub(crate) fn may_expire(&self, cutoff_ms: i64) -> bool {
-        self.oldest_end_ms < cutoff_ms
+    /// So many of the first chunks that were [`Self::unsaved`] are on disk.
+    pub(crate) fn saved(&mut self, in_order: usize, late: usize) {
+        self.saved += in_order;
+        let surplus = self.saved.saturating_sub(SAVED_MAX);
+        self.sealed.drain(..surplus);
+        self.saved -= surplus;
+        if let Some(known) = &mut self.late {
+            known.saved(late);
+        }
     }
 
-    /// The oldest chunk on disk ends at `oldest_end_ms`; none: there is no chunk.
-    pub(crate) fn expired(&mut self, oldest_end_ms: Option<i64>) {
-        self.oldest_end_ms = oldest_end_ms.unwrap_or(i64::MAX);
+    /// Whether it has samples from `from_ms` to `to_ms`, as far as is known without reading.
+    pub(crate) fn spans(&self, from_ms: i64, to_ms: i64) -> bool {
+        self.oldest_ms <= to_ms && self.last_ms.is_some_and(|last| last >= from_ms)
     }
 
-    /// Whether nothing of it is in memory and nothing on disk is as late as `cutoff_ms`.
+    /// Whether nothing is as late as `cutoff_ms`.
     pub(crate) fn is_dead(&self, cutoff_ms: i64) -> bool {
-        let past = self.last_ms.is_none_or(|last| last < cutoff_ms);
-        past && self.open.is_empty() && self.sealed.is_empty()
+        self.last_ms.is_none_or(|last| last < cutoff_ms)
     }
 
-    /// The oldest log row it needs after a crash.
-    pub(crate) fn first_row(&self) -> Option<u64> {
-        let open = (!self.open.is_empty()).then_some(self.first_row);
-        self.sealed.first().map(|chunk| chunk.first_row).or(open)
-    }
-
-    pub(crate) fn sealed(&self) -> &[Arc<Sealed>] {
+    pub(crate) fn sealed(&self) -> &[Sealed] {
         &self.sealed
     }
 
-    pub(crate) fn open(&self) -> &[Sample] {
+    pub(crate) fn open(&self) -> &Open {
         &self.open
     }
 
-    /// Timestamp of the first sample in memory: what the disk holds from here on is held here as well.
+    pub(crate) fn late(&self) -> Option<&Late> {
+        self.late.as_deref()
+    }
+
+    pub(crate) fn oldest_ms(&self) -> i64 {
+        self.oldest_ms
+    }
+
+    pub(crate) fn last_ms(&self) -> Option<i64> {
+        self.last_ms
+    }
+
+    /// Timestamp of the first sample in memory: what came in order from here on is all in memory.
     pub(crate) fn start_ms(&self) -> Option<i64> {
-        let open = self.open.first().map(|s| s.timestamp_ms);
-        self.sealed.first().map(|chunk| chunk.start_ms).or(open)
+        self.sealed.first().map(|chunk| chunk.start_ms).or(self.open.first_ms())
+    }
+
+    /// Bytes of samples on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        let sealed: usize = self.sealed.iter().map(|chunk| chunk.bytes.len() + 16).sum();
+        self.open.capacity() + sealed + self.sealed.capacity() * size_of::<Sealed>()
+    }
+
+    /// What a crash may not take, for a head row: `oldest last-oldest size open late`. Sealed chunks are saved
+    /// with it.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        varint::put_signed(out, self.oldest_ms);
+        varint::put_signed(out, self.last_ms.unwrap_or(0).wrapping_sub(self.oldest_ms));
+        varint::put(out, self.open.bytes().len() as u64);
+        out.extend_from_slice(self.open.bytes());
+        match &self.late {
+            None => varint::put(out, 0),
+            Some(late) => late.write(out),
+        }
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let oldest_ms = reader.signed()?;
+        let last_ms = oldest_ms.wrapping_add(reader.signed()?);
+        let size = reader.count(1)?;
+        let open = Open::recovered(reader.bytes(size)?)?;
+        let late = Late::read(reader)?.map(Box::new);
+        Ok(Self { open, oldest_ms, last_ms: Some(last_ms), late, ..Self::default() })
     }
 }
 
@@ -152,20 +220,51 @@ mod tests {
         let sample = |n: i64| Sample { timestamp_ms: n, value: 0.5 };
         let max = chunk::SAMPLES_MAX as i64;
         for n in 1..max {
-            assert!(!head.push(sample(n), 3));
+            assert!(!head.push(sample(n)));
         }
         assert_eq!((head.order(max - 2), head.order(max - 1)), (Order::Past, Order::Duplicate));
         assert_eq!(head.order(max), Order::Next);
-        assert!(head.push(sample(max), 4));
-        assert_eq!((head.start_ms(), head.first_row(), head.open().len()), (Some(1), Some(3), 0));
-        head.push(sample(max + 1), 5);
-        head.saved(max);
-        assert_eq!((head.start_ms(), head.first_row()), (Some(max + 1), Some(5)));
-        assert!(head.may_expire(max + 1) && !head.may_expire(max));
-        assert!(head.is_due(max + 2, 0) && head.is_due(0, 6) && !head.is_due(max + 1, 5));
+        assert!(head.push(sample(max)));
+        assert_eq!((head.start_ms(), head.open().len(), head.unsaved().0.len()), (Some(1), 0, 1));
+        head.push(sample(max + 1));
+        head.saved(1, 0);
+        // The last one stays at hand.
+        assert_eq!((head.start_ms(), head.unsaved().0.len()), (Some(1), 0));
         assert!(head.seal() && !head.seal());
-        assert!(!head.is_dead(i64::MAX));
-        head.saved(max + 1);
+        head.saved(1, 0);
+        assert_eq!((head.start_ms(), head.sealed().len()), (Some(max + 1), 1));
+        assert!(!head.rest(max + 1) && head.sealed().len() == 1);
+        assert!(!head.rest(max + 2) && head.sealed().is_empty());
         assert!(head.is_dead(max + 2) && !head.is_dead(max + 1));
+        assert!(
+            head.spans(0, 1) && head.spans(max + 1, i64::MAX) && !head.spans(max + 2, i64::MAX)
+        );
+    }
+
+    #[test]
+    fn a_chunk_ends_with_its_bucket() {
+        let mut head = Head::default();
+        let end = chunk::bucket_end_ms(7);
+        let times = [end - 2, end - 1, end, end + 1];
+        let sealed = times.map(|timestamp_ms| head.push(Sample { timestamp_ms, value: 1.0 }));
+        assert_eq!(sealed, [false, false, true, false]);
+        assert_eq!((head.sealed()[0].start_ms, head.sealed()[0].end_ms), (end - 2, end - 1));
+    }
+
+    #[test]
+    fn comes_back_from_its_row() {
+        let mut head = Head::default();
+        for n in 0..200 {
+            head.push(Sample { timestamp_ms: n * n, value: n as f64 / 3.0 });
+        }
+        head.push_late(Sample { timestamp_ms: 7, value: 7.0 });
+        let (mut row, mut again) = (Vec::new(), Vec::new());
+        head.write(&mut row);
+        let mut reader = Reader(&row);
+        let back = Head::read(&mut reader).expect("reads");
+        assert!(reader.end().is_ok());
+        back.write(&mut again);
+        assert_eq!(again, row);
+        assert_eq!((back.order(199 * 199), back.oldest_ms()), (Order::Duplicate, 0));
     }
 }

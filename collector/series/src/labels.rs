@@ -1,76 +1,170 @@
 //! What names a series: label names and values, sorted by name.
+//!
+//! All of them lie in one string, so that a series' labels are one allocation and compare and hash as bytes do:
+//!
+//! ```text
+//! count │ length name length value │ …        lengths and the count: one byte below 127, else 127 and four bytes
+//! ```
+//! Each of those bytes has seven bits, so the whole is UTF-8 when the names and values are.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    sync::Arc,
-};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 /// The label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
+/// A length from here on takes four more bytes.
+const LONG: u8 = 0x7f;
+
 /// Labels, sorted by name, each name once, no value empty (in the Prometheus data model a label with an
 /// empty value is one that is not there). Cheap to clone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Labels(Arc<str>);
 
 impl Labels {
-    /// Sorts the pairs; of two with one name the last holds, and empty values are dropped.
+    /// Sorts the pairs; of two with one name the last holds, and empty values are dropped. A name or value may
+    /// have at most 256 MiB.
     #[must_use]
     pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let mut sorted = BTreeMap::new();
-        for (name, value) in pairs {
-            sorted.insert(Arc::<str>::from(name.as_ref()), Arc::<str>::from(value.as_ref()));
-        }
-        Self(sorted.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        let last_of_name = pairs
+            .iter()
+            .enumerate()
+            .filter(|(at, (name, _))| {
+                pairs.get(at + 1).is_none_or(|next| next.0.as_ref() != name.as_ref())
+            })
+            .map(|(_, (name, value))| (name.as_ref(), value.as_ref()))
+            .filter(|(_, value)| !value.is_empty());
+        Self::from_sorted(last_of_name)
     }
 
-    /// The same labels on another metric; the strings are shared.
+    /// From pairs that are sorted by name, each name once, no value empty.
+    pub(crate) fn from_sorted<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut text = String::with_capacity(256);
+        let mut count = 0;
+        for (name, value) in pairs {
+            put(&mut text, name.as_ref());
+            put(&mut text, value.as_ref());
+            count += 1;
+        }
+        let mut head = String::with_capacity(5 + text.len());
+        put_length(&mut head, count);
+        head.push_str(&text);
+        Self(head.into())
+    }
+
+    /// The same labels on another metric.
     #[must_use]
     pub fn renamed(&self, metric: &str) -> Self {
-        let name = (Arc::<str>::from(METRIC_NAME), Arc::<str>::from(metric));
-        let at = self.0.binary_search_by(|(n, _)| (**n).cmp(METRIC_NAME));
-        let mut pairs = self.0.to_vec();
-        match at {
-            Ok(at) => pairs[at].1 = name.1,
-            Err(at) => pairs.insert(at, name),
-        }
-        Self(pairs.into())
+        let others = self.iter().filter(|(name, _)| *name != METRIC_NAME);
+        Self::new(others.chain([(METRIC_NAME, metric)]))
     }
 
     /// A label's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
-        Some(&self.0[at].1)
+        self.iter().take_while(|(n, _)| *n <= name).find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
     /// All labels, sorted by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        let (count, rest) = length(&self.0);
+        Iter { count, rest }
     }
 
-    /// The same labels on shared strings, so that a thousand series hold `collector="node-1"` once.
-    pub(crate) fn interned(&self, strings: &mut HashSet<Arc<str>>) -> Self {
-        let mut intern = |text: &Arc<str>| match strings.get(text) {
-            Some(known) => known.clone(),
-            None => {
-                strings.insert(text.clone());
-                text.clone()
-            }
-        };
-        Self(self.0.iter().map(|(name, value)| (intern(name), intern(value))).collect())
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        length(&self.0).0
     }
 
-    /// From pairs that are sorted by name, each name once, no value empty.
-    pub(crate) fn from_sorted(pairs: Vec<(Arc<str>, Arc<str>)>) -> Self {
-        debug_assert!(pairs.is_sorted_by(|a, b| a.0 < b.0));
-        Self(pairs.into())
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The labels one after the other.
+#[derive(Debug, Clone)]
+pub struct Iter<'a> {
+    count: usize,
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.count = self.count.checked_sub(1)?;
+        let (size, rest) = length(self.rest);
+        let (name, rest) = rest.split_at(size);
+        let (size, rest) = length(rest);
+        let (value, rest) = rest.split_at(size);
+        self.rest = rest;
+        Some((name, value))
     }
 
-    /// The pairs, for an index that shares their strings.
-    pub(crate) fn pairs(&self) -> &[(Arc<str>, Arc<str>)] {
-        &self.0
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count, Some(self.count))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+fn put(text: &mut String, part: &str) {
+    put_length(text, part.len());
+    text.push_str(part);
+}
+
+fn put_length(text: &mut String, length: usize) {
+    if length < usize::from(LONG) {
+        text.push(char::from(length as u8));
+    } else {
+        text.push(char::from(LONG));
+        for shift in [21, 14, 7, 0] {
+            text.push(char::from((length >> shift) as u8 & 0x7f));
+        }
+    }
+}
+
+/// The length that a text begins with, and what follows it.
+fn length(text: &str) -> (usize, &str) {
+    match text.as_bytes() {
+        [LONG, a, b, c, d, ..] => {
+            let length = [a, b, c, d].iter().fold(0, |sum, byte| sum << 7 | usize::from(**byte));
+            (length, &text[5..])
+        }
+        [short, ..] => (usize::from(*short), &text[1..]),
+        [] => (0, text),
+    }
+}
+
+impl Default for Labels {
+    /// No labels.
+    fn default() -> Self {
+        Self::from_sorted([("", ""); 0])
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -90,6 +184,10 @@ impl fmt::Display for Labels {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -103,15 +201,30 @@ mod tests {
         let renamed = Labels::new([("service", "db"), ("__name__", "down")]);
         assert_eq!(labels.renamed("down"), renamed);
         assert_eq!(Labels::new([("service", "db")]).renamed("down"), renamed);
+        assert!(Labels::default().is_empty());
     }
 
     #[test]
-    fn interned_strings_are_shared() {
-        let mut strings = HashSet::new();
-        let one = Labels::new([("a", "x"), ("b", "x")]).interned(&mut strings);
-        let two = Labels::new([("a", "x")]).interned(&mut strings);
-        assert!(Arc::ptr_eq(&one.0[0].1, &two.0[0].1));
-        assert!(Arc::ptr_eq(&one.0[0].1, &one.0[1].1));
-        assert_eq!(strings.len(), 3);
+    fn long_texts() {
+        let [short, long] = [126, 1 << 20].map(|n| "é".repeat(n / 2));
+        let labels = Labels::new([("a", &long), ("b", &short), ("c", &long)]);
+        assert_eq!((labels.get("a"), labels.get("b")), (Some(&*long), Some(&*short)));
+        assert_eq!((labels.get("c"), labels.len()), (Some(&*long), 3));
+    }
+
+    proptest! {
+        #[test]
+        fn is_an_ordered_map(
+            a in prop::collection::btree_map("[a-c]{0,2}", ".{1,3}", 0..5),
+            b in prop::collection::btree_map("[a-c]{0,2}", ".{1,3}", 0..5),
+        ) {
+            let pairs = |labels: &Labels| -> BTreeMap<String, String> {
+                labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+            };
+            let (one, two) = (Labels::new(&a), Labels::new(&b));
+            prop_assert_eq!(pairs(&one), a.clone());
+            prop_assert_eq!(one.cmp(&two), a.cmp(&b));
+            prop_assert_eq!(one == two, a == b);
+        }
     }
 }

@@ -5,12 +5,17 @@
 //! of their own: a write may stall for some hundred milliseconds while fjall rotates its journal.
 //!
 //! ```text
-//! append ─▶ head of the series (open chunk, ≤ 120 samples) ─sealed─▶ chunk ─┐
-//!       └─▶ unlogged samples ─────────────flush, once a second──▶ log row ──┴─▶ fjall ─▶ select, with the heads
+//! append ─▶ head of the series: open chunk, compressed ──full, or two hours over──▶ sealed chunk ─┐
+//!       │                        └──────────in turn──────────▶ head row ──┐                       │
+//!       └─▶ samples since the last flush ──once a second────▶ log row ────┴───────────────────────┴─▶ fjall
+//!
+//! open   = series rows, head rows, the log rows that are in no head row (at most about 32 MiB)
+//! select = chunks on disk, then the last sealed chunk and the open one, decoded into the reader's buffers
 //! ```
 //!
 //! A crash loses what was appended since the last flush, at most about a second, and nothing else.
 
+mod bits;
 mod chunk;
 mod disk;
 mod error;
@@ -18,13 +23,16 @@ mod head;
 mod histogram;
 mod index;
 mod labels;
+mod late;
 mod matcher;
 mod memory;
+mod postings;
 #[allow(dead_code, reason = "the plan is ahead of its evaluation for a few commits")]
 pub mod promql;
 mod query;
 mod schema;
 mod store;
+mod symbols;
 mod varint;
 
 pub use error::SeriesError;
@@ -35,9 +43,9 @@ pub use histogram::{
     native_from_classic,
 };
 pub use labels::{Labels, METRIC_NAME};
-pub use matcher::Matcher;
-pub use memory::Appended;
+pub use matcher::{Matcher, Pattern};
+pub use memory::{Appended, Cardinality, Count};
 pub use query::{
     HistogramSample, Points, Queryable, STALE_NAN_BITS, StartTime, is_stale, stale_nan,
 };
-pub use store::{Expired, Options, Sample, Series, SeriesStore, Stats};
+pub use store::{Expired, Incoming, Options, Sample, Series, SeriesStore, Stats};

@@ -1,24 +1,33 @@
 //! The store's state and its changes, without disk and clock.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Labels, Options, Sample, SeriesError,
     head::{Head, Order, Sealed},
     index::Index,
+    postings::Id,
+    schema::{self, GROUP_SIZE, LogRow, Meta},
+    varint::Malformed,
 };
+
+mod cardinality;
+
+pub use cardinality::{Cardinality, Count};
 
 /// A sample further ahead of the clock than this comes from a broken one, and would shut its series.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+/// Log rows beyond this, and beyond what all open chunks have, are in head rows.
+const LOG_BYTES_MAX: usize = 32 << 20;
 
 /// What became of a batch, or of all batches since the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
     /// Samples taken.
     pub appended: u64,
-    /// Left out: earlier than the last sample of their series.
+    /// Left out: earlier than the last sample of their series, by more than the out-of-order window.
     pub out_of_order: u64,
-    /// Left out: at the same time as the last sample of their series.
+    /// Left out: at the same time as a sample of their series.
     pub duplicate: u64,
     /// Left out: past their retention already.
     pub too_old: u64,
@@ -31,17 +40,26 @@ pub struct Appended {
 /// What the next flush writes.
 #[derive(Debug, Default)]
 pub(crate) struct Unsaved {
-    /// Number of the log row that takes `samples`.
-    pub(crate) row: u64,
-    pub(crate) samples: Vec<(u64, Sample)>,
-    pub(crate) series: Vec<(u64, Labels)>,
-    pub(crate) chunks: Vec<(u64, Arc<Sealed>)>,
-    pub(crate) next_id: u64,
+    /// Log rows, by number.
+    pub(crate) rows: Vec<(u64, Vec<u8>)>,
+    pub(crate) samples: usize,
+    /// Series rows.
+    pub(crate) series: Vec<(Id, Vec<u8>)>,
+    pub(crate) chunks: Vec<(Id, Sealed, Option<u64>)>,
+    /// How many of the chunks are whose: in order, and late ones.
+    counts: Vec<(Id, usize, usize)>,
+    /// Head rows by group; they hold all log rows before `next_row`.
+    pub(crate) heads: Vec<(u32, Vec<u8>)>,
+    next_row: u64,
+    pub(crate) meta: Option<Meta>,
 }
 
 impl Unsaved {
     pub(crate) fn is_empty(&self) -> bool {
-        self.samples.is_empty() && self.series.is_empty() && self.chunks.is_empty()
+        self.rows.is_empty()
+            && self.series.is_empty()
+            && self.chunks.is_empty()
+            && self.heads.is_empty()
     }
 }
 
@@ -51,58 +69,95 @@ pub(crate) struct Memory {
     options: Options,
     pub(crate) index: Index,
     pub(crate) total: Appended,
-    next_id: u64,
+    pub(crate) meta: Meta,
+    /// The latest time of all samples.
+    newest_ms: i64,
+    /// The log row that is being filled, and its number.
+    row: LogRow,
     next_row: u64,
-    samples: Vec<(u64, Sample)>,
-    series: Vec<(u64, Labels)>,
+    /// Rows that could not be written.
+    failed: Vec<(u64, Vec<u8>)>,
+    failed_samples: usize,
+    series: Vec<(Id, Vec<u8>)>,
     /// Series with sealed chunks.
-    dirty: Vec<u64>,
+    dirty: Vec<Id>,
+    /// For each group of series the first log row that is not in its head row.
+    groups: BTreeMap<u32, u64>,
+    /// Groups whose heads are to be written with the next flush.
+    due: BTreeSet<u32>,
+    /// The group whose head row was written last, and the bytes of log rows since.
+    cursor: u32,
+    credit: usize,
+    /// Bytes in open chunks when they were last looked at.
+    open_bytes: usize,
 }
 
 impl Memory {
-    pub(crate) fn new(options: Options, next_id: u64) -> Self {
+    pub(crate) fn new(options: Options, meta: Meta) -> Self {
         Self {
             options,
             index: Index::default(),
             total: Appended::default(),
-            next_id,
+            meta,
+            newest_ms: i64::MIN,
+            row: LogRow::default(),
             next_row: 0,
-            samples: Vec::new(),
+            failed: Vec::new(),
+            failed_samples: 0,
             series: Vec::new(),
             dirty: Vec::new(),
+            groups: BTreeMap::new(),
+            due: BTreeSet::new(),
+            cursor: 0,
+            credit: 0,
+            open_bytes: 0,
         }
     }
 
     pub(crate) fn unlogged(&self) -> usize {
-        self.samples.len()
+        self.row.samples + self.failed_samples
     }
 
-    pub(crate) fn append(
+    /// Takes samples of series whose labels are sorted by name, each name once, no value empty.
+    pub(crate) fn append<'a, P>(
         &mut self,
-        batch: &[(Labels, Sample)],
+        batch: impl Iterator<Item = (P, &'a [Sample])>,
         now_ms: i64,
-    ) -> Result<Appended, SeriesError> {
+    ) -> Result<Appended, SeriesError>
+    where
+        P: Iterator<Item = (&'a str, &'a str)> + Clone,
+    {
         let oldest_ms = now_ms.saturating_sub(self.options.retention_ms);
         let newest_ms = now_ms.saturating_add(FUTURE_MS_MAX);
         let mut became = Appended::default();
         let mut offender = None;
-        for (labels, sample) in batch {
-            if sample.timestamp_ms < oldest_ms {
-                became.too_old += 1;
-            } else if sample.timestamp_ms > newest_ms {
-                became.too_new += 1;
-            } else if let Some(id) = self.id(labels) {
-                self.push(id, *sample, &mut became);
-            } else {
-                became.series_max += 1;
-                offender.get_or_insert(labels);
+        for (labels, samples) in batch {
+            let mut id = None;
+            for sample in samples {
+                if sample.timestamp_ms < oldest_ms {
+                    became.too_old += 1;
+                    continue;
+                }
+                if sample.timestamp_ms > newest_ms {
+                    became.too_new += 1;
+                    continue;
+                }
+                id = id.or_else(|| self.id(labels.clone()));
+                match id {
+                    Some(id) => self.push(id, *sample, &mut became),
+                    None => {
+                        became.series_max += 1;
+                        offender.get_or_insert_with(|| Labels::from_sorted(labels.clone()));
+                    }
+                }
             }
         }
         self.total.add(&became);
         match offender {
             None => Ok(became),
             Some(offender) => Err(SeriesError::SeriesMax {
-                offender: offender.clone(),
+                culprits: self.culprits(),
+                offender,
                 series_max: self.options.series_max,
                 appended: became,
             }),
@@ -110,109 +165,221 @@ impl Memory {
     }
 
     /// The series' id, a new one if need be; none when there are too many.
-    fn id(&mut self, labels: &Labels) -> Option<u64> {
-        if let Some(id) = self.index.id(labels) {
+    fn id<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Option<Id> {
+        let hash = self.index.hash(labels.clone());
+        if let Some(id) = self.index.find(hash, labels.clone()) {
             return Some(id);
         }
+        // Ids never come again: a store whose series change for ever is full after four thousand million.
+        let id = Id::try_from(self.meta.next_id).ok()?;
         if self.index.len() >= self.options.series_max {
             return None;
         }
-        let id = self.next_id;
-        self.next_id += 1;
-        let labels = self.index.insert(id, labels, Head::default());
-        self.series.push((id, labels));
+        self.meta.next_id += 1;
+        self.series.push((id, schema::series(labels.clone())));
+        self.index.insert(id, hash, labels);
+        self.groups.entry(id / GROUP_SIZE).or_insert(self.next_row);
         Some(id)
     }
 
-    fn push(&mut self, id: u64, sample: Sample, became: &mut Appended) {
+    fn push(&mut self, id: Id, sample: Sample, became: &mut Appended) {
+        let window_ms = self.options.out_of_order_window_ms;
+        let in_window = sample.timestamp_ms >= self.newest_ms.saturating_sub(window_ms);
         let Some(head) = self.index.head(id) else { return };
-        match head.order(sample.timestamp_ms) {
-            Order::Duplicate => became.duplicate += 1,
-            Order::Past => became.out_of_order += 1,
-            Order::Next => {
-                became.appended += 1;
-                self.samples.push((id, sample));
-                if head.push(sample, self.next_row) {
-                    self.dirty.push(id);
-                }
-            }
-        }
-    }
-
-    /// A sample of log row `row`, at recovery: what chunks on disk have already, and series that are gone,
-    /// are passed over.
-    pub(crate) fn replay(&mut self, row: u64, id: u64, sample: Sample) {
-        self.next_row = self.next_row.max(row + 1);
-        let Some(head) = self.index.head(id) else { return };
-        if head.order(sample.timestamp_ms) == Order::Next && head.push(sample, row) {
+        let sealed = match head.order(sample.timestamp_ms) {
+            Order::Duplicate => return became.duplicate += 1,
+            Order::Past if window_ms == 0 || !in_window => return became.out_of_order += 1,
+            Order::Past if !head.push_late(sample) => return became.duplicate += 1,
+            Order::Past => !head.unsaved().1.is_empty(),
+            Order::Next => head.push(sample),
+        };
+        if sealed {
             self.dirty.push(id);
         }
+        became.appended += 1;
+        self.newest_ms = self.newest_ms.max(sample.timestamp_ms);
+        self.row.push(id, sample);
+    }
+
+    /// A series row, at recovery.
+    pub(crate) fn known(&mut self, id: u64, row: &[u8]) -> Result<(), Malformed> {
+        let id = Id::try_from(id).map_err(|_| "a series id is too large")?;
+        let mut pairs = Vec::new();
+        schema::read_series(row, &mut pairs)?;
+        let hash = self.index.hash(pairs.iter().copied());
+        self.index.insert(id, hash, pairs.into_iter());
+        Ok(())
+    }
+
+    /// A head row, at recovery; heads of series that are gone are passed over.
+    pub(crate) fn recover(&mut self, group: u64, row: &[u8]) -> Result<(), Malformed> {
+        let group = u32::try_from(group).map_err(|_| "a group is too large")?;
+        let (first_row, mut heads) = schema::read_heads(row)?;
+        while !heads.0.is_empty() {
+            let place = u32::from(heads.byte()?);
+            let head = Head::read(&mut heads)?;
+            self.newest_ms = self.newest_ms.max(head.last_ms().unwrap_or(i64::MIN));
+            if let Some(known) = self.index.head(group.wrapping_mul(GROUP_SIZE).wrapping_add(place))
+            {
+                *known = head;
+            }
+        }
+        self.groups.insert(group, first_row);
+        self.next_row = self.next_row.max(first_row);
+        Ok(())
+    }
+
+    /// A sample of log row `row`, at recovery: what the heads have already, and series that are gone, are passed
+    /// over.
+    pub(crate) fn replay(&mut self, row: u64, id: Id, sample: Sample) {
+        self.next_row = self.next_row.max(row + 1);
+        let Some(head) = self.index.head(id) else { return };
+        if *self.groups.entry(id / GROUP_SIZE).or_insert(row) > row {
+            return;
+        }
+        let sealed = match head.order(sample.timestamp_ms) {
+            Order::Duplicate => false,
+            Order::Next => head.push(sample),
+            Order::Past => head.push_late(sample) && !head.unsaved().1.is_empty(),
+        };
+        if sealed {
+            self.dirty.push(id);
+        }
+        self.newest_ms = self.newest_ms.max(sample.timestamp_ms);
     }
 
     /// Takes what is not on disk. [`Self::saved`] or [`Self::restore`] must follow.
     pub(crate) fn take(&mut self) -> Unsaved {
-        let row = self.next_row;
-        if !self.samples.is_empty() {
+        self.index.rank();
+        let row = std::mem::take(&mut self.row);
+        let mut unsaved = Unsaved {
+            rows: std::mem::take(&mut self.failed),
+            samples: std::mem::take(&mut self.failed_samples) + row.samples,
+            series: std::mem::take(&mut self.series),
+            ..Unsaved::default()
+        };
+        if row.samples > 0 {
+            self.credit += row.bytes.len();
+            unsaved.rows.push((self.next_row, row.bytes));
             self.next_row += 1;
         }
-        let mut chunks = Vec::new();
+        unsaved.next_row = self.next_row;
+        self.take_chunks(&mut unsaved);
+        self.take_heads(&mut unsaved);
+        if !unsaved.series.is_empty() || !unsaved.chunks.is_empty() {
+            unsaved.meta = Some(self.meta.clone());
+        }
+        unsaved
+    }
+
+    fn take_chunks(&mut self, unsaved: &mut Unsaved) {
         self.dirty.sort_unstable();
         self.dirty.dedup();
         for id in self.dirty.drain(..) {
-            let sealed = self.index.get(id).map_or(&[][..], |entry| entry.head.sealed());
-            chunks.extend(sealed.iter().map(|chunk| (id, chunk.clone())));
+            let Some(series) = self.index.get(id) else { continue };
+            let (in_order, late) = series.head.unsaved();
+            unsaved.counts.push((id, in_order.len(), late.len()));
+            unsaved.chunks.extend(in_order.iter().map(|chunk| (id, chunk.clone(), None)));
+            for chunk in late {
+                unsaved.chunks.push((id, chunk.clone(), Some(self.meta.next_suffix)));
+                self.meta.next_suffix += 1;
+            }
         }
-        Unsaved {
-            row,
-            samples: std::mem::take(&mut self.samples),
-            series: std::mem::take(&mut self.series),
-            chunks,
-            next_id: self.next_id,
+        for (_, chunk, _) in &unsaved.chunks {
+            let bucket = crate::chunk::bucket(chunk.end_ms);
+            *self.meta.buckets.entry(bucket).or_default() += chunk.bytes.len() as u64;
+        }
+    }
+
+    /// All groups have their turn while the log fills once: so it needs no more than that at recovery.
+    fn take_heads(&mut self, unsaved: &mut Unsaved) {
+        let log_bytes_max = LOG_BYTES_MAX.max(self.open_bytes);
+        let price = (log_bytes_max / 2 / self.groups.len().max(1)).max(1);
+        let turns = self.credit / price;
+        self.credit %= price;
+        let after = self.groups.range(self.cursor + 1..).chain(self.groups.range(..=self.cursor));
+        let turns: Vec<_> = after.map(|(group, _)| *group).take(turns).collect();
+        self.cursor = turns.last().copied().unwrap_or(self.cursor).min(u32::MAX - 1);
+        self.due.extend(turns);
+        for group in std::mem::take(&mut self.due) {
+            let mut row = schema::heads(self.next_row);
+            for place in 0..GROUP_SIZE {
+                let series = self.index.get(group.wrapping_mul(GROUP_SIZE).wrapping_add(place));
+                if let Some(series) = series.filter(|s| s.head.last_ms().is_some()) {
+                    row.push(place as u8);
+                    series.head.write(&mut row);
+                }
+            }
+            unsaved.heads.push((group, row));
         }
     }
 
     /// `unsaved` is on disk.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
-        for (id, chunk) in &unsaved.chunks {
+        for (id, in_order, late) in &unsaved.counts {
             if let Some(head) = self.index.head(*id) {
-                head.saved(chunk.end_ms);
+                head.saved(*in_order, *late);
+            }
+        }
+        for (group, _) in &unsaved.heads {
+            if let Some(row) = self.groups.get_mut(group) {
+                *row = unsaved.next_row;
             }
         }
     }
 
-    /// `unsaved` could not be written: the next flush has it again, in a later row, which is why a head's
-    /// first row may be earlier than the row that has its first sample, but never later.
-    pub(crate) fn restore(&mut self, mut unsaved: Unsaved) {
-        self.dirty.extend(unsaved.chunks.iter().map(|(id, _)| id));
-        unsaved.samples.append(&mut self.samples);
-        unsaved.series.append(&mut self.series);
-        (self.samples, self.series) = (unsaved.samples, unsaved.series);
+    /// `unsaved` could not be written: the next flush has it again.
+    pub(crate) fn restore(&mut self, unsaved: Unsaved) {
+        self.dirty.extend(unsaved.counts.iter().map(|(id, ..)| id));
+        self.due.extend(unsaved.heads.iter().map(|(group, _)| group));
+        for (_, chunk, _) in &unsaved.chunks {
+            if let Some(bytes) = self.meta.buckets.get_mut(&crate::chunk::bucket(chunk.end_ms)) {
+                *bytes = bytes.saturating_sub(chunk.bytes.len() as u64);
+            }
+        }
+        let later = std::mem::replace(&mut self.failed, unsaved.rows);
+        self.failed.extend(later);
+        self.failed_samples += unsaved.samples;
+        let later = std::mem::replace(&mut self.series, unsaved.series);
+        self.series.extend(later);
     }
 
-    /// Seals every open chunk that began before `cutoff_ms` or pins a log row before `cutoff_row`.
-    pub(crate) fn seal(&mut self, cutoff_ms: i64, cutoff_row: u64) {
+    /// Seals what ended before `cutoff_ms`; the heads concerned are written with the next flush, so that a
+    /// recovery does not begin the same chunk again.
+    pub(crate) fn rest(&mut self, cutoff_ms: i64) {
+        self.open_bytes = 0;
         for (id, head) in self.index.heads() {
-            if head.is_due(cutoff_ms, cutoff_row) && head.seal() {
+            if head.rest(cutoff_ms) {
                 self.dirty.push(id);
+                self.due.insert(id / GROUP_SIZE);
             }
+            self.open_bytes += head.open().bytes().len();
         }
     }
 
     /// The oldest log row that recovery needs: all before it may go.
     pub(crate) fn first_row(&self) -> u64 {
-        let rows = self.index.iter().filter_map(|(_, entry)| entry.head.first_row());
-        rows.min().unwrap_or(self.next_row).min(self.next_row)
+        self.groups.values().min().copied().unwrap_or(self.next_row)
     }
 
-    /// Forgets the series that ended before `cutoff_ms`; answers with their ids.
-    pub(crate) fn bury(&mut self, cutoff_ms: i64) -> Vec<u64> {
-        let dead = self.index.iter().filter(|(_, entry)| entry.head.is_dead(cutoff_ms));
+    /// Forgets the series that ended before `cutoff_ms`; answers with their ids and with groups that are empty now.
+    pub(crate) fn bury(&mut self, cutoff_ms: i64) -> (Vec<Id>, Vec<u32>) {
+        let dead = self.index.iter().filter(|(_, series)| series.head.is_dead(cutoff_ms));
         let dead: Vec<_> = dead.map(|(id, _)| id).collect();
-        dead.iter().for_each(|id| self.index.remove(*id));
-        if !dead.is_empty() {
-            self.index.forget_strings();
+        if dead.is_empty() {
+            return Default::default();
         }
-        dead
+        self.index.remove(&dead);
+        let mut groups: BTreeSet<_> = dead.iter().map(|id| id / GROUP_SIZE).collect();
+        groups.retain(|group| {
+            let first = group.wrapping_mul(GROUP_SIZE);
+            (0..GROUP_SIZE).all(|place| self.index.get(first.wrapping_add(place)).is_none())
+        });
+        groups.iter().for_each(|group| {
+            self.groups.remove(group);
+            self.due.remove(group);
+        });
+        (dead, groups.into_iter().collect())
     }
 }
 

@@ -81,18 +81,13 @@ impl Queryable for SeriesStore {
         samples_max: usize,
         each: &mut dyn FnMut(&Labels, &mut Points) -> Result<(), SeriesError>,
     ) -> Result<(), SeriesError> {
-        let mut left = samples_max;
-        for series in SeriesStore::select(self, matchers, from_ms, to_ms)? {
-            left = left
-                .checked_sub(series.samples.len())
-                .ok_or(SeriesError::SamplesMax(samples_max))?;
-            let mut points = Points {
-                labels: series.labels.clone(),
-                floats: series.samples,
-                ..Points::default()
-            };
-            each(&series.labels, &mut points)?;
-        }
-        Ok(())
+        let mut points = Points::default();
+        self.for_each(matchers, from_ms, to_ms, samples_max, |labels, samples| {
+            points.labels.clone_from(labels);
+            std::mem::swap(&mut points.floats, samples);
+            let result = each(labels, &mut points);
+            std::mem::swap(&mut points.floats, samples);
+            result
+        })
     }
 }

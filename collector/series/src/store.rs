@@ -3,16 +3,18 @@
 use std::{
     collections::VecDeque,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use crate::{
-    Appended, Labels, Matcher, SeriesError,
+    Appended, Cardinality, Labels, SeriesError,
     disk::{self, Disk},
-    head::{Head, Sealed},
     memory::Memory,
+    schema::{self, Meta},
 };
 
+mod listing;
+mod select;
 mod upkeep;
 
 pub use upkeep::Expired;
@@ -43,16 +45,27 @@ pub struct Series {
 pub struct Options {
     /// Samples older than this are refused, and deleted by [`SeriesStore::expire`].
     pub retention_ms: i64,
-    /// Most series at a time. One takes about 2.5 kB of memory while it is written to.
+    /// Most bytes of chunks and log on disk: beyond it [`SeriesStore::expire`] deletes the oldest chunks, two
+    /// hours of all series at a time. The disk may hold more until it is compacted.
+    pub retention_bytes: u64,
+    /// How much earlier than the newest sample of all series one may be that comes after a later one of its own.
+    pub out_of_order_window_ms: i64,
+    /// Most series at a time. One takes about 1 kB of memory while it is written to.
     pub series_max: usize,
     /// Most samples that one query may read.
     pub samples_max: usize,
 }
 
 impl Default for Options {
-    /// 25 h (24 h and a margin), a million series, ten million samples.
+    /// 25 h (24 h and a margin) whatever its size, in order, a million series, ten million samples.
     fn default() -> Self {
-        Self { retention_ms: 25 * 3_600_000, series_max: 1_000_000, samples_max: 10_000_000 }
+        Self {
+            retention_ms: 25 * 3_600_000,
+            retention_bytes: u64::MAX,
+            out_of_order_window_ms: 0,
+            series_max: 1_000_000,
+            samples_max: 10_000_000,
+        }
     }
 }
 
@@ -67,8 +80,12 @@ pub struct Stats {
     pub unlogged_samples: usize,
     /// What became of all samples since the store was opened.
     pub total: Appended,
+    /// Bytes of samples in memory.
+    pub head_bytes: usize,
     /// Bytes in log rows: samples of open chunks, for recovery.
     pub log_bytes: usize,
+    /// Bytes in chunks on disk.
+    pub chunk_bytes: u64,
     /// Bytes on disk, fjall's journals included.
     pub disk_bytes: u64,
 }
@@ -80,9 +97,18 @@ struct Log {
     bytes: usize,
 }
 
+/// One series of a batch, borrowed from wherever it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Sorted by name, each name once, no value empty.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// In the order of their times.
+    pub samples: &'a [Sample],
+}
+
 /// Samples of labelled series, for about a day.
 ///
-/// All methods may be called from any thread. [`Self::append`] and [`Self::select`] wait for the disk only
+/// All methods may be called from any thread. [`Self::append`] and the reading ones wait for the disk only
 /// where they say so; [`Self::flush`] and [`Self::expire`] always may.
 pub struct SeriesStore {
     options: Options,
@@ -102,25 +128,44 @@ impl SeriesStore {
     /// Opens the store in directory `path`, made if need be, with all that was flushed before.
     ///
     /// # Errors
-    /// When the directory is in use by another process, unreadable or damaged.
+    /// When the directory is in use by another process, unreadable, damaged or of another format.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, SeriesError> {
         let disk = Disk::open(path.as_ref())?;
-        let mut memory = Memory::new(options, disk.next_id()?.unwrap_or(0));
-        for row in disk.series() {
-            let (id, labels) = row?;
-            memory.index.insert(id, &labels, Head::recovered(disk.last_chunk(id)?));
+        let meta = match disk.meta()? {
+            None => Meta::default(),
+            Some(row) => match row.first() {
+                Some(found) if *found != schema::FORMAT => {
+                    let path = path.as_ref().display().to_string();
+                    return Err(SeriesError::Format { path, found: *found });
+                }
+                _ => schema::read_meta(&row).map_err(disk::corrupt("meta row"))?,
+            },
+        };
+        let mut memory = Memory::new(options, meta);
+        for row in disk.rows(schema::SERIES_PREFIX) {
+            let (id, row) = row?;
+            let what = || format!("series row {id}");
+            memory.known(id, &row).map_err(|e| disk::corrupt(what())(e))?;
+        }
+        for row in disk.rows(schema::HEAD_PREFIX) {
+            let (group, row) = row?;
+            let what = || format!("head row {group}");
+            memory.recover(group, &row).map_err(|e| disk::corrupt(what())(e))?;
         }
         let mut log = Log::default();
-        for row in disk.log() {
-            let (number, bytes, samples) = row?;
-            log.push(number, bytes);
-            samples.into_iter().for_each(|(id, sample)| memory.replay(number, id, sample));
+        for row in disk.rows(schema::LOG_PREFIX) {
+            let (number, row) = row?;
+            log.push(number, row.len());
+            schema::read_log(&row, |id, sample| memory.replay(number, id, sample))
+                .map_err(|e| disk::corrupt(format!("log row {number}"))(e))?;
         }
+        memory.index.rank();
         Ok(Self { options, disk, memory: RwLock::new(memory), log: Mutex::new(log) })
     }
 
     /// Takes samples into memory; they are on disk after the next [`Self::flush`]. The samples of one series
-    /// must come in the order of their times: others are left out and counted. `now_ms` decides what is too old.
+    /// must come in the order of their times, but for [`Options::out_of_order_window_ms`]: others are left out and
+    /// counted. `now_ms` decides what is too old.
     ///
     /// Flushes by itself, and so waits for the disk, only when 200,000 samples wait for one.
     ///
@@ -128,94 +173,29 @@ impl SeriesStore {
     /// [`SeriesError::SeriesMax`] when a series would be one too many: all other samples were taken. When
     /// samples pile up because they cannot be written, nothing is taken.
     pub fn append(&self, batch: &[(Labels, Sample)], now_ms: i64) -> Result<Appended, SeriesError> {
-        let waiting = self.read().unlogged();
-        if waiting > 0 && waiting + batch.len() > UNLOGGED_MAX {
-            self.flush().map_err(|_| SeriesError::Backlog(waiting))?;
-        }
-        self.write().append(batch, now_ms)
+        self.make_room(batch.len())?;
+        let series = batch.iter().map(|(l, sample)| (l.iter(), std::slice::from_ref(sample)));
+        self.write().append(series, now_ms)
     }
 
-    /// All samples from `from_ms` to `to_ms`, both inclusive, of the series that every matcher means; sorted
-    /// by labels. Reads from disk what is older than the series' open chunk.
+    /// The same without [`Labels`]: nothing is allocated for series that are known.
     ///
     /// # Errors
-    /// When the answer would be larger than [`Options::samples_max`], or a row cannot be read.
-    pub fn select(
+    /// Those of [`Self::append`].
+    pub fn append_series<'a>(
         &self,
-        matchers: &[Matcher],
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Vec<Series>, SeriesError> {
-        let mut left = self.options.samples_max;
-        let mut answer = Vec::new();
-        for found in self.in_memory(matchers, from_ms, to_ms, left)? {
-            let mut samples = Vec::new();
-            self.on_disk(&found, from_ms, to_ms, left, &mut samples)?;
-            for chunk in &found.sealed {
-                let row = || disk::corrupt(format!("sealed chunk of {}", found.labels));
-                let chunk = crate::chunk::decode(&chunk.bytes).map_err(row())?;
-                samples.extend(chunk.into_iter().filter(|s| within(s, from_ms, to_ms)));
-            }
-            samples.extend(found.open);
-            left = left
-                .checked_sub(samples.len())
-                .ok_or(SeriesError::SamplesMax(self.options.samples_max))?;
-            if !samples.is_empty() {
-                answer.push(Series { labels: found.labels, samples });
-            }
-        }
-        answer.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(answer)
+        batch: impl Iterator<Item = Incoming<'a>> + Clone,
+        now_ms: i64,
+    ) -> Result<Appended, SeriesError> {
+        self.make_room(batch.clone().map(|series| series.samples.len()).sum())?;
+        let series = batch.map(|series| (series.labels.iter().copied(), series.samples));
+        self.write().append(series, now_ms)
     }
 
-    fn in_memory(
-        &self,
-        matchers: &[Matcher],
-        from_ms: i64,
-        to_ms: i64,
-        mut left: usize,
-    ) -> Result<Vec<Found>, SeriesError> {
-        let memory = self.read();
-        let mut all = Vec::new();
-        for (id, entry) in memory.index.select(matchers) {
-            let head = &entry.head;
-            let open = head.open().iter().filter(|s| within(s, from_ms, to_ms));
-            let found = Found {
-                id,
-                labels: entry.labels.clone(),
-                start_ms: head.start_ms(),
-                sealed: head.sealed().to_vec(),
-                open: open.copied().collect(),
-            };
-            left = left
-                .checked_sub(found.open.len())
-                .ok_or(SeriesError::SamplesMax(self.options.samples_max))?;
-            all.push(found);
-        }
-        Ok(all)
-    }
-
-    /// What chunks on disk hold of the range, up to where memory begins: a chunk that was saved since memory
-    /// was read is in both.
-    fn on_disk(
-        &self,
-        found: &Found,
-        from_ms: i64,
-        to_ms: i64,
-        left: usize,
-        samples: &mut Vec<Sample>,
-    ) -> Result<(), SeriesError> {
-        let known = |s: &Sample| found.start_ms.is_some_and(|start| s.timestamp_ms >= start);
-        for chunk in self.disk.chunks(found.id, from_ms) {
-            let chunk = chunk?;
-            if chunk.first().is_none_or(|s| s.timestamp_ms > to_ms || known(s)) {
-                break;
-            }
-            let wanted = chunk.into_iter().filter(|s| within(s, from_ms, to_ms) && !known(s));
-            samples.extend(wanted);
-            if samples.len() > left {
-                return Err(SeriesError::SamplesMax(self.options.samples_max));
-            }
+    fn make_room(&self, samples: usize) -> Result<(), SeriesError> {
+        let waiting = self.read().unlogged();
+        if waiting > 0 && waiting + samples > UNLOGGED_MAX {
+            self.flush().map_err(|_| SeriesError::Backlog(waiting))?;
         }
         Ok(())
     }
@@ -228,14 +208,27 @@ impl SeriesStore {
         let log_bytes = self.log().bytes;
         let disk_bytes = self.disk.bytes()?;
         let memory = self.read();
+        let (mut head_samples, mut head_bytes) = (0, 0);
+        for (_, series) in memory.index.iter() {
+            head_samples += series.head.open().len();
+            head_bytes += series.head.bytes();
+        }
         Ok(Stats {
             series: memory.index.len(),
-            head_samples: memory.index.iter().map(|(_, e)| e.head.open().len()).sum(),
+            head_samples,
+            head_bytes,
             unlogged_samples: memory.unlogged(),
             total: memory.total,
             log_bytes,
+            chunk_bytes: memory.meta.buckets.values().sum(),
             disk_bytes,
         })
+    }
+
+    /// The `limit` metrics and labels of each kind that make most series.
+    #[must_use]
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        self.read().cardinality(limit)
     }
 
     // A thread that panicked with a lock held left at worst one sample half counted: nothing to refuse for.
@@ -257,17 +250,4 @@ impl Log {
         self.rows.push_back((number, bytes));
         self.bytes += bytes;
     }
-}
-
-/// A series as memory knew it at one moment.
-struct Found {
-    id: u64,
-    labels: Labels,
-    start_ms: Option<i64>,
-    sealed: Vec<Arc<Sealed>>,
-    open: Vec<Sample>,
-}
-
-fn within(sample: &Sample, from_ms: i64, to_ms: i64) -> bool {
-    (from_ms..=to_ms).contains(&sample.timestamp_ms)
 }

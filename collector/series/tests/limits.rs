@@ -24,8 +24,8 @@ fn one_series_too_many_is_named_and_the_others_are_taken() -> Outcome {
     assert_eq!((appended.appended, appended.series_max), (3, 2));
     assert_eq!(
         error.to_string(),
-        "series up{instance=\"2\"} is one more than series_max = 2: raise the limit or find out which \
-         label has so many values"
+        "series up{instance=\"2\"} is one more than series_max = 2: metric \"up\" has 2 series, label \
+         \"instance\" has 2 values; raise the limit or have that label dropped"
     );
     assert_eq!(store.select(&[], 0, i64::MAX)?.len(), 2);
     Ok(())

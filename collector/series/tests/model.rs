@@ -6,8 +6,13 @@ use proptest::prelude::*;
 use watchkeep_series::{Labels, Matcher, Options, Sample, SeriesStore};
 
 const RETENTION_MS: i64 = 2 * 3_600_000;
-const OPTIONS: Options =
-    Options { retention_ms: RETENTION_MS, series_max: 100, samples_max: 1_000_000 };
+const OPTIONS: Options = Options {
+    retention_ms: RETENTION_MS,
+    retention_bytes: u64::MAX,
+    out_of_order_window_ms: 0,
+    series_max: 100,
+    samples_max: 1_000_000,
+};
 
 #[derive(Debug, Clone)]
 enum Step {

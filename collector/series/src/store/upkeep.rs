@@ -1,16 +1,16 @@
 //! What its owner has the store do again and again: flush every second, expire every minute.
 
 use crate::{
-    SeriesError,
+    SeriesError, chunk,
     disk::REMOVE_MAX,
     schema,
     store::{Log, SeriesStore},
 };
 
-/// An open chunk that began longer ago is sealed, so that its log rows can go.
-const CHUNK_AGE_MAX_MS: i64 = 30 * 60 * 1000;
-/// Log rows beyond this are not kept for slow series: their chunks are sealed early.
-const LOG_BYTES_MAX: usize = 64 << 20;
+/// How long after its two hours an open chunk may still wait for a sample that ends it.
+const REST_AFTER_MS: i64 = 10 * 60 * 1000;
+/// Chunks that one expiry deletes: meanwhile nothing is flushed.
+const EXPIRED_MAX: usize = 50_000;
 
 /// What an expiry deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,33 +35,31 @@ impl SeriesStore {
     }
 
     fn flush_into(&self, log: &mut Log) -> Result<(), SeriesError> {
-        let unsaved = self.write().take();
+        let mut unsaved = self.write().take();
         if unsaved.is_empty() {
             return Ok(());
         }
         let mut batch = self.disk.batch();
-        if !unsaved.series.is_empty() {
-            batch.put(&schema::META_KEY, schema::meta(unsaved.next_id));
+        if let Some(meta) = &unsaved.meta {
+            batch.put(&schema::META_KEY, &schema::meta(meta));
         }
-        for (id, labels) in &unsaved.series {
-            batch.put(&schema::series_key(*id), schema::series(labels));
+        for (id, row) in &unsaved.series {
+            batch.put(&schema::series_key(*id), row);
         }
-        for (id, chunk) in &unsaved.chunks {
-            batch.put(&schema::chunk_key(*id, chunk.end_ms), chunk.bytes.clone());
+        for (id, chunk, suffix) in &unsaved.chunks {
+            batch.put(&schema::chunk_key(*id, chunk.end_ms, *suffix), &chunk.bytes);
         }
-        let mut row_bytes = None;
-        if !unsaved.samples.is_empty() {
-            let row = schema::log(&unsaved.samples);
-            row_bytes = Some(row.len());
-            batch.put(&schema::log_key(unsaved.row), row);
+        for (group, row) in unsaved.heads.iter_mut() {
+            batch.put(&schema::head_key(*group), &std::mem::take(row));
+        }
+        for (number, row) in &unsaved.rows {
+            batch.put(&schema::log_key(*number), row);
         }
         match batch.commit().and_then(|()| self.disk.sync()) {
             Ok(()) => {
                 self.write().saved(&unsaved);
-                if let Some(bytes) = row_bytes {
-                    log.push(unsaved.row, bytes);
-                }
-                Ok(())
+                unsaved.rows.iter().for_each(|(number, row)| log.push(*number, row.len()));
+                self.trim(log).map(drop)
             }
             Err(error) => {
                 self.write().restore(unsaved);
@@ -70,21 +68,37 @@ impl SeriesStore {
         }
     }
 
-    /// Deletes what is older than the retention, seals chunks that are open for more than half an hour, and
-    /// deletes log rows that recovery no longer needs. Flushes as well. Call it once a minute.
+    /// Deletes what is older or more than is to be kept, seals chunks whose two hours are over, and gives back the
+    /// memory of series that rest. Flushes as well. Call it once a minute.
     ///
     /// # Errors
     /// When the disk fails; the next call goes on where this one stopped.
     pub fn expire(&self, now_ms: i64) -> Result<Expired, SeriesError> {
         let mut log = self.log();
-        let cutoff_ms = now_ms.saturating_sub(self.options.retention_ms);
-        self.write().seal(now_ms.saturating_sub(CHUNK_AGE_MAX_MS), log.first_kept(LOG_BYTES_MAX));
+        let rows = log.rows.len();
+        let over = chunk::bucket(now_ms.saturating_sub(REST_AFTER_MS));
+        self.write().rest(chunk::bucket_start_ms(over));
         self.flush_into(&mut log)?;
+        let cutoff_ms = self.cutoff(now_ms, log.bytes);
         Ok(Expired {
-            log_rows: self.trim(&mut log)?,
+            log_rows: rows.saturating_sub(log.rows.len()),
             chunks: self.expire_chunks(cutoff_ms)?,
             series: self.bury(cutoff_ms)?,
         })
+    }
+
+    /// What is older is not kept: by time, and by size.
+    fn cutoff(&self, now_ms: i64, log_bytes: usize) -> i64 {
+        let by_time = now_ms.saturating_sub(self.options.retention_ms);
+        let mut left = self.options.retention_bytes.saturating_sub(log_bytes as u64);
+        let memory = self.read();
+        // The bucket that is being filled stays, however large.
+        let full = memory.meta.buckets.iter().rev().skip(1).find(|(_, bytes)| {
+            let fits = **bytes <= left;
+            left = left.saturating_sub(**bytes);
+            !fits
+        });
+        full.map_or(by_time, |(bucket, _)| by_time.max(chunk::bucket_end_ms(*bucket)))
     }
 
     /// Deletes log rows that no head needs.
@@ -99,31 +113,29 @@ impl SeriesStore {
         Ok(keys.len())
     }
 
+    /// Deletes the buckets that ended, some chunks at a time.
     fn expire_chunks(&self, cutoff_ms: i64) -> Result<usize, SeriesError> {
-        let due: Vec<_> = {
-            let memory = self.read();
-            let due = memory.index.iter().filter(|(_, entry)| entry.head.may_expire(cutoff_ms));
-            due.map(|(id, _)| id).collect()
-        };
-        let mut chunks = 0;
-        for id in due {
-            let ends = self.disk.chunks_before(id, cutoff_ms).collect::<Result<Vec<_>, _>>()?;
-            let keys: Vec<_> = ends.iter().map(|end_ms| schema::chunk_key(id, *end_ms)).collect();
+        let over = |bucket: &i32| chunk::bucket_end_ms(*bucket) <= cutoff_ms;
+        let due: Vec<_> = self.read().meta.buckets.keys().copied().filter(over).collect();
+        let mut left = EXPIRED_MAX;
+        for bucket in due {
+            let keys = self.disk.chunk_keys(bucket, left)?;
             self.remove(&keys)?;
-            chunks += keys.len();
-            let oldest = self.disk.first_chunk(id, cutoff_ms)?;
-            if let Some(head) = self.write().index.head(id) {
-                head.expired(oldest);
+            left -= keys.len();
+            if left == 0 {
+                break;
             }
+            self.write().meta.buckets.remove(&bucket);
         }
-        Ok(chunks)
+        Ok(EXPIRED_MAX - left)
     }
 
     /// Deletes the rows of series that have nothing left.
     fn bury(&self, cutoff_ms: i64) -> Result<usize, SeriesError> {
-        let dead = self.write().bury(cutoff_ms);
-        let keys: Vec<_> = dead.iter().map(|id| schema::series_key(*id)).collect();
-        self.remove(&keys)?;
+        let (dead, groups) = self.write().bury(cutoff_ms);
+        let series = dead.iter().map(|id| schema::series_key(*id));
+        let groups = groups.iter().map(|group| schema::head_key(*group));
+        self.remove(&series.chain(groups).collect::<Vec<_>>())?;
         Ok(dead.len())
     }
 
@@ -142,39 +154,5 @@ impl SeriesStore {
     /// When the last flush fails.
     pub fn close(self) -> Result<(), SeriesError> {
         self.flush()
-    }
-}
-
-impl Log {
-    /// The first row to keep so that the rows from it on have at most half of `bytes_max`; 0, keep all,
-    /// while there are no more than `bytes_max`.
-    fn first_kept(&self, bytes_max: usize) -> u64 {
-        if self.bytes <= bytes_max {
-            return 0;
-        }
-        let mut left = bytes_max / 2;
-        for (row, bytes) in self.rows.iter().rev() {
-            match left.checked_sub(*bytes) {
-                Some(rest) => left = rest,
-                None => return row + 1,
-            }
-        }
-        0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_is_bounded() {
-        let mut log = Log::default();
-        for row in 5..15 {
-            log.push(row, 10);
-        }
-        assert_eq!(log.first_kept(100), 0);
-        assert_eq!(log.first_kept(99), 11);
-        assert_eq!(log.first_kept(10), 15);
     }
 }

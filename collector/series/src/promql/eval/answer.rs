@@ -81,8 +81,8 @@ pub(super) fn without_metadata(labels: &Labels) -> Labels {
     if METADATA.iter().all(|name| labels.get(name).is_none()) {
         return labels.clone();
     }
-    let kept = labels.pairs().iter().filter(|(name, _)| !METADATA.contains(&&**name));
-    Labels::from_sorted(kept.cloned().collect())
+    let kept = labels.iter().filter(|(name, _)| !METADATA.contains(name));
+    Labels::from_sorted(kept)
 }
 
 /// Merges rows of equal labels; they may not have values at the same step.
