@@ -39,11 +39,13 @@ mod oncall;
 mod panic;
 mod post;
 mod room;
+pub mod rule;
 mod rules;
 mod signature;
 pub mod slo;
 pub mod source;
 mod store;
+pub mod template;
 mod text;
 mod verdict;
 
