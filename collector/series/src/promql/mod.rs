@@ -13,7 +13,9 @@
 mod error;
 mod eval;
 mod functions;
+mod kahan;
 mod memory;
+pub mod notation;
 mod notes;
 mod parse;
 mod plan;

@@ -110,10 +110,33 @@ pub(crate) enum AggregateOp {
     LimitRatio,
 }
 
+impl AggregateOp {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+}
+
 /// `op by (labels) (param, expr)`
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(crate) op: AggregateOp,
+    pub(crate) position: Position,
     pub(crate) expr: Node,
     pub(crate) param: Option<Node>,
     pub(crate) without: bool,

@@ -28,7 +28,7 @@ impl Evaluator<'_> {
                 }
             }
             Kind::Text => Value::String { timestamp_ms: at_ms, value: text(node).to_owned() },
-            Kind::Matrix => return Err(execution("range vectors follow")),
+            Kind::Matrix => Value::Matrix(self.points(node)?),
             Kind::Vector => {
                 let rows = self.finish(self.collect(node, self.steps)?)?;
                 Value::Vector(rows.into_iter().filter_map(|row| sample(row, at_ms)).collect())

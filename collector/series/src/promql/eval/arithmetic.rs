@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Evaluator;
-use crate::promql::{
-    SampleValue,
-    plan::{BinaryOp, Position},
-    row::Cell,
+use super::{Evaluator, remark};
+use crate::{
+    Histogram, ResetHint,
+    promql::{
+        SampleValue,
+        plan::{BinaryOp, Position},
+        row::Cell,
+    },
 };
 
 /// What an operation on two values gives.
@@ -23,6 +26,12 @@ pub(super) struct Outcome {
 pub(super) enum Remark {
     /// The operator is not defined on these types.
     Types(&'static str, &'static str),
+    /// One has exponential and the other custom buckets.
+    Layouts,
+    /// One says that there was a counter reset, the other that there was none.
+    ResetCollision(&'static str),
+    /// Custom buckets differed.
+    Reconciled(&'static str),
 }
 
 impl Outcome {
@@ -38,12 +47,14 @@ impl Outcome {
     pub(super) fn note(&self, evaluator: &Evaluator<'_>, op: BinaryOp, position: Position) {
         for remark in &self.remarks {
             match remark {
-                Remark::Types(lhs, rhs) => evaluator.info(format!(
-                    "PromQL info: incompatible sample types encountered for binary operator \
-                     \"{}\": {lhs} {} {rhs} ({position})",
-                    op.sign(),
-                    op.sign()
-                )),
+                Remark::Types(lhs, rhs) => {
+                    evaluator.info(remark::types(op.sign(), lhs, rhs, position));
+                }
+                Remark::Layouts => evaluator.warn(remark::layouts(op.sign(), position)),
+                Remark::ResetCollision(during) => {
+                    evaluator.warn(remark::reset_collision(during, position));
+                }
+                Remark::Reconciled(during) => evaluator.info(remark::reconciled(during, position)),
             }
         }
     }
@@ -60,16 +71,50 @@ pub(super) fn apply(op: BinaryOp, lhs: Cell<'_>, rhs: Cell<'_>) -> Outcome {
         (Cell::Absent, _) | (_, Cell::Absent) => {
             Outcome { value: None, kept: None, remarks: Vec::new() }
         }
-        (Cell::Histogram(_), Cell::Float(_)) => Outcome::types("histogram", "float"),
-        (Cell::Float(_), Cell::Histogram(_)) => Outcome::types("float", "histogram"),
+        (Cell::Histogram(a), Cell::Float(b)) => match op {
+            BinaryOp::Mul => changed(a, |h| h.mul(b)),
+            BinaryOp::Div => changed(a, |h| h.div(b)),
+            _ => Outcome::types("histogram", "float"),
+        },
+        (Cell::Float(a), Cell::Histogram(b)) => match op {
+            BinaryOp::Mul => changed(b, |h| h.mul(a)),
+            _ => Outcome::types("float", "histogram"),
+        },
         (Cell::Histogram(a), Cell::Histogram(b)) => match op {
             BinaryOp::Equal | BinaryOp::NotEqual => {
-                let kept = (a == b) == (op == BinaryOp::Equal);
+                let kept = a.equals(b) == (op == BinaryOp::Equal);
                 Outcome { kept: Some(kept), ..Outcome::of(SampleValue::Histogram(a.clone())) }
             }
+            BinaryOp::Add => combined(a, b, false),
+            BinaryOp::Sub => combined(a, b, true),
             _ => Outcome::types("histogram", "histogram"),
         },
     }
+}
+
+fn changed(histogram: &Histogram, change: impl FnOnce(&mut Histogram)) -> Outcome {
+    let mut histogram = histogram.clone();
+    change(&mut histogram);
+    Outcome::of(SampleValue::Histogram(Arc::new(histogram.compact(0))))
+}
+
+fn combined(a: &Histogram, b: &Histogram, minus: bool) -> Outcome {
+    let during = if minus { "subtraction" } else { "addition" };
+    let mut sum = a.clone();
+    let Ok(combined) = (if minus { sum.sub(b) } else { sum.add(b) }) else {
+        return Outcome { value: None, kept: None, remarks: vec![Remark::Layouts] };
+    };
+    if minus {
+        sum.reset_hint = ResetHint::Gauge;
+    }
+    let mut remarks = Vec::new();
+    if combined.reset_collision {
+        remarks.push(Remark::ResetCollision(during));
+    }
+    if combined.bounds_reconciled {
+        remarks.push(Remark::Reconciled(during));
+    }
+    Outcome { remarks, ..Outcome::of(SampleValue::Histogram(Arc::new(sum.compact(0)))) }
 }
 
 /// The result of arithmetic and true, or the left side and whether the comparison holds.
@@ -101,7 +146,11 @@ pub(super) fn scalars(op: BinaryOp, a: f64, b: f64) -> f64 {
 pub(super) fn negate(cell: Cell<'_>) -> SampleValue {
     match cell {
         Cell::Float(value) => SampleValue::Float(-value),
-        Cell::Histogram(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
+        Cell::Histogram(histogram) => {
+            let mut histogram = histogram.as_ref().clone();
+            histogram.mul(-1.0);
+            SampleValue::Histogram(Arc::new(histogram))
+        }
         Cell::Absent => SampleValue::Float(f64::NAN),
     }
 }

@@ -47,7 +47,30 @@ impl Evaluator<'_> {
                 }
                 sink(&mut row)
             }
-            _ => Err(execution("this function follows")),
+            Function::OverTime(function) => self.over_time(function, call, steps, sink),
+            Function::AbsentOverTime => self.absent_over_time(&call.args[0], steps, sink),
+            Function::Absent => self.absent(&call.args[0], steps, sink),
+            Function::LabelReplace => self.label_replace(call, steps, sink),
+            Function::LabelJoin => self.label_join(call, steps, sink),
+            Function::Sort
+            | Function::SortDesc
+            | Function::SortByLabel
+            | Function::SortByLabelDesc => self.sorted(call, steps, sink),
+            Function::HistogramPart(part) => self.histogram_part(part, &call.args[0], steps, sink),
+            Function::HistogramQuantile => self.histogram_quantile(call, steps, sink),
+            Function::HistogramQuantiles => self.histogram_quantiles(call, steps, sink),
+            Function::HistogramFraction => self.histogram_fraction(call, steps, sink),
+            Function::Info => self.info_join(call, steps, sink),
+            Function::StartTimestamp => self.start_timestamp(&call.args[0], steps, sink),
+            Function::Scalar
+            | Function::Time
+            | Function::Pi
+            | Function::MaxOf
+            | Function::MinOf
+            | Function::Start
+            | Function::End
+            | Function::Step
+            | Function::Range => Err(execution("expected an instant vector")),
         }
     }
 
@@ -103,5 +126,18 @@ impl Evaluator<'_> {
             row.drop_name = true;
             sink(row)
         })
+    }
+
+    /// Of a selector: since when its samples count, where that is known; of anything else nothing.
+    fn start_timestamp(
+        &self,
+        node: &Node,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        match &node.bare().what {
+            What::Vector(selector) => self.select_starts(selector, steps, sink),
+            _ => Ok(()),
+        }
     }
 }

@@ -1,12 +1,24 @@
 //! Evaluation of a plan. Rows are pushed into a sink as they come, so that who only sums them need not hold them.
 
+mod accumulate;
+mod aggregate;
 mod answer;
 mod arithmetic;
 mod call;
+mod grouping;
+mod histograms;
+mod info;
+mod labels;
+mod matching;
+mod matrix;
+mod over_time;
+mod ranked;
+pub(crate) mod remark;
 mod select;
 
 use std::cell::{Cell as Counter, RefCell};
 
+pub(crate) use self::matrix::{Cursor, Series, Window};
 use super::{
     EngineOptions, EvalError, SampleValue,
     error::execution,
@@ -87,11 +99,11 @@ impl<'a> Evaluator<'a> {
         self.held.set(self.held.get().saturating_sub(values));
     }
 
-    fn warn(&self, message: String) {
+    pub(crate) fn warn(&self, message: String) {
         self.notes.borrow_mut().warn(message);
     }
 
-    fn info(&self, message: String) {
+    pub(crate) fn info(&self, message: String) {
         self.notes.borrow_mut().info(message);
     }
 
@@ -107,7 +119,7 @@ impl<'a> Evaluator<'a> {
             }),
             What::Call(call) => self.call(call, steps, sink),
             What::Binary(binary) => self.binary(binary, steps, sink),
-            What::Aggregate(_) => Err(execution("aggregations follow")),
+            What::Aggregate(aggregate) => self.aggregate(aggregate, steps, sink),
             What::Number(_) | What::Text(_) | What::Range(..) | What::Subquery(_) => {
                 Err(execution("expected an instant vector"))
             }
@@ -185,7 +197,8 @@ impl<'a> Evaluator<'a> {
         match (binary.lhs.kind(), binary.rhs.kind()) {
             (Kind::Vector, Kind::Scalar) => self.with_scalar(binary, false, steps, sink),
             (Kind::Scalar, Kind::Vector) => self.with_scalar(binary, true, steps, sink),
-            _ => Err(execution("operations between vectors follow")),
+            _ if binary.op.is_set() => self.set_operation(binary, steps, sink),
+            _ => self.between(binary, steps, sink),
         }
     }
 

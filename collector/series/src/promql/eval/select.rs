@@ -6,7 +6,7 @@ use crate::{
     promql::{
         EvalError,
         plan::Selector,
-        row::{Row, Steps},
+        row::{Cell, Row, Steps},
     },
     query::is_stale,
 };
@@ -66,26 +66,54 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
+        self.select_of(selector, steps, sink, &|_, at_ms| Some(at_ms))
+    }
+
+    /// As `select`, but when the samples' counters began, in seconds, where that is known.
+    pub(super) fn select_starts(
+        &self,
+        selector: &Selector,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EvalError> {
+        self.select_of(selector, steps, sink, &|points, at_ms| {
+            let found = points.starts.binary_search_by_key(&at_ms, |s| s.timestamp_ms);
+            found.ok().map(|at| points.starts[at].start_ms)
+        })
+    }
+
+    /// A time that each sample has, in seconds.
+    fn select_of(
+        &self,
+        selector: &Selector,
+        steps: Steps,
+        sink: &mut Sink<'_>,
+        time: &dyn Fn(&Points, i64) -> Option<i64>,
+    ) -> Result<(), EvalError> {
         let lookback = self.options.lookback_ms;
         let times: Vec<i64> = steps.times().map(|t| self.time(selector.when, t)).collect();
         let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
         let from = first.saturating_sub(lookback).saturating_add(1);
-        let mut row = Row::default();
+        let (mut row, mut found) = (Row::default(), Row::default());
         self.read(&selector.matchers, from, last, &mut |labels, points| {
             row.reset(labels, true, steps.count);
-            let seconds = |ms: i64| ms as f64 / 1000.0;
-            fill(&mut row, points, &times, lookback, |at, _| seconds(at));
-            for (step, &time) in times.iter().enumerate() {
-                let newest = points.histograms.iter().rev().find(|h| h.timestamp_ms <= time);
-                if let (Some(newest), true) = (newest, row.has(step)) {
-                    let histogram = row.histograms.get(step).is_some_and(Option::is_some);
-                    if histogram {
-                        row.clear(step);
-                        row.floats[step] = seconds(newest.timestamp_ms);
-                    }
+            found.reset(labels, true, steps.count);
+            // The positions of the samples, as if they were their values.
+            fill(&mut found, points, &times, lookback, |at, _| at as f64);
+            for (step, &at) in times.iter().enumerate() {
+                let of_histogram = || {
+                    let before = points.histograms.partition_point(|h| h.timestamp_ms <= at);
+                    Some(points.histograms[before.checked_sub(1)?].timestamp_ms)
+                };
+                let sample_ms = match found.cell(step) {
+                    Cell::Absent => None,
+                    Cell::Float(at) => Some(at as i64),
+                    Cell::Histogram(_) => of_histogram(),
+                };
+                if let Some(ms) = sample_ms.and_then(|ms| time(points, ms)) {
+                    row.floats[step] = ms as f64 / 1000.0;
                 }
             }
-            row.histograms.clear();
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
         })
     }

@@ -1,7 +1,10 @@
 //! The functions of the language: their names, their types, and a file per family of them.
 
+pub(crate) mod buckets;
 pub(crate) mod date;
 pub(crate) mod math;
+pub(crate) mod over_time;
+pub(crate) mod rate;
 
 use self::{date::DatePart, math::Math};
 use crate::promql::plan::Kind;
@@ -35,6 +38,12 @@ pub(crate) enum OverTime {
     TsOfLast,
     TsOfMax,
     TsOfMin,
+}
+
+impl OverTime {
+    pub(crate) fn rate_kind(self) -> rate::RateKind {
+        rate::RateKind { counter: self != Self::Delta, per_second: self == Self::Rate }
+    }
 }
 
 /// A number taken from a native histogram.

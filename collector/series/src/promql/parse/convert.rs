@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use promql_parser::{
     label::{MatchOp, Matcher as AstMatcher},
     parser::{
-        AtModifier, BinaryExpr, Call as AstCall, Expr as Ast, LabelModifier, Offset,
+        AggregateExpr, AtModifier, BinaryExpr, Call as AstCall, Expr as Ast, LabelModifier, Offset,
         VectorMatchCardinality, VectorSelector, token, value::ValueType,
     },
 };
@@ -19,7 +19,7 @@ use crate::{
         functions::Function,
         plan::{
             Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, Kind, Matching, Node,
-            Selector, Subquery, What, When,
+            Position, Selector, Subquery, What, When,
         },
     },
 };
@@ -82,7 +82,7 @@ impl<'a> Converter<'a> {
                 }))
             }
             Ast::Call(call) => self.call(call)?,
-            Ast::Aggregate(aggregate) => self.aggregate(aggregate)?,
+            Ast::Aggregate(aggregate) => self.aggregate(aggregate, position)?,
             Ast::Binary(binary) => {
                 let binary = self.binary(binary)?;
                 position = binary.lhs.position;
@@ -129,7 +129,7 @@ impl<'a> Converter<'a> {
         Ok(What::Call(Call { function, args }))
     }
 
-    fn aggregate(&mut self, ast: &promql_parser::parser::AggregateExpr) -> Parsed<What> {
+    fn aggregate(&mut self, ast: &AggregateExpr, position: Position) -> Parsed<What> {
         let op = aggregate_op(ast.op.id())
             .ok_or_else(|| ParseError::new(format!("aggregation {} is not supported", ast.op)))?;
         if matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio) {
@@ -161,7 +161,7 @@ impl<'a> Converter<'a> {
             Some(LabelModifier::Include(labels)) => (false, names(&labels.labels)),
             Some(LabelModifier::Exclude(labels)) => (true, names(&labels.labels)),
         };
-        Ok(What::Aggregate(Box::new(Aggregate { op, expr, param, without, labels })))
+        Ok(What::Aggregate(Box::new(Aggregate { op, position, expr, param, without, labels })))
     }
 
     fn binary(&mut self, ast: &BinaryExpr) -> Parsed<Binary> {
