@@ -27,7 +27,6 @@ mod late;
 mod matcher;
 mod memory;
 mod postings;
-#[allow(dead_code, reason = "the plan is ahead of its evaluation for a few commits")]
 pub mod promql;
 mod query;
 mod schema;

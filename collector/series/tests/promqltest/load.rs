@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use watchkeep_series::{
-    ClassicHistogram, HistogramSample, Labels, METRIC_NAME, Points, StartTime,
+    ClassicHistogram, HistogramSample, Labels, METRIC_NAME, Points, ResetHint, StartTime,
     promql::{MemorySeries, notation},
 };
 
@@ -34,11 +34,34 @@ pub(crate) fn load(
     }
     if classic_too {
         for points in as_native(&loaded)? {
+            let mut points = points;
+            hint(&mut points);
             memory.insert(points);
         }
     }
-    loaded.into_iter().for_each(|points| memory.insert(points));
+    for mut points in loaded {
+        hint(&mut points);
+        memory.insert(points);
+    }
     Ok(())
+}
+
+/// A store says of each histogram whether its counter was reset since the one before; the notation does not.
+fn hint(points: &mut Points) {
+    let mut before: Option<HistogramSample> = None;
+    for sample in &mut points.histograms {
+        let follows = before.as_ref().filter(|before| {
+            let between = before.timestamp_ms..sample.timestamp_ms;
+            !points.floats.iter().any(|s| between.contains(&s.timestamp_ms))
+        });
+        if let (Some(before), ResetHint::Unknown) = (follows, sample.value.reset_hint) {
+            let reset = sample.value.detect_reset(&before.value);
+            let mut hinted = sample.value.as_ref().clone();
+            hinted.reset_hint = if reset { ResetHint::Reset } else { ResetHint::NotReset };
+            sample.value = Arc::new(hinted);
+        }
+        before = Some(sample.clone());
+    }
 }
 
 /// Start times as durations before or after their samples: `_ -1m -30s-1mx2`.

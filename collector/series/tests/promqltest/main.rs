@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// The folder of the cases; and whether it is the one that counts are recorded for.
+/// The folder of the cases.
 fn folder() -> PathBuf {
     match std::env::var_os("PROMQLTEST_DIR") {
         Some(folder) => folder.into(),
@@ -24,7 +24,6 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the counts are what the test is run for")]
 fn promqltest() -> Result<(), Failure> {
     let folder = folder();
     let Ok(entries) = std::fs::read_dir(&folder) else {

@@ -64,8 +64,7 @@ impl Evaluator<'_> {
         self.check_quantiles(&qs, call.args[0].bare().position);
         let question = Question::Quantile(qs);
         let rows = self.collect(&call.args[1], steps)?;
-        let positions = (call.args[0].bare().position, call.args[1].bare().position);
-        self.ask(&rows, &question, positions, None, steps, sink)?;
+        self.ask(&rows, &question, call.args[1].bare().position, None, steps, sink)?;
         self.release(rows.len() * steps.count);
         Ok(())
     }
@@ -95,17 +94,10 @@ impl Evaluator<'_> {
                 let at = |step: usize| qs[step].to_bits() == q.to_bits();
                 let question = Question::Quantile(vec![q; steps.count]);
                 let value = open_metrics(q);
-                self.ask(
-                    &rows,
-                    &question,
-                    (position, position),
-                    Some((label, &value)),
-                    steps,
-                    &mut |row| {
-                        super::aggregate::keep_only(row, at);
-                        if row.is_empty() { Ok(()) } else { sink(row) }
-                    },
-                )?;
+                self.ask(&rows, &question, position, Some((label, &value)), steps, &mut |row| {
+                    super::aggregate::keep_only(row, at);
+                    if row.is_empty() { Ok(()) } else { sink(row) }
+                })?;
             }
         }
         self.release(rows.len() * steps.count);
@@ -122,8 +114,7 @@ impl Evaluator<'_> {
         let upper = self.scalars(&call.args[1], steps)?;
         let question = Question::Fraction(lower, upper);
         let rows = self.collect(&call.args[2], steps)?;
-        let positions = (call.args[0].bare().position, call.args[2].bare().position);
-        self.ask(&rows, &question, positions, None, steps, sink)?;
+        self.ask(&rows, &question, call.args[2].bare().position, None, steps, sink)?;
         self.release(rows.len() * steps.count);
         Ok(())
     }
@@ -138,7 +129,7 @@ impl Evaluator<'_> {
         &self,
         rows: &[Row],
         question: &Question,
-        (asker, position): (Position, Position),
+        position: Position,
         label: Option<(&str, &str)>,
         steps: Steps,
         sink: &mut Sink<'_>,
@@ -196,7 +187,7 @@ impl Evaluator<'_> {
                         Some(self.of_buckets(question, step, &mut buckets, metric, position))
                     }
                     (Some(native), true) => {
-                        Some(self.of_native(question, step, native, metric, asker))
+                        Some(self.of_native(question, step, native, metric, position))
                     }
                     (Some(_), false) => {
                         self.warn(remark::mixed_classic(metric, position));

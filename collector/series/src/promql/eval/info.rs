@@ -8,7 +8,7 @@ use crate::{
     promql::{
         EvalError,
         error::execution,
-        plan::{At, Call, Selector, What, When},
+        plan::{At, Call, Node, Selector, What, When},
         row::{Cell, Row, Steps},
     },
 };
@@ -23,6 +23,31 @@ type Identity<'a> = [&'a str; 2];
 /// Info series by identity and name.
 type Described<'a> = HashMap<Identity<'a>, BTreeMap<&'a str, Vec<usize>>>;
 
+/// Which info metrics are meant, and which of their labels.
+struct Asked {
+    names: Vec<Matcher>,
+    data: Vec<Matcher>,
+    /// A name is asked for, not only excluded.
+    positive: bool,
+}
+
+impl Asked {
+    fn new(matchers: &[Matcher]) -> Self {
+        let (mut names, data): (Vec<Matcher>, Vec<Matcher>) =
+            matchers.iter().cloned().partition(|m| label_of(m) == METRIC_NAME);
+        if names.is_empty() {
+            names.push(Matcher::Equal(METRIC_NAME.into(), TARGET_INFO.into()));
+        }
+        let positive = names.iter().any(|m| matches!(m, Matcher::Equal(..) | Matcher::Regex(..)));
+        Self { names, data, positive }
+    }
+
+    /// Info series are not described themselves.
+    fn is_info(&self, row: &Row) -> bool {
+        self.positive && self.names.iter().all(|m| m.matches(&row.labels))
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn info_join(
         &self,
@@ -31,17 +56,12 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
         let base = self.collect(&call.args[0], steps)?;
-        let asked: &[Matcher] = match call.args.get(1).map(|node| &node.bare().what) {
+        let matchers: &[Matcher] = match call.args.get(1).map(|node| &node.bare().what) {
             Some(What::Vector(selector)) => &selector.matchers,
             _ => &[],
         };
-        let (names, data): (Vec<&Matcher>, Vec<&Matcher>) =
-            asked.iter().partition(|m| label_of(m) == METRIC_NAME);
-        let default = Matcher::Equal(METRIC_NAME.into(), TARGET_INFO.into());
-        let names = if names.is_empty() { vec![&default] } else { names };
-        let positive = names.iter().any(|m| matches!(m, Matcher::Equal(..) | Matcher::Regex(..)));
-        let is_info = |row: &Row| positive && names.iter().all(|m| m.matches(&row.labels));
-        let infos = self.info_series(&base, &is_info, &names, &data, positive, steps)?;
+        let asked = Asked::new(matchers);
+        let infos = self.info_series(&call.args[0], &base, &asked, steps)?;
 
         let mut described = Described::new();
         for (at, info) in infos.iter().enumerate() {
@@ -49,21 +69,21 @@ impl Evaluator<'_> {
             by_name.entry(info.labels.get(METRIC_NAME).unwrap_or_default()).or_default().push(at);
         }
         // A label that is asked for must come from somewhere, unless it may be empty.
-        let optional = data.iter().all(|m| m.matches(&Labels::default()));
+        let optional = asked.data.iter().all(|m| m.matches(&Labels::default()));
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut joined: Vec<Row> = Vec::new();
         for row in &base {
             self.check_stop()?;
-            let candidates = described.get(&identity(&row.labels)).filter(|_| !is_info(row));
+            let candidates = described.get(&identity(&row.labels)).filter(|_| !asked.is_info(row));
             for step in (0..steps.count).filter(|step| row.has(*step)) {
                 let found = match candidates {
                     Some(by_name) => newest(by_name, &infos, step)?,
                     None => Vec::new(),
                 };
-                if found.is_empty() && !optional && !is_info(row) {
+                if found.is_empty() && !optional && !asked.is_info(row) {
                     continue;
                 }
-                let labels = with_data(&row.labels, &found, &infos, &data)?;
+                let labels = with_data(&row.labels, &found, &infos, &asked.data)?;
                 let place = *places.entry(labels).or_insert_with_key(|labels| {
                     joined.push(Row::new(labels.clone(), row.drop_name, steps.count));
                     joined.len() - 1
@@ -81,20 +101,18 @@ impl Evaluator<'_> {
     /// The info series of all base series; their values are the times of their samples.
     fn info_series(
         &self,
+        node: &Node,
         base: &[Row],
-        is_info: &dyn Fn(&Row) -> bool,
-        names: &[&Matcher],
-        data: &[&Matcher],
-        positive: bool,
+        asked: &Asked,
         steps: Steps,
     ) -> Result<Vec<Row>, EvalError> {
-        let mut matchers: Vec<Matcher> = names.iter().chain(data).map(|m| (*m).clone()).collect();
-        if !positive {
+        let mut matchers: Vec<Matcher> = asked.names.iter().chain(&asked.data).cloned().collect();
+        if !asked.positive {
             matchers.push(Matcher::regex(METRIC_NAME, ".+_info")?);
         }
         let mut identified = false;
         for label in IDENTIFYING {
-            let described = base.iter().filter(|row| !is_info(row));
+            let described = base.iter().filter(|row| !asked.is_info(row));
             let mut values: Vec<&str> = described.filter_map(|row| row.labels.get(label)).collect();
             values.sort_unstable();
             values.dedup();
@@ -107,7 +125,8 @@ impl Evaluator<'_> {
         }
         let mut infos = Vec::new();
         if identified {
-            let selector = Selector { matchers, when: When { at: At::Step, offset_ms: 0 } };
+            let when = reference(node).unwrap_or(When { at: At::Step, offset_ms: 0 });
+            let selector = Selector { matchers, when };
             self.select_times(&selector, steps, &mut |row| {
                 self.hold(steps.count)?;
                 infos.push(std::mem::take(row));
@@ -115,6 +134,22 @@ impl Evaluator<'_> {
             })?;
         }
         Ok(infos)
+    }
+}
+
+/// Which time the first selector in an expression means: what is described, and what describes it, are of one time.
+fn reference(node: &Node) -> Option<When> {
+    match &node.what {
+        What::Vector(selector) | What::Range(selector, _) => Some(selector.when),
+        What::Subquery(subquery) => {
+            let inner = reference(&subquery.expr)?;
+            if inner.at != At::Step {
+                return Some(inner);
+            }
+            let offset_ms = inner.offset_ms.saturating_add(subquery.when.offset_ms);
+            Some(When { at: subquery.when.at, offset_ms })
+        }
+        _ => node.children().into_iter().find_map(reference),
     }
 }
 
@@ -162,7 +197,7 @@ fn with_data(
     labels: &Labels,
     found: &[usize],
     infos: &[Row],
-    data: &[&Matcher],
+    data: &[Matcher],
 ) -> Result<Labels, EvalError> {
     let mut added: BTreeMap<&str, &str> = BTreeMap::new();
     for info in found.iter().map(|at| &infos[*at].labels) {

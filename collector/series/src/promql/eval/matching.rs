@@ -128,8 +128,8 @@ impl Evaluator<'_> {
                      operation: [{}, {}];many-to-many matching not allowed: matching labels must be \
                      unique on one side",
                     braced(&grouping(&binary.matching).labels(first)),
-                    braced(second),
                     braced(first),
+                    braced(second),
                 )));
             }
         }
@@ -145,11 +145,8 @@ impl Evaluator<'_> {
         results: &mut Results,
     ) -> Result<(), EvalError> {
         let matching = &binary.matching;
-        let (fill_many, fill_one) = if sides.swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // Prometheus does not swap these with the sides: with `group_right`, too, `fill_left` is for the many side.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let one_to_one = matching.cardinality == Cardinality::OneToOne;
         let steps = results.steps;
         // One to one: whether a step of the group has a match already.

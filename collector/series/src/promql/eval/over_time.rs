@@ -49,6 +49,9 @@ impl Evaluator<'_> {
             }
             if matches!(function, OverTime::Rate | OverTime::Increase) {
                 self.note_counter(&row, series.labels, position);
+                if !series.starts.is_empty() {
+                    self.note_overlap(&series, windows, position);
+                }
             }
             if row.is_empty() { Ok(()) } else { sink(&mut row) }
         })
@@ -66,6 +69,20 @@ impl Evaluator<'_> {
             Some(kind) => self.info(remark::type_is_no_counter(metric, kind, position)),
             None if named => {}
             None => self.info(remark::maybe_no_counter(metric, position)),
+        }
+    }
+
+    fn note_overlap(&self, series: &Series<'_>, windows: &[Window], position: Position) {
+        let mut times: Vec<i64> = series.floats.iter().map(|s| s.timestamp_ms).collect();
+        times.extend(series.histograms.iter().map(|h| h.timestamp_ms));
+        times.sort_unstable();
+        let within = |a: i64, b: i64| windows.iter().any(|w| a > w.from_ms && b <= w.to_ms);
+        let overlap = |pair: &[i64]| {
+            rate::overlaps(series.starts, pair[0], pair[1]) && within(pair[0], pair[1])
+        };
+        if times.windows(2).any(overlap) {
+            let metric = series.labels.get(METRIC_NAME).unwrap_or_default();
+            self.warn(remark::start_overlap(metric, position));
         }
     }
 
@@ -126,11 +143,12 @@ fn rate_row(
     resets: &rate::Resets,
 ) {
     let kind = function.rate_kind();
+    let samples = (series.floats, series.starts);
     let mut cursor = Cursor::default();
     for step in 0..windows.len() {
         let Some((window, floats, _)) = cursor.next(series, windows, step) else { continue };
         let bounds = (floats.start, floats.end);
-        if let Some(value) = rate::float_rate(kind, series.floats, bounds, resets, window) {
+        if let Some(value) = rate::float_rate(kind, samples, bounds, resets, window) {
             row.floats[step] = value;
         }
     }

@@ -92,6 +92,13 @@ pub(crate) fn ignored_in_range(metric: &str, position: Position) -> String {
     named(message, metric, position)
 }
 
+pub(crate) fn start_overlap(metric: &str, position: Position) -> String {
+    format!(
+        "PromQL warning: sample has start time that overlaps with previous sample timestamp for \
+         metric {metric:?} ({position})"
+    )
+}
+
 pub(crate) fn maybe_no_counter(metric: &str, position: Position) -> String {
     format!(
         "PromQL info: metric might not be a counter, name does not end in \

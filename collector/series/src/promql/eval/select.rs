@@ -1,8 +1,10 @@
 //! Instant vector selectors: at each step the newest sample that is not too old.
 
+use std::sync::Arc;
+
 use super::{Evaluator, Sink};
 use crate::{
-    Labels, Matcher, Points, SeriesError,
+    Histogram, Labels, Matcher, Points, ResetHint, SeriesError,
     promql::{
         EvalError,
         plan::Selector,
@@ -78,7 +80,9 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         self.select_of(selector, steps, sink, &|points, at_ms| {
             let found = points.starts.binary_search_by_key(&at_ms, |s| s.timestamp_ms);
-            found.ok().map(|at| points.starts[at].start_ms)
+            // A series that has none at all does not know of them.
+            let known = !points.starts.is_empty();
+            known.then(|| found.map_or(0, |at| points.starts[at].start_ms))
         })
     }
 
@@ -129,6 +133,7 @@ fn fill(
 ) {
     let mut float = 0;
     let mut histogram = 0;
+    let mut before = None;
     for (step, &time) in times.iter().enumerate() {
         // Times rise or stand still.
         while points.floats.get(float).is_some_and(|s| s.timestamp_ms <= time) {
@@ -145,7 +150,9 @@ fn fill(
                 if newest.timestamp_ms > oldest
                     && sample.is_none_or(|s| s.timestamp_ms < newest.timestamp_ms) =>
             {
-                row.set_histogram(step, newest.value.clone());
+                let skipped = before.map(|before| histogram - 1 - before);
+                row.set_histogram(step, as_follower(&newest.value, skipped));
+                before = Some(histogram - 1);
             }
             (Some(sample), _) if sample.timestamp_ms > oldest && !is_stale(sample.value) => {
                 row.floats[step] = value(sample.timestamp_ms, sample.value);
@@ -153,4 +160,15 @@ fn fill(
             _ => {}
         }
     }
+}
+
+/// A histogram whose hint is about the sample before it, after another one: the one `skipped` places before (none:
+/// there was none, 0: itself).
+fn as_follower(value: &Arc<Histogram>, skipped: Option<usize>) -> Arc<Histogram> {
+    let hint = match (value.reset_hint, skipped) {
+        (ResetHint::Reset, Some(0)) => ResetHint::NotReset,
+        (ResetHint::Reset | ResetHint::NotReset, Some(2..)) => ResetHint::Unknown,
+        _ => return Arc::clone(value),
+    };
+    Arc::new(Histogram { reset_hint: hint, ..value.as_ref().clone() })
 }

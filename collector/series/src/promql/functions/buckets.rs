@@ -76,6 +76,10 @@ fn rank(value: f64, buckets: &[Bucket]) -> Option<f64> {
             return Some(below);
         }
         if bucket.bound > value {
+            if start == f64::NEG_INFINITY {
+                // Nothing can be said of where in an endless bucket an observation lies.
+                return Some(bucket.count);
+            }
             return Some(below + (bucket.count - below) * (value - start) / (bucket.bound - start));
         }
         below = bucket.count;

@@ -75,7 +75,8 @@ pub(crate) fn apply(
             }
             let mut resets = rate::Resets::default();
             resets.find(floats, slice.starts);
-            let found = rate::float_rate(kind, floats, (0, floats.len()), &resets, slice.window);
+            let series = (floats, slice.starts);
+            let found = rate::float_rate(kind, series, (0, floats.len()), &resets, slice.window);
             Ok(found.map(SampleValue::Float))
         }
         F::Sum | F::Avg if !floats.is_empty() && !slice.histograms.is_empty() => {
@@ -134,6 +135,7 @@ fn of_floats(function: OverTime, floats: &[Sample], q: f64, teller: &Teller<'_, 
             floats.iter().for_each(|s| variance.add(s.value));
             if function == F::Stddev { variance.value().sqrt() } else { variance.value() }
         }
+        F::Mad if floats.iter().any(|s| s.value.is_nan()) => f64::NAN,
         F::Mad => {
             let median = kahan::quantile(0.5, &mut values());
             let mut distances: Vec<f64> = floats.iter().map(|s| (s.value - median).abs()).collect();
@@ -161,11 +163,14 @@ fn extreme(floats: &[Sample], better: impl Fn(f64, f64) -> bool) -> Sample {
 
 /// Times of the first and the last sample.
 fn times(slice: &Slice<'_>) -> (i64, i64) {
-    let floats = slice.floats.iter().map(|s| s.timestamp_ms);
-    let histograms = slice.histograms.iter().map(|h| h.timestamp_ms);
-    let first = floats.clone().next().into_iter().chain(histograms.clone().next()).min();
-    let last = floats.last().into_iter().chain(histograms.last()).max();
-    (first.unwrap_or_default(), last.unwrap_or_default())
+    let floats = slice.floats.first().zip(slice.floats.last());
+    let floats = floats.map(|(first, last)| (first.timestamp_ms, last.timestamp_ms));
+    let histograms = slice.histograms.first().zip(slice.histograms.last());
+    let histograms = histograms.map(|(first, last)| (first.timestamp_ms, last.timestamp_ms));
+    match (floats, histograms) {
+        (Some(f), Some(h)) => (f.0.min(h.0), f.1.max(h.1)),
+        (f, h) => f.or(h).unwrap_or_default(),
+    }
 }
 
 fn edge(slice: &Slice<'_>, last: bool) -> Option<SampleValue> {

@@ -60,63 +60,103 @@ pub(crate) fn restarted(starts: &[StartTime], before_ms: i64, at_ms: i64) -> boo
         return false;
     }
     let start = start_of(starts, at_ms);
-    if start == 0 || start > at_ms || start < before_ms {
+    if start == 0 || start >= at_ms || start < before_ms {
         return false;
     }
-    // A start at the sample before: a delta series, unless the first start is unknown.
-    start > before_ms || start_of(starts, before_ms) != 0
+    // A start at the sample before: a delta series, unless the start before that is unknown.
+    let known = start_of(starts, before_ms);
+    start > before_ms || (known != 0 && known < before_ms)
+}
+
+/// Whether a sample's start time contradicts the sample before.
+pub(crate) fn overlaps(starts: &[StartTime], before_ms: i64, at_ms: i64) -> bool {
+    let start = start_of(starts, at_ms);
+    start != 0 && start < before_ms && start != start_of(starts, before_ms)
+}
+
+/// When the first sample's counter began, if that lies within the window: there it was zero.
+fn zero_at(kind: RateKind, starts: &[StartTime], first_ms: i64, window: Window) -> Option<i64> {
+    if !kind.counter || starts.is_empty() {
+        return None;
+    }
+    let start = start_of(starts, first_ms);
+    (start != 0 && start > window.from_ms && start < first_ms).then_some(start)
 }
 
 /// Extrapolated change of floats `from..to` within the window.
 #[inline]
 pub(crate) fn float_rate(
     kind: RateKind,
-    floats: &[Sample],
+    (floats, starts): (&[Sample], &[StartTime]),
     (from, to): (usize, usize),
     resets: &Resets,
     window: Window,
 ) -> Option<f64> {
-    if to - from < 2 {
+    let count = to - from;
+    if count == 0 || (count == 1 && starts.is_empty()) {
         return None;
     }
     let (first, last) = (floats[from], floats[to - 1]);
-    let mut change = last.value - first.value;
+    let known = zero_at(kind, starts, first.timestamp_ms, window);
+    if count == 1 && known.is_none() {
+        return None;
+    }
+    let mut change = last.value - if known.is_some() { 0.0 } else { first.value };
     if kind.counter {
         change = resets.correction(floats, from, to, change);
     }
     let zero = (kind.counter && change > 0.0 && first.value >= 0.0).then(|| first.value / change);
-    let times = (first.timestamp_ms, last.timestamp_ms, to - from - 1);
-    Some(change * factor(kind, times, zero, window))
+    let sampled = Sampled {
+        from_ms: known.unwrap_or(first.timestamp_ms),
+        to_ms: last.timestamp_ms,
+        average: average(first.timestamp_ms, last.timestamp_ms, count),
+        zero: if known.is_some() { Some(0.0) } else { zero },
+    };
+    Some(change * sampled.factor(kind, window))
 }
 
-/// By what the sampled change is multiplied. `zero`: how many sampled intervals before the first sample the counter was
-/// zero.
-fn factor(
-    kind: RateKind,
-    (first_ms, last_ms, intervals): (i64, i64, usize),
+/// Seconds between samples.
+fn average(first_ms: i64, last_ms: i64, count: usize) -> f64 {
+    if count < 2 { 0.0 } else { seconds(last_ms - first_ms) / (count - 1) as f64 }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// The part of a window that has samples.
+struct Sampled {
+    from_ms: i64,
+    to_ms: i64,
+    /// Seconds between samples.
+    average: f64,
+    /// How many times its length before its beginning the counter was zero.
     zero: Option<f64>,
-    window: Window,
-) -> f64 {
-    let seconds = |ms: i64| ms as f64 / 1000.0;
-    let sampled = seconds(last_ms - first_ms);
-    let average = sampled / intervals as f64;
-    let threshold = average * 1.1;
-    let mut to_start = seconds(first_ms - window.from_ms);
-    let mut to_end = seconds(window.to_ms - last_ms);
-    if to_start >= threshold {
-        to_start = average / 2.0;
-    }
-    if let Some(zero) = zero {
-        let to_zero = sampled * zero;
-        if to_zero < to_start {
-            to_start = to_zero;
+}
+
+impl Sampled {
+    /// By what its change is multiplied to get that of the window.
+    #[inline]
+    fn factor(&self, kind: RateKind, window: Window) -> f64 {
+        let sampled = seconds(self.to_ms - self.from_ms);
+        let threshold = self.average * 1.1;
+        let mut to_start = seconds(self.from_ms - window.from_ms);
+        let mut to_end = seconds(window.to_ms - self.to_ms);
+        if to_start >= threshold {
+            to_start = self.average / 2.0;
         }
+        if let Some(zero) = self.zero {
+            let to_zero = sampled * zero;
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+        if to_end >= threshold {
+            to_end = self.average / 2.0;
+        }
+        let factor = (sampled + to_start + to_end) / sampled;
+        if kind.per_second { factor / seconds(window.to_ms - window.from_ms) } else { factor }
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
-    }
-    let factor = (sampled + to_start + to_end) / sampled;
-    if kind.per_second { factor / seconds(window.to_ms - window.from_ms) } else { factor }
 }
 
 /// Extrapolated change of a window's histograms.
@@ -126,37 +166,48 @@ pub(crate) fn histogram_rate(
     teller: &Teller<'_, '_>,
 ) -> Option<SampleValue> {
     let samples = slice.histograms;
-    let [first, .., last] = samples else { return None };
-    let mut change = histogram_change(kind.counter, samples, slice.starts, teller)?;
+    let (first, last) = (samples.first()?, samples.last()?);
+    let known = zero_at(kind, slice.starts, first.timestamp_ms, slice.window);
+    if samples.len() == 1 && known.is_none() {
+        return None;
+    }
+    let mut change = histogram_change(kind.counter, known.is_some(), slice, teller)?;
     let counted = kind.counter && change.count > 0.0 && first.value.count >= 0.0;
     let zero = counted.then(|| first.value.count / change.count);
-    let times = (first.timestamp_ms, last.timestamp_ms, samples.len() - 1);
-    change.mul(factor(kind, times, zero, slice.window));
+    let sampled = Sampled {
+        from_ms: known.unwrap_or(first.timestamp_ms),
+        to_ms: last.timestamp_ms,
+        average: average(first.timestamp_ms, last.timestamp_ms, samples.len()),
+        zero: if known.is_some() { Some(0.0) } else { zero },
+    };
+    change.mul(sampled.factor(kind, slice.window));
     Some(SampleValue::Histogram(Arc::new(change)))
 }
 
 fn histogram_change(
     counter: bool,
-    samples: &[HistogramSample],
-    starts: &[StartTime],
+    from_zero: bool,
+    slice: &Slice<'_>,
     teller: &Teller<'_, '_>,
 ) -> Option<Histogram> {
+    let (samples, starts) = (slice.histograms, slice.starts);
     let (first, last) = (samples.first()?, samples.last()?);
     let is_reset = |before: &HistogramSample, after: &HistogramSample, value: &Histogram| {
         restarted(starts, before.timestamp_ms, after.timestamp_ms)
             || after.value.detect_reset(value)
     };
     // When the counter was reset right after it, the first sample does not count, nor its layout.
-    let second = &samples[1];
+    let second = samples.get(1).unwrap_or(first);
+    let skipped = counter && samples.len() > 1 && is_reset(first, second, &first.value);
+    let like = if from_zero { first } else { second };
     let nothing = Histogram {
-        schema: second.value.schema,
-        custom_values: second.value.custom_values.clone(),
+        schema: like.value.schema,
+        custom_values: like.value.custom_values.clone(),
         ..Histogram::default()
     };
-    let base: &Histogram =
-        if counter && is_reset(first, second, &first.value) { &nothing } else { &first.value };
+    let base: &Histogram = if from_zero || skipped { &nothing } else { &first.value };
     let custom = base.is_custom();
-    let inner = &samples[1..samples.len() - 1];
+    let inner = samples.get(1..samples.len() - 1).unwrap_or_default();
     let gauge = |s: &HistogramSample| s.value.reset_hint == ResetHint::Gauge;
     if counter && samples.iter().any(gauge) {
         teller.warn(remark::not_counter);
@@ -189,7 +240,7 @@ fn histogram_change(
     }
     tell(change.sub(base), "subtraction")?;
     if counter {
-        let mut before = base;
+        let mut before = if from_zero { &first.value } else { base };
         for pair in samples.windows(2) {
             if is_reset(&pair[0], &pair[1], before) {
                 tell(change.add(before), "addition")?;
@@ -215,7 +266,7 @@ pub(crate) fn last_two(
     }
     let floats = slice.floats.iter().rev().take(2).map(|s| (s.timestamp_ms, Value::Float(s.value)));
     let histograms = slice.histograms.iter().rev().take(2);
-    let histograms = histograms.map(|h| (h.timestamp_ms, Value::Histogram(&*h.value)));
+    let histograms = histograms.map(|h| (h.timestamp_ms, Value::Histogram(&h.value)));
     let mut newest: Vec<(i64, Value<'_>)> = floats.chain(histograms).collect();
     newest.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let [(after_ms, after), (before_ms, before), ..] = newest.as_slice() else { return None };

@@ -49,7 +49,7 @@ impl<'a> Converter<'a> {
                 What::Number(literal.val)
             }
             Ast::StringLiteral(literal) => {
-                self.locator.operator();
+                self.locator.text()?;
                 What::Text(literal.val.clone())
             }
             Ast::VectorSelector(vector) => {

@@ -5,8 +5,8 @@
 
 use promql_parser::parser::Expr as Ast;
 
-use super::token::{Token, TokenKind};
-use crate::promql::plan::Position;
+use super::token::{self, Token, TokenKind};
+use crate::promql::{ParseError, plan::Position};
 
 /// Walks the tokens along with the expression.
 pub(super) struct Locator<'a> {
@@ -91,6 +91,21 @@ impl<'a> Locator<'a> {
             }
             self.list();
         }
+    }
+
+    /// A string; one whose escapes are no text is refused (the parser takes each for a character).
+    pub(super) fn text(&mut self) -> Result<(), ParseError> {
+        if let Some(token) = self.peek()
+            && token.kind == TokenKind::Text
+            && !token::is_text(token.text)
+        {
+            return Err(ParseError {
+                message: format!("invalid label name {}", token.text),
+                position: Some(token.start),
+            });
+        }
+        self.next += 1;
+        Ok(())
     }
 
     pub(super) fn operator(&mut self) {

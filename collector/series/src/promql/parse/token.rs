@@ -110,6 +110,31 @@ fn after_block(bytes: &[u8], at: usize, close: u8) -> usize {
     bytes.len()
 }
 
+/// Whether a quoted string is text once its `\\x` and octal escapes are bytes.
+pub(super) fn is_text(quoted: &str) -> bool {
+    if quoted.starts_with('`') || !quoted.contains('\\') {
+        return true;
+    }
+    let bytes = quoted.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let digits = |from: usize, to: usize, radix: u32| {
+            let digits = quoted.get(from..to)?;
+            u32::from_str_radix(digits, radix).ok().and_then(|n| u8::try_from(n).ok())
+        };
+        let (value, length) = match (byte, bytes.get(at + 1)) {
+            (b'\\', Some(b'x')) => (digits(at + 2, at + 4, 16), 4),
+            (b'\\', Some(b'0'..=b'7')) => (digits(at + 1, at + 4, 8), 4),
+            (b'\\', Some(_)) => (Some(b'.'), 2),
+            _ => (Some(byte), 1),
+        };
+        decoded.push(value.unwrap_or(b'.'));
+        at += length;
+    }
+    std::str::from_utf8(&decoded).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +169,15 @@ mod tests {
         ] {
             let found: Vec<_> = tokens(text).iter().map(|t| t.text).collect();
             assert_eq!(found, expected, "{text}");
+        }
+        for (quoted, text) in [
+            (r#""a\xc5z""#, false),
+            (r#""\xc3\xa9""#, true),
+            (r#""\303\251 \n \u00e9 é""#, true),
+            (r#"'\377'"#, false),
+            ("`\\xff`", true),
+        ] {
+            assert_eq!(is_text(quoted), text, "{quoted}");
         }
         // Never beyond the end, never within a character.
         for text in ["\"\\", "{\"", "[", "é", "'é\\", "1e"] {
