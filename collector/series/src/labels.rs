@@ -62,17 +62,13 @@ impl Labels {
         Self::new(others.chain([(METRIC_NAME, metric)]))
     }
 
-    /// The same labels with one set, or removed by an empty value; the other strings are shared.
+    /// The same labels with one set, or removed by an empty value.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut pairs = self.0.to_vec();
-        match (self.0.binary_search_by(|(n, _)| (**n).cmp(name)), value.is_empty()) {
-            (Ok(at), true) => drop(pairs.remove(at)),
-            (Ok(at), false) => pairs[at].1 = value.into(),
-            (Err(_), true) => return self.clone(),
-            (Err(at), false) => pairs.insert(at, (name.into(), value.into())),
-        }
-        Self(pairs.into())
+        let before = self.iter().take_while(|(n, _)| *n < name);
+        let set = (!value.is_empty()).then_some((name, value));
+        let after = self.iter().skip_while(|(n, _)| *n <= name);
+        Self::from_sorted(before.chain(set).chain(after))
     }
 
     /// A label's value.

@@ -63,7 +63,6 @@ impl<'a> Grouping<'a> {
 
     /// That part as a label set.
     pub(super) fn labels(&self, labels: &Labels) -> Labels {
-        let pairs = labels.pairs().iter();
         let kept = |name: &str| {
             if self.without {
                 !self.drops(name)
@@ -71,7 +70,7 @@ impl<'a> Grouping<'a> {
                 self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok()
             }
         };
-        Labels::from_sorted(pairs.filter(|(name, _)| kept(name)).cloned().collect())
+        Labels::from_sorted(labels.iter().filter(|(name, _)| kept(name)))
     }
 }
 

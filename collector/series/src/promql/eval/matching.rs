@@ -255,8 +255,7 @@ fn result_labels(many: &Labels, one: &Labels, binary: &Binary) -> Labels {
     let listed = |name: &str| matching.labels.binary_search_by(|n| n.as_str().cmp(name)).is_ok();
     let base = if renames { super::answer::without_metadata(many) } else { many.clone() };
     let base = if one_to_one {
-        let pairs = base.pairs().iter().filter(|(name, _)| listed(name) == matching.on);
-        Labels::from_sorted(pairs.cloned().collect())
+        Labels::from_sorted(base.iter().filter(|(name, _)| listed(name) == matching.on))
     } else {
         base
     };
