@@ -52,7 +52,7 @@ mod verdict;
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use slo::{Slo, SloConfig};
-pub use source::{SeriesData, Source, SourceError};
+pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};
 
 use context::Context;
 use leader::Election;
