@@ -5,6 +5,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{Maintenance, Quorum, Status};
 
+use crate::source::DataSourceConfig;
+
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,8 @@ pub struct AlertingConfig {
     pub panic_instances_min: u32,
     /// When something is allowed to be broken.
     pub maintenance: Vec<Maintenance>,
+    /// Who is asked for samples and takes recorded ones; none: the embedded series store.
+    pub data_source: Option<DataSourceConfig>,
 }
 
 impl Default for AlertingConfig {
@@ -67,6 +71,7 @@ impl Default for AlertingConfig {
             panic_threshold_percent: 40,
             panic_instances_min: 5,
             maintenance: Vec::new(),
+            data_source: None,
         }
     }
 }

@@ -9,8 +9,10 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 
 mod answer;
+mod external;
 
 pub use answer::{MatrixRow, QueryAnswer, QueryData, RowValue, VectorRow};
+pub use external::{Authorization, BasicAuth, DataSourceConfig, External};
 
 /// The samples of one series.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -18,6 +18,7 @@ use crate::{
     metrics::Metrics,
     probe::{Context, Rooms},
     publish::Publisher,
+    recorder::Recorder,
     remote_write::{self, Receivers},
     samples::Sink,
     scrape::{Job, Scraping},
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Longest wait for a receiver of remote write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a collector cannot be made.
 #[derive(Debug, Error)]
@@ -139,6 +140,12 @@ impl Collector {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
+    }
+
+    /// The way of recorded series: the same as that of its own samples.
+    #[must_use]
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(self.store.clone(), self.receivers.clone())
     }
 
     /// What it mirrors of foreign registrations.

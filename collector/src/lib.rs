@@ -28,6 +28,7 @@ mod metrics;
 mod opinion;
 mod probe;
 mod publish;
+mod recorder;
 pub mod relabel;
 pub mod remote_write;
 mod reports;
@@ -46,5 +47,6 @@ pub use foreign::{ForeignConfig, ForeignState, Format as ForeignFormat, PrefixSt
 pub use keeper::keep_series;
 pub use metrics::Metrics;
 pub use probe::judge;
+pub use recorder::Recorder;
 pub use remote_write::{QueueConfig, RemoteWriteConfig, write_router};
 pub use scrape::ScrapeConfig;

@@ -118,6 +118,10 @@ impl AlertingConfig {
             check_policy(&mut found, &format!("failover[{at}]"), policy);
         }
         self.check_verdicts(&mut found);
+        let source = self.data_source.as_ref().and_then(|source| source.check().err());
+        if let Some((field, message)) = source {
+            found.add(format!("data_source.{field}"), message);
+        }
         if found.0.is_empty() { Ok(()) } else { Err(found.0) }
     }
 
