@@ -129,7 +129,11 @@ fn evaluate(
 /// Cases of each property; the source is made once for all of them.
 fn check<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(&MemorySeries, S::Value)) {
     let memory = source();
-    let mut runner = TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let run = runner.run(strategy, |value| {
         property(&memory, value);
         Ok(())

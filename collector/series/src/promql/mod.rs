@@ -231,6 +231,9 @@ mod tests {
             ("2 > up", vec![r#"up{service="web"} 1"#]),
             ("-up > bool -2", vec![r#"{service="db"} 0"#, r#"{service="web"} 1"#]),
             ("up @ 0", vec![]),
+            // Of two matches of one group, one at most is kept.
+            ("up < ignoring (service) (0 * (up{service=\"db\"}))", vec![]),
+            ("up < ignoring (service) up{service=\"db\"}", vec!["up{} 1"]),
             ("up offset -1s @ 0.5", vec![r#"up{service="db"} 2"#, r#"up{service="web"} 1"#]),
         ] {
             let answer = engine.instant(&memory, &Expr::parse(text)?, 2_000, &|| false)?;

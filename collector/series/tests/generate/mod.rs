@@ -55,9 +55,10 @@ impl Generator {
 
     /// The query of this seed.
     pub fn query(&mut self) -> Query {
-        let text = match self.below(12) {
+        let text = match self.below(14) {
             0 => self.scalar(2),
             1 => self.picking(),
+            2 => self.native(),
             _ => self.vector(3),
         };
         let at_ms = START_MS + 1_500_000 + self.rng.random_range(0..140) * 10_000 + 7_000;
@@ -79,6 +80,28 @@ impl Generator {
                 let by = self.grouping();
                 format!("{name}{by} ({}, {vector})", self.below(4))
             }
+        }
+    }
+
+    /// Of native histograms, as far as 2.42 has them.
+    fn native(&mut self) -> String {
+        let matcher = self.one_of(&["", "{job=\"api\"}", "{job!=\"db\"}"]);
+        let offset = self.offset();
+        let window = match self.below(4) {
+            0 => format!("native{matcher}{offset}"),
+            1 => format!("increase(native{matcher}[{}]{offset})", self.duration()),
+            _ => format!("rate(native{matcher}[{}]{offset})", self.duration()),
+        };
+        let all = match self.below(3) {
+            0 => window,
+            1 => format!("sum({window})"),
+            _ => format!("sum by (job) ({window})"),
+        };
+        match self.below(5) {
+            0 => format!("histogram_count({all})"),
+            1 => format!("histogram_sum({all})"),
+            2 => format!("{all} + {all}"),
+            _ => all,
         }
     }
 

@@ -28,7 +28,9 @@ impl Generator {
             "absent_over_time",
             "double_exponential_smoothing",
         ]);
-        let range = self.range(matches!(name, "changes" | "resets"));
+        // What is extrapolated or jumps is asked of exact values only.
+        let exact = ["changes", "resets", "rate", "increase", "delta"].contains(&name);
+        let range = self.range(exact);
         match name {
             "quantile_over_time" => {
                 format!("{name}({}, {range})", self.one_of(&["0.5", "0", "1", "0.75", "-1", "2"]))

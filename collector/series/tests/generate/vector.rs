@@ -118,7 +118,7 @@ impl Generator {
                 self.grouping(),
                 self.one_of(&["up", "limit", "temperature"])
             ),
-            10 => format!("timestamp({})", self.selector()),
+            10 => format!("(timestamp({}) - 1700000000)", self.selector()),
             _ => {
                 let op = self.one_of(&["==", "!=", ">", "<", ">= bool", "+", "-"]);
                 format!("temperature {op} on (job, instance) up")

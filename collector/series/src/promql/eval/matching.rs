@@ -209,6 +209,13 @@ impl Evaluator<'_> {
             let outcome = arithmetic::apply(op, lhs, rhs);
             outcome.note(self, op, position);
             let Some(kept) = outcome.kept else { continue };
+            let value = if binary.return_bool {
+                Some(SampleValue::Float(f64::from(u8::from(kept))))
+            } else {
+                outcome.value.filter(|_| kept)
+            };
+            let Some(value) = value else { continue };
+            // A second match that a comparison leaves out is none.
             if let Some(matched) = matched.get_mut(step)
                 && std::mem::replace(matched, true)
             {
@@ -217,12 +224,6 @@ impl Evaluator<'_> {
                      (group_left/group_right)",
                 ));
             }
-            let value = if binary.return_bool {
-                Some(SampleValue::Float(f64::from(u8::from(kept))))
-            } else {
-                outcome.value.filter(|_| kept)
-            };
-            let Some(value) = value else { continue };
             let row = &mut results.rows[place];
             if row.has(step) {
                 return Err(execution(if matched.is_empty() {
