@@ -154,6 +154,10 @@ pub(crate) enum BinaryOp {
     Mod,
     Pow,
     Atan2,
+    /// `</`: a histogram's observations below a number.
+    TrimUpper,
+    /// `>/`: those above it.
+    TrimLower,
     Equal,
     NotEqual,
     Greater,
@@ -171,6 +175,16 @@ impl BinaryOp {
         matches!(self, Equal | NotEqual | Greater | Less | GreaterEqual | LessEqual)
     }
 
+    /// Whether results are no longer what the metric's name says.
+    pub(crate) fn renames(self) -> bool {
+        use BinaryOp::{Add, Atan2, Div, Mod, Mul, Pow, Sub};
+        matches!(self, Add | Sub | Mul | Div | Mod | Pow | Atan2)
+    }
+
+    pub(crate) fn is_trim(self) -> bool {
+        matches!(self, Self::TrimUpper | Self::TrimLower)
+    }
+
     pub(crate) fn is_set(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
@@ -185,6 +199,8 @@ impl BinaryOp {
             Self::Mod => "%",
             Self::Pow => "^",
             Self::Atan2 => "atan2",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
             Self::Equal => "==",
             Self::NotEqual => "!=",
             Self::Greater => ">",

@@ -63,6 +63,7 @@ impl Outcome {
 /// Applies an operator that is no set operator.
 pub(super) fn apply(op: BinaryOp, lhs: Cell<'_>, rhs: Cell<'_>) -> Outcome {
     match (lhs, rhs) {
+        (Cell::Float(_), Cell::Float(_)) if op.is_trim() => Outcome::types("float", "float"),
         (Cell::Float(a), Cell::Float(b)) => {
             let (value, kept) = floats(op, a, b);
             let value = Some(SampleValue::Float(value));
@@ -74,6 +75,8 @@ pub(super) fn apply(op: BinaryOp, lhs: Cell<'_>, rhs: Cell<'_>) -> Outcome {
         (Cell::Histogram(a), Cell::Float(b)) => match op {
             BinaryOp::Mul => changed(a, |h| h.mul(b)),
             BinaryOp::Div => changed(a, |h| h.div(b)),
+            BinaryOp::TrimUpper => trimmed(a.trim_above(b)),
+            BinaryOp::TrimLower => trimmed(a.trim_below(b)),
             _ => Outcome::types("histogram", "float"),
         },
         (Cell::Float(a), Cell::Histogram(b)) => match op {
@@ -96,6 +99,10 @@ fn changed(histogram: &Histogram, change: impl FnOnce(&mut Histogram)) -> Outcom
     let mut histogram = histogram.clone();
     change(&mut histogram);
     Outcome::of(SampleValue::Histogram(Arc::new(histogram.compact(0))))
+}
+
+fn trimmed(histogram: Histogram) -> Outcome {
+    Outcome::of(SampleValue::Histogram(Arc::new(histogram)))
 }
 
 fn combined(a: &Histogram, b: &Histogram, minus: bool) -> Outcome {
@@ -133,7 +140,11 @@ pub(super) fn floats(op: BinaryOp, a: f64, b: f64) -> (f64, bool) {
         BinaryOp::Less => (a, a < b),
         BinaryOp::GreaterEqual => (a, a >= b),
         BinaryOp::LessEqual => (a, a <= b),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => (a, true),
+        BinaryOp::And
+        | BinaryOp::Or
+        | BinaryOp::Unless
+        | BinaryOp::TrimUpper
+        | BinaryOp::TrimLower => (a, true),
     }
 }
 

@@ -198,7 +198,7 @@ impl Evaluator<'_> {
         cells: &dyn Fn(usize) -> (Cell<'c>, Cell<'c>),
     ) -> Result<(), EvalError> {
         let (op, position) = (binary.op, binary.lhs.position);
-        let drop_name = binary.return_bool || (name_goes && op.is_comparison());
+        let drop_name = binary.return_bool || (name_goes && !op.renames());
         let place = results.place(labels, drop_name);
         for step in 0..results.steps {
             let (many, one) = cells(step);
@@ -251,7 +251,7 @@ impl Results {
 /// The labels of a result: those of the many side, less the name if the operation changes what is measured.
 fn result_labels(many: &Labels, one: &Labels, binary: &Binary) -> Labels {
     let matching = &binary.matching;
-    let renames = !binary.op.is_comparison();
+    let renames = binary.op.renames();
     let one_to_one = matching.cardinality == Cardinality::OneToOne;
     let listed = |name: &str| matching.labels.binary_search_by(|n| n.as_str().cmp(name)).is_ok();
     let base = if renames { super::answer::without_metadata(many) } else { many.clone() };

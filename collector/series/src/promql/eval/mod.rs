@@ -214,7 +214,7 @@ impl<'a> Evaluator<'a> {
             if swapped { (&binary.rhs, &binary.lhs) } else { (&binary.lhs, &binary.rhs) };
         let scalars = self.scalars(scalar, steps)?;
         let op = binary.op;
-        let renames = !op.is_comparison() || binary.return_bool;
+        let renames = op.renames() || binary.return_bool;
         self.rows(vector, steps, &mut |row| {
             row.map(|step, cell| {
                 let scalar = super::row::Cell::Float(scalars[step]);

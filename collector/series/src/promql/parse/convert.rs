@@ -11,7 +11,7 @@ use promql_parser::{
 };
 use regex::Regex;
 
-use super::{locate::Locator, token::Token};
+use super::{locate::Locator, rewrite::ANY, token::Token};
 use crate::{
     METRIC_NAME, Matcher,
     promql::{
@@ -168,7 +168,11 @@ impl<'a> Converter<'a> {
         let op = binary_op(ast.op.id())
             .ok_or_else(|| ParseError::new(format!("operator {} is not supported", ast.op)))?;
         let lhs = self.node(&ast.lhs)?;
-        self.locator.operator();
+        let op = match self.locator.operator() {
+            "</" => BinaryOp::TrimUpper,
+            ">/" => BinaryOp::TrimLower,
+            _ => op,
+        };
         if ast.modifier.is_some() {
             self.locator.matching();
         }
@@ -207,6 +211,9 @@ impl<'a> Converter<'a> {
             return Err(ParseError::new("filling in missing series only allowed between vectors"));
         }
         let return_bool = ast.return_bool();
+        if op.is_trim() && return_bool {
+            return Err(ParseError::new("bool modifier can only be used on comparison operators"));
+        }
         Ok(Binary { op, lhs, rhs, matching, return_bool })
     }
 }
@@ -233,8 +240,8 @@ fn selector(ast: &VectorSelector) -> Parsed<Selector> {
         return Err(ParseError::new("\"or\" between label matchers is not supported"));
     }
     let name = ast.name.iter().map(|name| Ok(Matcher::Equal(METRIC_NAME.into(), name.clone())));
-    let matchers: Parsed<Vec<Matcher>> =
-        name.chain(ast.matchers.matchers.iter().map(matcher)).collect();
+    let given = ast.matchers.matchers.iter().filter(|m| m.name != ANY);
+    let matchers: Parsed<Vec<Matcher>> = name.chain(given.map(matcher)).collect();
     Ok(Selector { matchers: matchers?, when: when(ast.at.as_ref(), ast.offset.as_ref())? })
 }
 

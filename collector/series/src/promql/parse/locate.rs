@@ -108,8 +108,11 @@ impl<'a> Locator<'a> {
         Ok(())
     }
 
-    pub(super) fn operator(&mut self) {
+    /// An operator or a name; answers with its text.
+    pub(super) fn operator(&mut self) -> &'a str {
+        let text = self.peek().map_or("", |t| t.text);
         self.next += 1;
+        text
     }
 
     pub(super) fn selector(&mut self, ast: &Ast) {

@@ -5,6 +5,7 @@
 
 mod convert;
 mod locate;
+mod rewrite;
 mod token;
 
 use std::fmt;
@@ -49,6 +50,8 @@ pub struct Expr {
     /// Experimental functions and operators in it.
     pub(crate) experimental: Vec<String>,
     ast: Ast,
+    /// The text, where the parser was given another.
+    text: Option<String>,
 }
 
 impl Expr {
@@ -64,17 +67,20 @@ impl Expr {
         }
         let tokens = token::tokens(text);
         check_tokens(&tokens)?;
-        let ast = promql_parser::parser::parse(text).map_err(ParseError::new)?;
+        let rewritten = rewrite::rewrite(text, &tokens);
+        let ast = promql_parser::parser::parse(rewritten.as_deref().unwrap_or(text));
+        let ast = ast.map_err(ParseError::new)?;
         check_depth(&ast)?;
         let mut experimental = Vec::new();
         let plan = convert::Converter::new(text, &tokens, &mut experimental).node(&ast)?;
-        Ok(Self { plan, experimental, ast })
+        let text = rewritten.is_some().then(|| text.trim().to_owned());
+        Ok(Self { plan, experimental, ast, text })
     }
 
     /// The expression in several lines, if it is long.
     #[must_use]
     pub fn pretty(&self) -> String {
-        self.ast.prettify()
+        self.text.clone().unwrap_or_else(|| self.ast.prettify())
     }
 
     /// The type of its value.
@@ -114,7 +120,10 @@ impl Expr {
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.ast.fmt(f)
+        match &self.text {
+            Some(text) => f.write_str(text),
+            None => self.ast.fmt(f),
+        }
     }
 }
 

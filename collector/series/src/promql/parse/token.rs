@@ -61,7 +61,8 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
                 TokenKind::Word
             }
             _ => {
-                let two = matches!(bytes.get(at..at + 2), Some(b"==" | b"!=" | b"<=" | b">="));
+                let pair = bytes.get(at..at + 2);
+                let two = matches!(pair, Some(b"==" | b"!=" | b"<=" | b">=" | b"</" | b">/"));
                 let wide = text[at..].chars().next().map_or(1, char::len_utf8);
                 at += if two { 2 } else { wide };
                 TokenKind::Sign
