@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use watchkeep_series::{
-    ClassicHistogram, HistogramSample, Labels, METRIC_NAME, Points, ResetHint, StartTime,
+    ClassicHistogram, HistogramSample, Labels, METRIC_NAME, Points, StartTime,
     promql::{MemorySeries, notation},
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn load(
     Ok(())
 }
 
-/// A store says of each histogram whether its counter was reset since the one before; the notation does not.
+/// A store says of histograms that follow each other whether their counter was reset; the notation does not.
 fn hint(points: &mut Points) {
     let mut before: Option<HistogramSample> = None;
     for sample in &mut points.histograms {
@@ -54,11 +54,9 @@ fn hint(points: &mut Points) {
             let between = before.timestamp_ms..sample.timestamp_ms;
             !points.floats.iter().any(|s| between.contains(&s.timestamp_ms))
         });
-        if let (Some(before), ResetHint::Unknown) = (follows, sample.value.reset_hint) {
-            let reset = sample.value.detect_reset(&before.value);
-            let mut hinted = sample.value.as_ref().clone();
-            hinted.reset_hint = if reset { ResetHint::Reset } else { ResetHint::NotReset };
-            sample.value = Arc::new(hinted);
+        let hint = sample.value.hint_after(follows.map(|before| &*before.value));
+        if hint != sample.value.reset_hint {
+            Arc::make_mut(&mut sample.value).reset_hint = hint;
         }
         before = Some(sample.clone());
     }

@@ -46,6 +46,8 @@ pub(crate) struct Evaluator<'a> {
     notes: RefCell<Notes>,
     read: Counter<usize>,
     held: Counter<usize>,
+    /// Whether of the histograms that are read only count and sum are asked.
+    parts_only: Counter<bool>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -67,6 +69,7 @@ impl<'a> Evaluator<'a> {
             notes: RefCell::default(),
             read: Counter::new(0),
             held: Counter::new(0),
+            parts_only: Counter::new(false),
         }
     }
 
@@ -107,6 +110,14 @@ impl<'a> Evaluator<'a> {
         self.notes.borrow_mut().info(message);
     }
 
+    /// Evaluates with `parts_only` set.
+    fn asking<T>(&self, parts_only: bool, evaluate: impl FnOnce() -> T) -> T {
+        let before = self.parts_only.replace(parts_only);
+        let result = evaluate();
+        self.parts_only.set(before);
+        result
+    }
+
     /// Pushes the rows of an instant vector.
     fn rows(&self, node: &Node, steps: Steps, sink: &mut Sink<'_>) -> Result<(), EvalError> {
         match &node.what {
@@ -117,8 +128,14 @@ impl<'a> Evaluator<'a> {
                 row.map(|_, cell| Some(arithmetic::negate(cell)));
                 sink(row)
             }),
-            What::Call(call) => self.call(call, steps, sink),
-            What::Binary(binary) => self.binary(binary, steps, sink),
+            What::Call(call) => {
+                let parts = call.function.asks_parts().unwrap_or(self.parts_only.get());
+                self.asking(parts, || self.call(call, steps, sink))
+            }
+            What::Binary(binary) => {
+                let parts = self.parts_only.get() && !binary.op.is_trim();
+                self.asking(parts, || self.binary(binary, steps, sink))
+            }
             What::Aggregate(aggregate) => self.aggregate(aggregate, steps, sink),
             What::Number(_) | What::Text(_) | What::Range(..) | What::Subquery(_) => {
                 Err(execution("expected an instant vector"))

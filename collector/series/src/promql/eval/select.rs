@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Evaluator, Sink};
 use crate::{
-    Histogram, Labels, Matcher, Points, ResetHint, SeriesError,
+    Histogram, HistogramSample, Labels, Matcher, Points, ResetHint, SeriesError,
     promql::{
         EvalError,
         plan::Selector,
@@ -28,6 +28,9 @@ impl Evaluator<'_> {
         let read = self.source.select(matchers, from_ms, to_ms, left, &mut |labels, points| {
             let count = points.floats.len() + points.histograms.len();
             self.read.set(self.read.get().saturating_add(count));
+            if self.parts_only.get() {
+                resolve_hints(&mut points.histograms);
+            }
             self.check_stop().and_then(|()| each(labels, points)).map_err(|e| {
                 failed = Some(e);
                 SeriesError::Stopped
@@ -123,6 +126,21 @@ impl Evaluator<'_> {
     }
 }
 
+/// Says of each histogram but the first whether there was a reset before it, where that is not known. Prometheus does so
+/// where only count and sum of histograms are asked, and there alone: the warning about resets that contradict each
+/// other follows from it.
+fn resolve_hints(histograms: &mut [HistogramSample]) {
+    for at in 1..histograms.len() {
+        let (before, rest) = histograms.split_at_mut(at);
+        let (Some(before), Some(sample)) = (before.last(), rest.first_mut()) else { return };
+        if sample.value.reset_hint == ResetHint::Unknown {
+            let reset = sample.value.detect_reset(&before.value);
+            let hint = if reset { ResetHint::Reset } else { ResetHint::NotReset };
+            Arc::make_mut(&mut sample.value).reset_hint = hint;
+        }
+    }
+}
+
 /// Puts into each step the newest sample at or before its time and after its time less the lookback.
 fn fill(
     row: &mut Row,
@@ -171,4 +189,34 @@ fn as_follower(value: &Arc<Histogram>, skipped: Option<usize>) -> Arc<Histogram>
         _ => return Arc::clone(value),
     };
     Arc::new(Histogram { reset_hint: hint, ..value.as_ref().clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::{Engine, Expr, MemorySeries};
+
+    /// Where only parts are asked, hints are made on the way, so that resets that contradict each other are seen.
+    #[test]
+    fn hints_of_parts() -> Result<(), Box<dyn std::error::Error>> {
+        let mut memory = MemorySeries::new();
+        let mut points = Points { labels: Labels::new([("__name__", "h")]), ..Points::default() };
+        for (timestamp_ms, count) in [(10_000, 1.0), (20_000, 3.0), (30_000, 2.0)] {
+            let value = Arc::new(Histogram { count, ..Histogram::default() });
+            points.histograms.push(HistogramSample { timestamp_ms, value });
+        }
+        memory.insert(points);
+        for (text, warnings) in [
+            ("sum_over_time(h[1m])", 0),
+            ("histogram_count(sum_over_time(h[1m]))", 1),
+            ("histogram_sum(sum_over_time(h[1m]))", 1),
+            ("histogram_count(sum_over_time(h[1m:10s]))", 0),
+            ("histogram_quantile(0.5, sum_over_time(h[1m]))", 0),
+        ] {
+            let expr = Expr::parse(text)?;
+            let answer = Engine::default().instant(&memory, &expr, 30_000, &|| false)?;
+            assert_eq!(answer.warnings.len(), warnings, "{text}: {:?}", answer.warnings);
+        }
+        Ok(())
+    }
 }

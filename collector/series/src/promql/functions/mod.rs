@@ -94,6 +94,19 @@ pub(crate) enum Function {
 }
 
 impl Function {
+    /// Whether of the histograms below it count and sum are enough (`None`: whatever is asked above it).
+    pub(crate) fn asks_parts(self) -> Option<bool> {
+        match self {
+            Self::HistogramPart(HistogramPart::Avg | HistogramPart::Count | HistogramPart::Sum) => {
+                Some(true)
+            }
+            Self::HistogramQuantile | Self::HistogramQuantiles | Self::HistogramFraction => {
+                Some(false)
+            }
+            _ => None,
+        }
+    }
+
     /// The function of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         use OverTime as Over;
