@@ -29,6 +29,8 @@ impl Context<'_, '_> {
 
 /// One group at one step.
 pub(super) trait Accumulate: Clone {
+    /// Whether it keeps every value that it takes.
+    const KEEPS: bool = false;
     /// Takes a float.
     fn float(&mut self, value: f64);
     /// Takes a histogram of a metric.
@@ -154,6 +156,8 @@ impl Values {
 }
 
 impl Accumulate for Values {
+    const KEEPS: bool = true;
+
     fn float(&mut self, value: f64) {
         self.values.push(value);
     }

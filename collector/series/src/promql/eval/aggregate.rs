@@ -65,12 +65,17 @@ impl Evaluator<'_> {
         let mut groups = Groups::default();
         let mut cells: Vec<A> = Vec::new();
         let mut drop_names: Vec<bool> = Vec::new();
+        let mut kept = 0;
         self.rows(&aggregate.expr, steps, &mut |row| {
             let (group, new) = groups.of(&grouping, &row.labels);
             if new {
                 self.hold(steps.count)?;
                 cells.extend((0..steps.count).map(&make));
                 drop_names.push(false);
+            }
+            if A::KEEPS {
+                self.hold(steps.count)?;
+                kept += steps.count;
             }
             drop_names[group] |= row.drop_name;
             let cells = &mut cells[group * steps.count..][..steps.count];
@@ -92,7 +97,7 @@ impl Evaluator<'_> {
             }
             Ok(())
         })?;
-        self.release(cells.len());
+        self.release(cells.len() + kept);
         let mut cells = cells.into_iter();
         for (member, drop_name) in groups.members().iter().zip(drop_names) {
             let mut row = Row::new(grouping.labels(member), drop_name, steps.count);

@@ -145,9 +145,12 @@ fn natural(a: &str, b: &str) -> Ordering {
             return a.len().cmp(&b.len());
         }
         let (a_chunk, b_chunk) = (chunk(a), chunk(b));
-        let order = match (a_chunk.parse::<u64>(), b_chunk.parse::<u64>()) {
-            (Ok(a), Ok(b)) => a.cmp(&b),
-            _ => a_chunk.cmp(b_chunk),
+        let digits = |chunk: &str| chunk.starts_with(|c: char| c.is_ascii_digit());
+        let order = if digits(a_chunk) && digits(b_chunk) {
+            let (a, b) = (a_chunk.trim_start_matches('0'), b_chunk.trim_start_matches('0'));
+            a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+        } else {
+            a_chunk.cmp(b_chunk)
         };
         if order.is_ne() {
             return order;
@@ -171,8 +174,9 @@ mod tests {
 
     #[test]
     fn natural_order() {
-        let mut names = ["a10", "b", "a2", "a", "a2b", "10", "9", "a02", ""];
+        let long = "1000000000000000000000000";
+        let mut names = ["a10", "b", "a2", long, "a", "a2b", "10", "9", "a02", ""];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["", "9", "10", "a", "a2", "a02", "a2b", "a10", "b"]);
+        assert_eq!(names, ["", "9", "10", long, "a", "a2", "a02", "a2b", "a10", "b"]);
     }
 }

@@ -102,9 +102,7 @@ impl Evaluator<'_> {
             self.pair(binary, &sides, group, &grouping, &mut results)?;
         }
         self.release(held);
-        let held = results.rows.len() * steps.count;
-        self.hold(held)?;
-        self.release(held);
+        self.release(results.rows.len() * steps.count);
         results.rows.iter_mut().filter(|row| !row.is_empty()).try_for_each(sink)
     }
 
@@ -153,8 +151,13 @@ impl Evaluator<'_> {
         let mut matched = vec![false; if one_to_one { steps } else { 0 }];
         for &many in &group.many {
             let row = &sides.many[many];
+            self.check_stop()?;
             for &one in &group.one {
                 let other = &sides.one[one];
+                // Series that come after one another share a group without ever meeting.
+                if !(0..steps).any(|s| row.has(s) && other.has(s)) {
+                    continue;
+                }
                 let labels = result_labels(&row.labels, &other.labels, binary);
                 let both = |s: usize| (row.cell(s), other.cell(s));
                 let target = (labels, row.drop_name);
@@ -199,7 +202,11 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         let (op, position) = (binary.op, binary.lhs.position);
         let drop_name = binary.return_bool || (name_goes && !op.renames());
+        let known = results.rows.len();
         let place = results.place(labels, drop_name);
+        if results.rows.len() > known {
+            self.hold(results.steps)?;
+        }
         for step in 0..results.steps {
             let (many, one) = cells(step);
             if many == Cell::Absent || one == Cell::Absent {

@@ -84,6 +84,8 @@ impl Evaluator<'_> {
             return Err(EvalError::SamplesMax(self.options.samples_max));
         }
         let inner = Steps { start_ms, step_ms, count };
+        // The times, and a row and its samples while they are looked at.
+        self.hold(count.saturating_mul(3))?;
         let times: Vec<i64> = inner.times().collect();
         // Steps leave samples out: what is known from one to the next is of no use.
         self.asking(false, || {
@@ -91,7 +93,9 @@ impl Evaluator<'_> {
                 let points = answer::points(row, &times);
                 each(whole(&row.labels, row.drop_name, &points), &windows)
             })
-        })
+        })?;
+        self.release(count.saturating_mul(3));
+        Ok(())
     }
 
     fn windows(&self, when: When, range_ms: i64, steps: Steps) -> Vec<Window> {

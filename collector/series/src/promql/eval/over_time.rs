@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// After so many steps of a series, or a window of so many samples, it is asked again whether to stop.
+const STOP_STEPS: usize = 16;
+const STOP_SAMPLES: usize = 10_000;
+
 impl Evaluator<'_> {
     pub(super) fn over_time(
         &self,
@@ -168,6 +172,9 @@ fn apply_row(
         let Some((window, floats, histograms)) = cursor.next(series, windows, step) else {
             continue;
         };
+        if step % STOP_STEPS == 0 || floats.len() + histograms.len() > STOP_SAMPLES {
+            teller.evaluator.check_stop()?;
+        }
         let slice = Slice {
             window,
             at_ms: steps.at(step),
