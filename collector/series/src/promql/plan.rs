@@ -68,11 +68,24 @@ pub(crate) struct When {
     pub(crate) offset_ms: i64,
 }
 
+/// How the ends of what a selector selects are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Ends {
+    /// As they are.
+    #[default]
+    Plain,
+    /// The last sample before a window stands at its beginning.
+    Anchored,
+    /// Values at the ends are interpolated.
+    Smoothed,
+}
+
 /// Series of all matchers.
 #[derive(Debug)]
 pub(crate) struct Selector {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) when: When,
+    pub(crate) ends: Ends,
 }
 
 /// `expr[range:step]`

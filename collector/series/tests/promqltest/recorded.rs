@@ -6,7 +6,7 @@ pub(crate) const COUNTS: &[(&str, usize, usize)] = &[
     ("at_modifier.test", 26, 26),
     ("collision.test", 1, 1),
     ("duration_expression.test", 2, 44),
-    ("extended_vectors.test", 9, 83),
+    ("extended_vectors.test", 83, 83),
     ("fill-modifier.test", 33, 33),
     ("functions.test", 300, 300),
     ("histograms.test", 185, 185),

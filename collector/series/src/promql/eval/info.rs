@@ -8,7 +8,7 @@ use crate::{
     promql::{
         EvalError,
         error::execution,
-        plan::{At, Call, Node, Selector, What, When},
+        plan::{At, Call, Ends, Node, Selector, What, When},
         row::{Cell, Row, Steps},
     },
 };
@@ -126,7 +126,7 @@ impl Evaluator<'_> {
         let mut infos = Vec::new();
         if identified {
             let when = reference(node).unwrap_or(When { at: At::Step, offset_ms: 0 });
-            let selector = Selector { matchers, when };
+            let selector = Selector { matchers, when, ends: Ends::Plain };
             self.select_times(&selector, steps, &mut |row| {
                 self.hold(steps.count)?;
                 infos.push(std::mem::take(row));

@@ -11,7 +11,7 @@ use crate::{
     promql::{
         EvalError,
         error::execution,
-        plan::{Node, Subquery, What, When},
+        plan::{Ends, Node, Subquery, What, When},
         row::Steps,
     },
     query::is_stale,
@@ -49,7 +49,15 @@ impl Evaluator<'_> {
         match &node.what {
             What::Paren(inner) => self.matrix(inner, steps, each),
             What::Range(selector, range_ms) => {
-                let windows = self.windows(selector.when, *range_ms, steps);
+                let mut windows = self.windows(selector.when, *range_ms, steps);
+                if selector.ends != Ends::Plain {
+                    let lookback = self.options.lookback_ms;
+                    let after = if selector.ends == Ends::Smoothed { lookback } else { 0 };
+                    for window in &mut windows {
+                        window.from_ms = window.from_ms.saturating_sub(lookback);
+                        window.to_ms = window.to_ms.saturating_add(after);
+                    }
+                }
                 let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
                     return Ok(());
                 };
@@ -108,6 +116,7 @@ impl Evaluator<'_> {
 
     /// The samples of a range vector at one time, as an answer.
     pub(super) fn points(&self, node: &Node) -> Result<Vec<Points>, EvalError> {
+        super::extended::check(super::extended::ends_of(node), None, "a range vector")?;
         let mut found: Vec<(bool, Points)> = Vec::new();
         self.matrix(node, self.steps, &mut |series, windows| {
             let mut cursor = Cursor::default();

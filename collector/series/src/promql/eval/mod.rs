@@ -5,6 +5,7 @@ mod aggregate;
 mod answer;
 mod arithmetic;
 mod call;
+mod extended;
 mod grouping;
 mod histograms;
 mod info;
@@ -24,7 +25,7 @@ use super::{
     error::execution,
     functions::Function,
     notes::Notes,
-    plan::{At, Binary, Call, Kind, Node, What, When},
+    plan::{At, Binary, Call, Ends, Kind, Node, What, When},
     row::{Row, Steps},
 };
 use crate::Queryable;
@@ -122,6 +123,9 @@ impl<'a> Evaluator<'a> {
     fn rows(&self, node: &Node, steps: Steps, sink: &mut Sink<'_>) -> Result<(), EvalError> {
         match &node.what {
             What::Paren(inner) => self.rows(inner, steps, sink),
+            What::Vector(selector) if selector.ends == Ends::Smoothed => {
+                self.select_smoothed(selector, node.position, steps, sink)
+            }
             What::Vector(selector) => self.select(selector, steps, sink),
             What::Negate(inner) => self.rows(inner, steps, &mut |row| {
                 row.drop_name = true;

@@ -1,6 +1,6 @@
 //! Drives functions over range vectors: a series at a time, all steps.
 
-use super::{Cursor, Evaluator, Series, Sink, Window, remark};
+use super::{Cursor, Evaluator, Series, Sink, Window, extended, remark};
 use crate::{
     Labels, METRIC_NAME, Matcher,
     promql::{
@@ -10,7 +10,7 @@ use crate::{
             over_time::{self, Slice, Teller},
             rate,
         },
-        plan::{Call, Kind, Node, Position, What},
+        plan::{Call, Ends, Kind, Node, Position, What},
         row::{Row, Steps},
     },
 };
@@ -30,6 +30,8 @@ impl Evaluator<'_> {
         let Some(matrix) = call.args.iter().find(|a| a.kind() == Kind::Matrix) else {
             return Ok(());
         };
+        let ends = extended::ends_of(matrix);
+        extended::check(ends, Some(function), function.name())?;
         let mut params = Vec::new();
         for node in call.args.iter().filter(|a| a.kind() == Kind::Scalar) {
             params.push(self.scalars(node, steps)?);
@@ -42,7 +44,11 @@ impl Evaluator<'_> {
         self.matrix(matrix, steps, &mut |series, windows| {
             row.reset(series.labels, renames || series.drop_name, steps.count);
             let rates = matches!(function, OverTime::Rate | OverTime::Increase | OverTime::Delta);
-            if rates && series.histograms.is_empty() {
+            if ends != Ends::Plain {
+                let metric = series.labels.get(METRIC_NAME).unwrap_or_default();
+                let teller = Teller { evaluator: self, metric, position };
+                self.extended_row(&mut row, function, ends, (&series, windows), steps, &teller)?;
+            } else if rates && series.histograms.is_empty() {
                 resets.find(series.floats, series.starts);
                 rate_row(&mut row, function, &series, windows, &resets);
             } else {
@@ -97,6 +103,7 @@ impl Evaluator<'_> {
         steps: Steps,
         sink: &mut Sink<'_>,
     ) -> Result<(), EvalError> {
+        extended::check(extended::ends_of(matrix), None, "absent_over_time")?;
         let mut found = vec![false; steps.count];
         self.matrix(matrix, steps, &mut |series, windows| {
             let mut cursor = Cursor::default();

@@ -2,6 +2,7 @@
 
 pub(crate) mod buckets;
 pub(crate) mod date;
+pub(crate) mod extended;
 pub(crate) mod math;
 pub(crate) mod over_time;
 pub(crate) mod rate;
@@ -41,6 +42,38 @@ pub(crate) enum OverTime {
 }
 
 impl OverTime {
+    /// The function's name, where errors need it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Avg => "avg_over_time",
+            Self::Changes => "changes",
+            Self::Count => "count_over_time",
+            Self::Delta => "delta",
+            Self::Deriv => "deriv",
+            Self::DoubleExponentialSmoothing => "double_exponential_smoothing",
+            Self::First => "first_over_time",
+            Self::Idelta => "idelta",
+            Self::Increase => "increase",
+            Self::Irate => "irate",
+            Self::Last => "last_over_time",
+            Self::Mad => "mad_over_time",
+            Self::Max => "max_over_time",
+            Self::Min => "min_over_time",
+            Self::PredictLinear => "predict_linear",
+            Self::Present => "present_over_time",
+            Self::Quantile => "quantile_over_time",
+            Self::Rate => "rate",
+            Self::Resets => "resets",
+            Self::Stddev => "stddev_over_time",
+            Self::Stdvar => "stdvar_over_time",
+            Self::Sum => "sum_over_time",
+            Self::TsOfFirst => "ts_of_first_over_time",
+            Self::TsOfLast => "ts_of_last_over_time",
+            Self::TsOfMax => "ts_of_max_over_time",
+            Self::TsOfMin => "ts_of_min_over_time",
+        }
+    }
+
     pub(crate) fn rate_kind(self) -> rate::RateKind {
         rate::RateKind { counter: self != Self::Delta, per_second: self == Self::Rate }
     }

@@ -18,8 +18,8 @@ use crate::{
         ParseError,
         functions::Function,
         plan::{
-            Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, Kind, Matching, Node,
-            Position, Selector, Subquery, What, When,
+            Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Cardinality, Ends, Kind, Matching,
+            Node, Position, Selector, Subquery, What, When,
         },
     },
 };
@@ -53,12 +53,15 @@ impl<'a> Converter<'a> {
                 What::Text(literal.val.clone())
             }
             Ast::VectorSelector(vector) => {
-                self.locator.selector(ast);
-                What::Vector(selector(vector)?)
+                let ends = self.locator.selector(ast);
+                if ends == Ends::Anchored {
+                    return Err(ParseError::new("anchored modifier needs a range: x[5m] anchored"));
+                }
+                What::Vector(self.selected(vector, ends)?)
             }
             Ast::MatrixSelector(matrix) => {
-                self.locator.selector(ast);
-                What::Range(selector(&matrix.vs)?, positive(matrix.range)?)
+                let ends = self.locator.selector(ast);
+                What::Range(self.selected(&matrix.vs, ends)?, positive(matrix.range)?)
             }
             Ast::Paren(paren) => {
                 self.locator.skip("(");
@@ -72,7 +75,11 @@ impl<'a> Converter<'a> {
             }
             Ast::Subquery(subquery) => {
                 let expr = self.node(&subquery.expr)?;
-                self.locator.suffix();
+                if self.locator.suffix() != Ends::Plain {
+                    return Err(ParseError::new(
+                        "anchored and smoothed modifiers are for selectors, not for subqueries",
+                    ));
+                }
                 position = expr.position;
                 What::Subquery(Box::new(Subquery {
                     expr,
@@ -91,6 +98,20 @@ impl<'a> Converter<'a> {
             Ast::Extension(_) => return Err(ParseError::new("extensions are not supported")),
         };
         Ok(Node { what, position })
+    }
+
+    /// How many words `anchored` and `smoothed` were understood.
+    pub(super) fn extensions(&self) -> usize {
+        self.locator.extensions()
+    }
+
+    fn selected(&mut self, ast: &VectorSelector, ends: Ends) -> Parsed<Selector> {
+        match ends {
+            Ends::Plain => {}
+            Ends::Anchored => self.experimental.push("anchored".to_owned()),
+            Ends::Smoothed => self.experimental.push("smoothed".to_owned()),
+        }
+        Ok(Selector { ends, ..selector(ast)? })
     }
 
     fn call(&mut self, call: &AstCall) -> Parsed<What> {
@@ -242,7 +263,8 @@ fn selector(ast: &VectorSelector) -> Parsed<Selector> {
     let name = ast.name.iter().map(|name| Ok(Matcher::Equal(METRIC_NAME.into(), name.clone())));
     let given = ast.matchers.matchers.iter().filter(|m| m.name != ANY);
     let matchers: Parsed<Vec<Matcher>> = name.chain(given.map(matcher)).collect();
-    Ok(Selector { matchers: matchers?, when: when(ast.at.as_ref(), ast.offset.as_ref())? })
+    let when = when(ast.at.as_ref(), ast.offset.as_ref())?;
+    Ok(Selector { matchers: matchers?, when, ends: Ends::Plain })
 }
 
 fn matcher(ast: &AstMatcher) -> Parsed<Matcher> {

@@ -5,19 +5,26 @@
 
 use promql_parser::parser::Expr as Ast;
 
-use super::token::{self, Token, TokenKind};
-use crate::promql::{ParseError, plan::Position};
+use super::{
+    rewrite::is_extension,
+    token::{self, Token, TokenKind},
+};
+use crate::promql::{
+    ParseError,
+    plan::{Ends, Position},
+};
 
 /// Walks the tokens along with the expression.
 pub(super) struct Locator<'a> {
     text: &'a str,
     tokens: &'a [Token<'a>],
     next: usize,
+    extensions: usize,
 }
 
 impl<'a> Locator<'a> {
     pub(super) fn new(text: &'a str, tokens: &'a [Token<'a>]) -> Self {
-        Self { text, tokens, next: 0 }
+        Self { text, tokens, next: 0, extensions: 0 }
     }
 
     fn peek(&self) -> Option<&'a Token<'a>> {
@@ -115,7 +122,7 @@ impl<'a> Locator<'a> {
         text
     }
 
-    pub(super) fn selector(&mut self, ast: &Ast) {
+    pub(super) fn selector(&mut self, ast: &Ast) -> Ends {
         let named = match ast {
             Ast::VectorSelector(s) => s.name.is_some(),
             Ast::MatrixSelector(s) => s.vs.name.is_some(),
@@ -125,12 +132,24 @@ impl<'a> Locator<'a> {
             self.next += 1;
         }
         self.skip_kind(TokenKind::Braces);
-        self.suffix();
+        self.suffix()
     }
 
-    /// Range, `offset`, `@`, in any order.
-    pub(super) fn suffix(&mut self) {
+    /// How many words `anchored` and `smoothed` were passed.
+    pub(super) fn extensions(&self) -> usize {
+        self.extensions
+    }
+
+    /// Range, `offset`, `@`, `anchored`, `smoothed`, in any order; answers with the last of these.
+    pub(super) fn suffix(&mut self) -> Ends {
+        let mut ends = Ends::Plain;
         loop {
+            if self.next < self.tokens.len() && is_extension(self.tokens, self.next) {
+                ends = if self.is("anchored") { Ends::Anchored } else { Ends::Smoothed };
+                self.extensions += 1;
+                self.next += 1;
+                continue;
+            }
             if self.skip_kind(TokenKind::Brackets) {
                 continue;
             }
@@ -143,7 +162,7 @@ impl<'a> Locator<'a> {
                     self.literal();
                 }
             } else {
-                return;
+                return ends;
             }
         }
     }

@@ -72,7 +72,12 @@ impl Expr {
         let ast = ast.map_err(ParseError::new)?;
         check_depth(&ast)?;
         let mut experimental = Vec::new();
-        let plan = convert::Converter::new(text, &tokens, &mut experimental).node(&ast)?;
+        let mut converter = convert::Converter::new(text, &tokens, &mut experimental);
+        let plan = converter.node(&ast)?;
+        let written = (0..tokens.len()).filter(|at| rewrite::is_extension(&tokens, *at)).count();
+        if converter.extensions() != written {
+            return Err(ParseError::new("anchored and smoothed modifiers must follow a selector"));
+        }
         let text = rewritten.is_some().then(|| text.trim().to_owned());
         Ok(Self { plan, experimental, ast, text })
     }

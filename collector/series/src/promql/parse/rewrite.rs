@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! h </ 2                          →  h <= 2                 a comparison has the precedence of a trim
+//! increase(x[5m] anchored)        →  increase(x[5m]         )
 //! info(x, {data=~".*"})           →  info(x, {…} with one matcher more)    matchers that may all be empty
 //! ```
 
@@ -25,10 +26,26 @@ pub(super) fn rewrite(text: &str, tokens: &[Token<'_>]) -> Option<String> {
                 let comma = if inner.ends_with(['{', ',']) { "" } else { "," };
                 rewritten.replace_range(range, &format!("{inner}{comma}{ANY}=\"1\"}}"));
             }
+            (TokenKind::Word, word) if is_extension(tokens, at) => {
+                rewritten.replace_range(range, &" ".repeat(word.len()));
+            }
             _ => {}
         }
     }
     (rewritten != text).then_some(rewritten)
+}
+
+/// Whether a token is `anchored` or `smoothed` after what may be a selector.
+pub(super) fn is_extension(tokens: &[Token<'_>], at: usize) -> bool {
+    let named = |word: &str| tokens[at].text.eq_ignore_ascii_case(word);
+    let Some(before) = at.checked_sub(1).map(|before| &tokens[before]) else { return false };
+    let selector = match before.kind {
+        TokenKind::Brackets | TokenKind::Braces | TokenKind::Number => true,
+        TokenKind::Word => !["by", "on", "and", "or", "unless", "bool"].contains(&before.text),
+        TokenKind::Sign => before.text == ")",
+        TokenKind::Text => false,
+    };
+    selector && (named("anchored") || named("smoothed"))
 }
 
 /// Whether braces are the second argument of `info`.
