@@ -15,6 +15,7 @@ mod probe;
 mod registry;
 mod report;
 mod restore;
+mod rules;
 mod serve;
 mod service;
 mod users;
@@ -65,6 +66,9 @@ enum Command {
     /// Add, list and end maintenance windows
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Judge and test Prometheus rule files
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Back up the registry while it runs, or check a backup
     Backup(backup::Backup),
     /// Make a node's data of a backup: the beginning of a new cluster
@@ -97,6 +101,7 @@ impl Cli {
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
+            Command::Rules(rules) => rules.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,
             Command::Demo(demo) => demo.run().await,

@@ -8,7 +8,7 @@ use prometheus::process_collector::ProcessCollector;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use watchkeep_alerting::Alerting;
+use watchkeep_alerting::{Alerting, Source};
 use watchkeep_catalog::{Client, View};
 use watchkeep_collector::{Collector, blackbox::probe_router, keep_series, write_router};
 use watchkeep_registry::Node;
@@ -20,6 +20,7 @@ use crate::{
     http::{self, ClusterMember, ClusterState, ClusterView, Reader, Site},
     metrics::{DnsMetrics, HttpMetrics, ReaderMetrics},
     own_runtime::OwnRuntime,
+    rules::{self, PromQl},
     self_watch,
     series_source::StoreSource,
     welcome,
@@ -219,16 +220,24 @@ impl Rooms {
         store: Arc<SeriesStore>,
         metrics: &prometheus::Registry,
     ) -> anyhow::Result<Router> {
+        let source: Arc<dyn Source> = Arc::new(StoreSource(store));
         let alerting = Alerting::new(
             &config.alerting,
             config.slo,
             &config.node.name,
             &config.url(),
             client.clone(),
-            Arc::new(StoreSource(store)),
+            Arc::clone(&source),
             metrics,
         )?;
-        let (router, stop) = (alerting.router(), self.stop.clone());
+        let rules = config.alerting.rule_settings(&config.rules_base);
+        let alerting = alerting.with_rules(rules, Arc::new(PromQl), source, metrics)?;
+        let mut router = alerting.router();
+        if let Some(rules) = alerting.rules() {
+            router = router.merge(http::rules_router(rules.clone()));
+            self.start("rules' reload", rules::reload_on_signal(rules, self.stop.clone()));
+        }
+        let stop = self.stop.clone();
         self.start("alerting", async move { alerting.run(stop).await });
         Ok(router)
     }

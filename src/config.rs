@@ -16,7 +16,10 @@ pub(crate) use problem::Problems;
 
 use index::Index;
 use problem::{Place, Problem};
+use watchkeep_alerting::rule;
 use watchkeep_collector::blackbox::Modules;
+
+use crate::rules::PromQl;
 
 /// Reads `file` (if any), lays `flags` over it and checks the whole.
 ///
@@ -33,6 +36,7 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
         (config, origin.index) = parse::parse(&name, &text).map_err(Problems)?;
         origin.file = Some(name);
     }
+    config.rules_base = file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     flags.apply(&mut config, &mut origin.flags);
     config.settle(|path| origin.is_given(path));
     let mut problems: Vec<_> = check::check(&config)
@@ -42,12 +46,28 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
     if let Err(wrong) = config.blackbox() {
         problems.extend(wrong.0);
     }
+    problems.extend(rule_problems(&config));
     if problems.is_empty() {
         return Ok(config);
     }
     problems.sort();
     problems.dedup();
     Err(Problems(problems).into())
+}
+
+/// What is wrong with the rule files.
+fn rule_problems(config: &Config) -> Vec<Problem> {
+    let origin = config.alerting.rule_settings(&config.rules_base).origin;
+    let wrong = rule::load(&origin, &PromQl).err().unwrap_or_default();
+    let problem = |wrong: rule::Problem| Problem {
+        place: match wrong.line {
+            Some(line) => Place::Line(wrong.file, line),
+            None => Place::File(wrong.file),
+        },
+        path: String::new(),
+        message: wrong.message,
+    };
+    wrong.into_iter().map(problem).collect()
 }
 
 impl Config {

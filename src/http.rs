@@ -30,6 +30,7 @@ mod problem;
 mod process;
 mod reader;
 mod reports;
+mod rules;
 mod runbooks;
 mod sd;
 mod services;
@@ -37,6 +38,7 @@ mod services;
 pub(crate) use cluster::{ClusterMember, ClusterState, ClusterView};
 use problem::Problem;
 pub(crate) use reader::Reader;
+pub(crate) use rules::router as rules_router;
 
 /// Largest body that is read: etcd's limit of a request.
 pub(crate) const BODY_BYTES_MAX: usize = 1_572_864;

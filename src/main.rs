@@ -13,6 +13,7 @@ mod http;
 mod metrics;
 mod out;
 mod own_runtime;
+mod rules;
 mod self_watch;
 mod series_source;
 mod telemetry;

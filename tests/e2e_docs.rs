@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 18] = [
+const DOCUMENTS: [&str; 19] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -24,6 +24,7 @@ const DOCUMENTS: [&str; 18] = [
     "docs/members.md",
     "docs/migrate.md",
     "docs/remote-write.md",
+    "docs/rules.md",
     "docs/scrape.md",
     "docs/decisions/README.md",
 ];

@@ -1,10 +1,13 @@
 //! Alerting's settings: plain serde shapes. What is wrong with them is said in [`AlertingConfig::validate`],
 //! before anything starts. No secret is in here, only the names of files that hold one.
 
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{Maintenance, Quorum, Status};
 
+use crate::rule::{Origin, RuleSettings, parse_duration};
 use crate::source::DataSourceConfig;
 
 mod secret;
@@ -14,6 +17,10 @@ mod validate;
 
 pub(crate) use secret::Secret;
 pub(crate) use validate::undefined;
+
+/// Rules that come with the program: name and text.
+const SHIPPED_RULES: [(&str, &str); 1] =
+    [("shipped/watchkeep.yml", include_str!("../rules/watchkeep.yml"))];
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +61,18 @@ pub struct AlertingConfig {
     pub maintenance: Vec<Maintenance>,
     /// Who is asked for samples and takes recorded ones; none: the embedded series store.
     pub data_source: Option<DataSourceConfig>,
+    /// Prometheus rule files: names and globs, relative to the directory of this file.
+    pub rule_files: Vec<String>,
+    /// Between evaluations of rule groups that name no interval: `15s`, `1m`.
+    pub evaluation_interval: String,
+    /// Rules ask for the time so much before they are evaluated, where their group does not say otherwise.
+    pub rule_query_offset: String,
+    /// `$externalLabels` of the rules' templates.
+    pub external_labels: BTreeMap<String, String>,
+    /// `$externalURL` of the rules' templates; empty: this node's URL.
+    pub external_url: String,
+    /// Whether the rules that come with Watchkeep, about Watchkeep, are evaluated too.
+    pub shipped_rules: bool,
 }
 
 impl Default for AlertingConfig {
@@ -72,6 +91,34 @@ impl Default for AlertingConfig {
             panic_instances_min: 5,
             maintenance: Vec::new(),
             data_source: None,
+            rule_files: Vec::new(),
+            evaluation_interval: "1m".to_owned(),
+            rule_query_offset: "0s".to_owned(),
+            external_labels: BTreeMap::new(),
+            external_url: String::new(),
+            shipped_rules: true,
+        }
+    }
+}
+
+impl AlertingConfig {
+    /// Where the rules come from, with `base` as the directory that relative names are meant from. What is wrong with
+    /// the durations is said by [`Self::validate`].
+    #[must_use]
+    pub fn rule_settings(&self, base: &Path) -> RuleSettings {
+        let duration = |text: &str, or: Duration| parse_duration(text).unwrap_or(or);
+        let shipped = SHIPPED_RULES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        RuleSettings {
+            origin: Origin {
+                patterns: self.rule_files.clone(),
+                base: base.to_owned(),
+                shipped: if self.shipped_rules { shipped.to_vec() } else { Vec::new() },
+                interval: duration(&self.evaluation_interval, Duration::from_mins(1)),
+            },
+            external_labels: self.external_labels.clone(),
+            external_url: self.external_url.clone(),
+            query_offset: duration(&self.rule_query_offset, Duration::ZERO),
+            opens_incidents: true,
         }
     }
 }

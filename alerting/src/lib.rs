@@ -77,6 +77,9 @@ pub enum AlertingError {
     /// HTTP requests cannot be prepared.
     #[error("HTTP client: {0}; is a rustls crypto provider installed?")]
     Http(#[from] reqwest::Error),
+    /// Rule files are wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Rules(Vec<rule::Problem>),
     /// A metric's name is taken.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -87,6 +90,7 @@ pub enum AlertingError {
 pub struct Alerting {
     context: Arc<Context>,
     slo: Slo,
+    rules: Option<rule::Rules>,
     ttl_seconds: i64,
     term: watch::Sender<Option<i64>>,
 }
@@ -113,9 +117,32 @@ impl Alerting {
         Ok(Self {
             context: Arc::new(context),
             slo,
+            rules: None,
             ttl_seconds: config.lease_ttl_seconds,
             term: watch::Sender::new(None),
         })
+    }
+
+    /// The same with Prometheus's rules, evaluated over `source` while this node leads.
+    ///
+    /// # Errors
+    /// When a rule file is wrong, or a metric's name is taken on `registry`.
+    pub fn with_rules(
+        self,
+        settings: rule::RuleSettings,
+        expressions: rule::SharedExpressions,
+        source: Arc<dyn Source>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, AlertingError> {
+        let context = Arc::clone(&self.context);
+        let rules = rule::Rules::new(context, source, expressions, settings, registry)?;
+        Ok(Self { rules: Some(rules), ..self })
+    }
+
+    /// The rules, where there are any.
+    #[must_use]
+    pub fn rules(&self) -> Option<rule::Rules> {
+        self.rules.clone()
     }
 
     /// The create revision of the leader key while this node leads, none while it does not.
@@ -139,6 +166,11 @@ impl Alerting {
             election.run(&token),
             room::run(Arc::clone(&self.context), self.term.subscribe(), &token),
             self.slo.clone().run(token.clone(), self.term.subscribe()),
+            async {
+                if let Some(rules) = &self.rules {
+                    rules.run(self.term.subscribe(), &token).await;
+                }
+            },
         );
     }
 

@@ -15,9 +15,14 @@ mod file;
 mod identity;
 mod judge;
 mod load;
+mod metrics;
 mod model;
 mod record;
+mod registry;
+mod room;
 mod schedule;
+mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +36,7 @@ pub use model::{
     AlertRule, Answered, Ask, Expressions, Group, Histogram, Labels, Measure, RecordRule, Rule,
     RuleKind, Sample, Text,
 };
+pub use room::{GroupView, RuleSettings, Rules, SharedExpressions};
 pub use schedule::{aligned, missed};
 
 /// The bits of the value that marks a series' end, as Prometheus has them.

@@ -36,6 +36,7 @@ pub use functions::{Arguments, Functions, failed};
 pub use humanize::{humanize, humanize_1024, humanize_duration, humanize_percentage};
 pub use member::{kind_of, object, string_map};
 pub use number::{float, shortest};
+pub(crate) use prometheus::link;
 pub use prometheus::{Site, prometheus};
 pub use time::{format_layout, from_unix_nanos, unix_nanos};
 pub use vector::{TemplateSample, samples};

@@ -36,6 +36,9 @@ pub(crate) struct Config {
     pub(crate) slo: SloConfig,
     /// Logs and traces.
     pub(crate) telemetry: Telemetry,
+    /// The directory that rule files are meant from: the configuration file's.
+    #[serde(skip)]
+    pub(crate) rules_base: PathBuf,
 }
 
 /// This process.

@@ -7,7 +7,7 @@ use url::Url;
 use watchkeep_catalog::{Status, check_name};
 
 use super::{AlertingConfig, FailoverPolicy, Invalid, Secret, SmtpConfig, SmtpTls};
-use crate::{maintenance::Window, oncall::Rotation};
+use crate::{maintenance::Window, oncall::Rotation, rule::parse_duration};
 
 const LEASE_TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=60;
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
@@ -122,7 +122,18 @@ impl AlertingConfig {
         if let Some((field, message)) = source {
             found.add(format!("data_source.{field}"), message);
         }
+        self.check_rules(&mut found);
         if found.0.is_empty() { Ok(()) } else { Err(found.0) }
+    }
+
+    fn check_rules(&self, found: &mut Findings) {
+        let interval = parse_duration(&self.evaluation_interval).and_then(|interval| {
+            let message = "0: give the time between evaluations, such as 1m";
+            if interval.is_zero() { Err(message.to_owned()) } else { Ok(()) }
+        });
+        found.check("evaluation_interval".to_owned(), interval);
+        let offset = parse_duration(&self.rule_query_offset).map(drop);
+        found.check("rule_query_offset".to_owned(), offset);
     }
 
     fn check_verdicts(&self, found: &mut Findings) {

@@ -173,6 +173,12 @@ fn series(labels: &Labels, alert: &Active, at_ms: i64) -> [Sample; 2] {
     ]
 }
 
+/// The series of all alerts, by their labels.
+pub(super) fn all_series(active: &ActiveAlerts) -> BTreeSet<Labels> {
+    let samples = active.iter().flat_map(|(labels, alert)| series(labels, alert, 0));
+    samples.map(|sample| sample.labels).collect()
+}
+
 fn needs_templates(rule: &Rule, alert: &AlertRule) -> bool {
     rule.labels.values().chain(alert.annotations.values()).any(|text| text.template.is_some())
 }

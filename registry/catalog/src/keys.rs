@@ -15,6 +15,7 @@
 //! /watchkeep/alerts/{fingerprint}                                Alert
 //! /watchkeep/alerting/silences/{id}                              AlertSilence
 //! /watchkeep/alerting/notifications/{id}                         Notification
+//! /watchkeep/alerting/rules/{group}/{rule}/{fingerprint}         RuleAlert
 //! /watchkeep/failovers/{id}                                      Failover
 //! /watchkeep/incidents/{id}                                      Incident
 //! /watchkeep/slo/{service}/{yyyy-mm-dd}                          a day's roll-up
@@ -52,6 +53,8 @@ pub const ALERTS: &str = "/watchkeep/alerts/";
 pub const SILENCES: &str = "/watchkeep/alerting/silences/";
 /// Prefix of [`notification`].
 pub const NOTIFICATIONS: &str = "/watchkeep/alerting/notifications/";
+/// Prefix of [`rule_alert`].
+pub const RULE_ALERTS: &str = "/watchkeep/alerting/rules/";
 /// Prefix of [`failover`].
 pub const FAILOVERS: &str = "/watchkeep/failovers/";
 /// Prefix of [`incident`].
@@ -141,6 +144,12 @@ pub fn silence(id: &str) -> String {
 #[must_use]
 pub fn notification(id: &str) -> String {
     format!("{NOTIFICATIONS}{id}")
+}
+
+/// Key of an active alert of a rule; group and rule are their ids.
+#[must_use]
+pub fn rule_alert(group: &str, rule: &str, fingerprint: &str) -> String {
+    format!("{RULE_ALERTS}{group}/{rule}/{fingerprint}")
 }
 
 /// Key of a failover's journal.

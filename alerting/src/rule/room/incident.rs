@@ -1,0 +1,114 @@
+//! Where no router is set up, a firing alert is an incident: opened with its pages, resolved with them, once each.
+//! The incident's id follows from the alert and from when it began to fire, so a second try finds the first.
+
+use watchkeep_catalog::{
+    Incident, IncidentStatus, PageKind, Time,
+    client::{Compare, Op, Txn},
+    keys,
+};
+
+use super::Shared;
+use crate::{
+    decide::told,
+    incident::{self, WATCHKEEP},
+    rule::{Active, Labels, state::time},
+    store::{self, StoreError, update_incident},
+    text::shorten,
+};
+
+/// Longest title, in characters.
+const TITLE_MAX: usize = 200;
+
+fn id(fingerprint: &str, fired_at: Time) -> String {
+    format!("{}-{}", fired_at.format("%Y%m%d-%H%M%S"), &fingerprint[..8.min(fingerprint.len())])
+}
+
+/// Opens the incident of a firing alert, unless it is there.
+pub(super) async fn trigger(
+    shared: &Shared,
+    fence: i64,
+    fingerprint: &str,
+    labels: &Labels,
+    active: &Active,
+    now: Time,
+) -> Result<(), StoreError> {
+    if !shared.settings.opens_incidents {
+        return Ok(());
+    }
+    let record = opened(shared, fingerprint, labels, active, now);
+    let key = keys::incident(&record.id);
+    let txn = Txn::new()
+        .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
+        .when(Compare::create_revision(&key, 0))
+        .then(Op::put_json(&key, &record)?)
+        .otherwise(Op::get(keys::ALERTING_LEADER));
+    let outcome = shared.context.client.txn(txn).await?;
+    match outcome.succeeded || store::leads(fence, outcome.responses.first()) {
+        true => Ok(()),
+        false => Err(StoreError::Fenced),
+    }
+}
+
+fn opened(
+    shared: &Shared,
+    fingerprint: &str,
+    labels: &Labels,
+    active: &Active,
+    now: Time,
+) -> Incident {
+    let rules = &shared.context.rules;
+    let fired_at = time(active.fired_at_ms.unwrap_or(active.active_at_ms));
+    let alert = labels.get("alertname").cloned().unwrap_or_default();
+    let said = |name: &str| active.annotations.get(name).filter(|text| !text.is_empty());
+    let title = said("summary").or(said("title")).or(said("description")).unwrap_or(&alert);
+    let on_call = rules.on_call(now);
+    let recipients = rules.recipients(on_call.as_deref());
+    let mut record = Incident {
+        id: id(fingerprint, fired_at),
+        title: shorten(title, TITLE_MAX),
+        alert,
+        severity: labels.get("severity").cloned().unwrap_or_else(|| "critical".to_owned()),
+        labels: labels.clone(),
+        status: IncidentStatus::Triggered,
+        started_at: time(active.active_at_ms),
+        opened_at: now,
+        acknowledged_at: None,
+        acknowledged_by: None,
+        resolved_at: None,
+        on_call: on_call.clone(),
+        failover: None,
+        pages: Vec::new(),
+        timeline: Vec::new(),
+    };
+    let mut note = |at, text: String| incident::note(&mut record, at, WATCHKEEP, text);
+    note(time(active.active_at_ms), "the rule's expression holds".to_owned());
+    note(fired_at, "the alert fires".to_owned());
+    for (name, text) in &active.annotations {
+        note(now, format!("{name}: {text}"));
+    }
+    note(now, told(on_call.as_deref(), &recipients));
+    incident::page(&mut record, "firing", PageKind::Firing, &recipients);
+    record
+}
+
+/// Resolves the incident of an alert that fired since `fired_at`, if it is open.
+pub(super) async fn resolve(
+    shared: &Shared,
+    fence: i64,
+    fingerprint: &str,
+    fired_at: Time,
+    now: Time,
+) -> Result<(), StoreError> {
+    if !shared.settings.opens_incidents {
+        return Ok(());
+    }
+    let id = id(fingerprint, fired_at);
+    let resolved = update_incident(&shared.context.client, Some(fence), &id, |record| {
+        incident::resolve(record, WATCHKEEP, "the rule's expression does not hold any more", now)
+            .map(|()| true)
+    });
+    match resolved.await {
+        Ok(_) | Err(StoreError::Missing(_) | StoreError::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
