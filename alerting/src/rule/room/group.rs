@@ -55,8 +55,10 @@ pub(super) async fn run(
     let name = format!("{};{}", carried.group.file, carried.group.name);
     let interval = carried.group.interval;
     shared.metrics.begin(&name, interval.as_secs_f64());
-    // The first one makes up for the one that a predecessor may have left out.
-    let mut at_ms = aligned(&id, interval, clock::now().timestamp_millis());
+    lock(&shared.states).insert(id.clone(), carried.state.clone());
+    let step = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+    // The next time, not the last: samples of the node itself may be still to come.
+    let mut at_ms = aligned(&id, interval, clock::now().timestamp_millis()).saturating_add(step);
     loop {
         let wait = at_ms - clock::now().timestamp_millis();
         tokio::select! {
@@ -79,7 +81,6 @@ pub(super) async fn run(
         }
         let late = missed(at_ms, interval, clock::now().timestamp_millis());
         shared.metrics.missed.with_label_values(&[&name]).inc_by(late);
-        let step = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         at_ms = at_ms.saturating_add(step.saturating_mul(1 + i64::try_from(late).unwrap_or(0)));
     }
 }
