@@ -3,7 +3,12 @@
 
 #![allow(unreachable_pub, missing_docs, reason = "a door for the fuzzer only")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use watchkeep_series::{
+    Histogram, HistogramSample, Labels, Points, Sample, decode_histograms,
+    promql::{Engine, EngineOptions, Expr, MemorySeries},
+};
 
 use crate::{
     blackbox::Modules,
@@ -33,6 +38,41 @@ pub fn exposition(page: &[u8]) {
 /// The body of a remote write request.
 pub fn remote_write(body: &[u8]) {
     let _ = crate::remote_write::decode(body);
+}
+
+/// A PromQL expression: what is read can be written and read again, and is answered or refused, at one time and over a
+/// range, within its limits.
+pub fn promql(text: &str) {
+    const END_MS: i64 = 600_000;
+    let Ok(expr) = Expr::parse(text) else { return };
+    assert!(Expr::parse(&expr.to_string()).is_ok(), "{text} is written as {expr}");
+    let mut memory = MemorySeries::new();
+    let histogram = Histogram::parse("{{count:4 sum:5 buckets:[1 2 1]}}").map(Arc::new);
+    for job in ["a", "b"] {
+        let labels = Labels::new([("__name__", "up"), ("job", job), ("le", "1")]);
+        let mut points = Points { labels, ..Points::default() };
+        for timestamp_ms in (0..=END_MS).step_by(30_000) {
+            match &histogram {
+                Ok(value) if timestamp_ms % 120_000 == 0 => {
+                    points.histograms.push(HistogramSample { timestamp_ms, value: value.clone() });
+                }
+                _ => points.floats.push(Sample { timestamp_ms, value: timestamp_ms as f64 }),
+            }
+        }
+        memory.insert(points);
+    }
+    let options =
+        EngineOptions { experimental: true, samples_max: 20_000, ..EngineOptions::default() };
+    let engine = Engine::new(options);
+    let _ = engine.instant(&memory, &expr, END_MS, &|| false);
+    let _ = engine.range(&memory, &expr, 0, END_MS, 60_000, &|| false);
+}
+
+/// Native histograms as the series store keeps them.
+pub fn histograms(data: &[u8]) {
+    for (_, histogram) in decode_histograms(data).into_iter().flatten() {
+        let _ = (histogram.validate(), histogram.quantile(0.5), histogram.to_string());
+    }
 }
 
 /// What an HTTP server sends, as version 1.1 and as version 2.
@@ -83,6 +123,8 @@ mod tests {
         fn no_bytes_make_a_reader_panic(data: Vec<u8>) {
             super::http_answer(&data);
             super::dns_answer(&data);
+            super::histograms(&data);
+            super::promql(&String::from_utf8_lossy(&data));
         }
 
         #[test]
