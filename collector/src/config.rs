@@ -28,6 +28,11 @@ pub struct Invalid {
 pub struct CollectorConfig {
     /// How long samples are kept. 1 to 744.
     pub retention_hours: i64,
+    /// Most bytes of samples on disk: beyond it the oldest two hours go first. 0: no limit but `retention_hours`.
+    pub retention_bytes: u64,
+    /// How much older than the newest a sample may be that comes after a later one of its series. 0 to 86400; 0: none
+    /// may.
+    pub out_of_order_time_window_seconds: i64,
     /// How long the opinions of a collector that fell silent still count. 2 to 60.
     pub lease_ttl_seconds: i64,
     /// Most probes at a time; further ones wait. 1 to 100000.
@@ -79,6 +84,8 @@ impl Default for CollectorConfig {
     fn default() -> Self {
         Self {
             retention_hours: 25,
+            retention_bytes: 0,
+            out_of_order_time_window_seconds: 0,
             lease_ttl_seconds: 3,
             probes_max: 1_000,
             vantage_points: 3,
@@ -105,6 +112,7 @@ impl CollectorConfig {
         let wide = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let mut wrong: Vec<_> = [
             ("retention_hours", self.retention_hours, 1, 744),
+            ("out_of_order_time_window_seconds", self.out_of_order_time_window_seconds, 0, 86_400),
             ("lease_ttl_seconds", self.lease_ttl_seconds, 2, 60),
             ("probes_max", wide(self.probes_max), 1, 100_000),
             ("vantage_points", wide(self.vantage_points), 1, 15),
@@ -144,6 +152,11 @@ impl CollectorConfig {
     pub fn series_options(&self) -> watchkeep_series::Options {
         watchkeep_series::Options {
             retention_ms: self.retention_hours * HOUR_MS,
+            retention_bytes: match self.retention_bytes {
+                0 => u64::MAX,
+                bytes => bytes,
+            },
+            out_of_order_window_ms: self.out_of_order_time_window_seconds * 1_000,
             series_max: self.series_max,
             ..watchkeep_series::Options::default()
         }

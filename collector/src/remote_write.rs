@@ -7,14 +7,17 @@ mod codec;
 mod config;
 mod deliver;
 mod members;
+mod native;
 mod post;
 mod prompb;
 mod queue;
 mod receiver;
 mod spool;
+mod wire;
 
 pub use codec::{DecodeError, decode, encode};
 pub(crate) use config::validate;
 pub use config::{QueueConfig, RemoteWriteConfig};
 pub(crate) use members::{Receivers, follow};
 pub use receiver::write_router;
+pub use wire::Malformed;

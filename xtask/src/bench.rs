@@ -3,7 +3,7 @@
 use crate::{command::cargo, peers};
 
 /// Name, and what it measures.
-const BENCHES: [(&str, &str); 7] = [
+const BENCHES: [(&str, &str); 8] = [
     (
         "detection",
         "from SIGKILL of a service to the delivered failover callback, one node and three",
@@ -23,6 +23,10 @@ const BENCHES: [(&str, &str); 7] = [
     (
         "scale",
         "20,000 HTTP checks every 5 s on one collector: lag, what is left out, CPU, memory; a verdict",
+    ),
+    (
+        "series",
+        "100,000 series, side by side with Prometheus: ingest, memory, disk, alerts, a large sum, restart",
     ),
     ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
     ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),

@@ -3,7 +3,7 @@
 //! One keyspace for all kinds of rows, because an idle one would pin fjall's journals. A commit reaches the
 //! operating system's buffers and so survives a killed process; [`Disk::sync`] makes it survive a power cut.
 
-use std::{fmt::Display, path::Path};
+use std::{fmt::Display, fs, io, path::Path};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
@@ -43,19 +43,32 @@ impl Batch<'_> {
 }
 
 impl Disk {
+    /// Opens the database in `path`, a new one if there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, SeriesError> {
-        let failed = |e: fjall::Error| SeriesError::Open {
-            path: path.display().to_string(),
-            message: e.to_string(),
-        };
+        let failed =
+            |message: String| SeriesError::Open { path: path.display().to_string(), message };
+        if is_empty(path).map_err(|e| failed(e.to_string()))? {
+            // fjall cannot open what a kill left half made: it is made aside, and is there whole or not at all.
+            let mut aside = path.as_os_str().to_owned();
+            aside.push(".new");
+            let aside = Path::new(&aside);
+            remove(aside)
+                .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
+                .map_err(|e| failed(e.to_string()))?;
+            drop(Self::create_or_open(aside).map_err(|e| failed(e.to_string()))?);
+            fs::rename(aside, path).map_err(|e| failed(e.to_string()))?;
+        }
+        Self::create_or_open(path).map_err(|e| failed(e.to_string()))
+    }
+
+    fn create_or_open(path: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1)
-            .open()
-            .map_err(failed)?;
+            .open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let rows = database.keyspace("series", options).map_err(failed)?;
+        let rows = database.keyspace("series", options)?;
         Ok(Self { database, rows })
     }
 
@@ -108,6 +121,22 @@ impl Disk {
     ) -> Result<Vec<fjall::UserKey>, SeriesError> {
         let rows = self.rows.prefix(schema::bucket_prefix(bucket)).take(max);
         rows.map(|row| row.key().map_err(storage("read"))).collect()
+    }
+}
+
+/// Whether there is nothing at `path`, or a folder with nothing in it.
+fn is_empty(path: &Path) -> io::Result<bool> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Sample, chunk,
+    HistogramSample, Sample, chunk,
     chunk::open::{self, Open},
     late::Late,
     varint::{self, Malformed, Reader},
@@ -48,6 +48,8 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Head {
     open: Open,
+    /// Only when `open` is empty.
+    histograms: Option<Box<Vec<HistogramSample>>>,
     sealed: Vec<Sealed>,
     /// How many of `sealed` are on disk: the first ones.
     saved: usize,
@@ -62,6 +64,7 @@ impl Default for Head {
     fn default() -> Self {
         Self {
             open: Open::default(),
+            histograms: None,
             sealed: Vec::new(),
             saved: 0,
             last_ms: None,
@@ -82,13 +85,42 @@ impl Head {
 
     /// Takes a sample that is [`Order::Next`]; true when that sealed a chunk.
     pub(crate) fn push(&mut self, sample: Sample) -> bool {
-        let bucket = chunk::bucket(sample.timestamp_ms);
-        let is_over = self.open.first_ms().is_some_and(|first| chunk::bucket(first) != bucket);
+        let is_over = self.is_over(sample.timestamp_ms) || !self.histograms().is_empty();
         let sealed = is_over && self.seal();
         self.open.push(sample);
-        self.last_ms = Some(sample.timestamp_ms);
-        self.oldest_ms = self.oldest_ms.min(sample.timestamp_ms);
+        self.took(sample.timestamp_ms);
         self.open.len() >= chunk::SAMPLES_MAX && self.seal() || sealed
+    }
+
+    /// The same for a native histogram.
+    pub(crate) fn push_histogram(&mut self, sample: HistogramSample) -> bool {
+        let is_over = self.is_over(sample.timestamp_ms) || !self.open.is_empty();
+        let sealed = is_over && self.seal();
+        self.took(sample.timestamp_ms);
+        let open = self.histograms.get_or_insert_default();
+        open.push(sample);
+        open.len() >= chunk::HISTOGRAMS_MAX && self.seal() || sealed
+    }
+
+    fn is_over(&self, timestamp_ms: i64) -> bool {
+        let bucket = chunk::bucket(timestamp_ms);
+        self.open_ms().is_some_and(|first| chunk::bucket(first) != bucket)
+    }
+
+    fn took(&mut self, timestamp_ms: i64) {
+        self.last_ms = Some(timestamp_ms);
+        self.oldest_ms = self.oldest_ms.min(timestamp_ms);
+    }
+
+    /// Timestamp of the first sample that is in no sealed chunk.
+    fn open_ms(&self) -> Option<i64> {
+        let histogram = self.histograms().first().map(|s| s.timestamp_ms);
+        self.open.first_ms().or(histogram)
+    }
+
+    /// Native histograms in no sealed chunk.
+    pub(crate) fn histograms(&self) -> &[HistogramSample] {
+        self.histograms.as_ref().map_or(&[], |all| all)
     }
 
     /// Takes a sample that is [`Order::Past`], unless one of that time is known; whether it was taken.
@@ -107,6 +139,15 @@ impl Head {
 
     /// Closes the open chunk; false when it is empty.
     pub(crate) fn seal(&mut self) -> bool {
+        if let Some(open) = self.histograms.take().filter(|open| !open.is_empty()) {
+            let time = |s: Option<&HistogramSample>| s.map_or(0, |s| s.timestamp_ms);
+            self.sealed.push(Sealed {
+                start_ms: time(open.first()),
+                end_ms: time(open.last()),
+                bytes: chunk::seal_histograms(&open).into(),
+            });
+            return true;
+        }
         let mut samples = Vec::with_capacity(self.open.len());
         // What was written by `Open` reads.
         if self.open.is_empty() || open::read(self.open.bytes(), &mut samples).is_err() {
@@ -177,7 +218,7 @@ impl Head {
 
     /// Timestamp of the first sample in memory: what came in order from here on is all in memory.
     pub(crate) fn start_ms(&self) -> Option<i64> {
-        self.sealed.first().map(|chunk| chunk.start_ms).or(self.open.first_ms())
+        self.sealed.first().map(|chunk| chunk.start_ms).or(self.open_ms())
     }
 
     /// Bytes of samples on the heap.
@@ -186,7 +227,7 @@ impl Head {
         self.open.capacity() + sealed + self.sealed.capacity() * size_of::<Sealed>()
     }
 
-    /// What a crash may not take, for a head row: `oldest last-oldest size open late`. Sealed chunks are saved
+    /// What a crash may not take, for a head row: `oldest last-oldest size open late size histograms`. Sealed chunks are saved
     /// with it.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         varint::put_signed(out, self.oldest_ms);
@@ -197,6 +238,12 @@ impl Head {
             None => varint::put(out, 0),
             Some(late) => late.write(out),
         }
+        let histograms = match self.histograms() {
+            [] => Vec::new(),
+            all => chunk::seal_histograms(all),
+        };
+        varint::put(out, histograms.len() as u64);
+        out.extend_from_slice(&histograms);
     }
 
     /// Reads what [`Self::write`] wrote.
@@ -206,7 +253,14 @@ impl Head {
         let size = reader.count(1)?;
         let open = Open::recovered(reader.bytes(size)?)?;
         let late = Late::read(reader)?.map(Box::new);
-        Ok(Self { open, oldest_ms, last_ms: Some(last_ms), late, ..Self::default() })
+        let size = reader.count(1)?;
+        let mut read = chunk::Read::default();
+        if size > 0 {
+            read.chunk(reader.bytes(size)?)?;
+        }
+        let histograms = Some(read.histograms).filter(|all| !all.is_empty()).map(Box::new);
+        let last_ms = Some(last_ms);
+        Ok(Self { open, histograms, oldest_ms, last_ms, late, ..Self::default() })
     }
 }
 
@@ -249,6 +303,24 @@ mod tests {
         let sealed = times.map(|timestamp_ms| head.push(Sample { timestamp_ms, value: 1.0 }));
         assert_eq!(sealed, [false, false, true, false]);
         assert_eq!((head.sealed()[0].start_ms, head.sealed()[0].end_ms), (end - 2, end - 1));
+    }
+
+    #[test]
+    fn histograms_and_floats_take_turns() {
+        let mut head = Head::default();
+        let histogram = |timestamp_ms| HistogramSample { timestamp_ms, value: Arc::default() };
+        assert!(!head.push(Sample { timestamp_ms: 1, value: 1.0 }));
+        assert!(head.push_histogram(histogram(2)));
+        assert!(!head.push_histogram(histogram(3)));
+        let mut row = Vec::new();
+        head.write(&mut row);
+        let back = Head::read(&mut Reader(&row)).expect("reads");
+        assert_eq!(back.histograms(), head.histograms());
+        assert!(head.push(Sample { timestamp_ms: 4, value: crate::stale_nan() }));
+        let mut read = chunk::Read::default();
+        head.sealed().iter().for_each(|chunk| read.chunk(&chunk.bytes).expect("reads"));
+        assert_eq!(read.histograms, [histogram(2), histogram(3)]);
+        assert_eq!((read.floats.len(), head.open().len(), head.start_ms()), (1, 1, Some(1)));
     }
 
     #[test]

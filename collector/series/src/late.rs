@@ -63,9 +63,11 @@ impl Late {
         &self.samples
     }
 
-    /// Between which times the disk holds chunks.
-    pub(crate) fn on_disk(&self) -> Option<(i64, i64)> {
-        self.on_disk
+    /// Between which times the disk may hold chunks, by the time it is read: what is sealed is being saved.
+    pub(crate) fn may_be_on_disk(&self) -> Option<(i64, i64)> {
+        let ends = self.sealed.iter().map(|chunk| (chunk.start_ms, chunk.end_ms));
+        let all = self.on_disk.into_iter().chain(ends);
+        all.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// `n`, n × (time minus the one before, value), then the range on disk: 0, or 1 and both ends; all of it
@@ -73,9 +75,7 @@ impl Late {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         varint::put(out, 1);
         // Chunks that are saved with the row count as saved.
-        let ends = self.sealed.iter().map(|chunk| (chunk.start_ms, chunk.end_ms));
-        let on_disk = self.on_disk.into_iter().chain(ends);
-        let on_disk = on_disk.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let on_disk = self.may_be_on_disk();
         varint::put(out, self.samples.len() as u64);
         let mut last = 0_i64;
         for sample in &self.samples {

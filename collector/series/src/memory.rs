@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Labels, Options, Sample, SeriesError,
+    HistogramSample, Labels, Options, Sample, SeriesError,
     head::{Head, Order, Sealed},
     index::Index,
     postings::Id,
-    schema::{self, GROUP_SIZE, LogRow, Meta},
+    schema::{self, GROUP_SIZE, LogRow, Logged, Meta},
     varint::Malformed,
 };
 
@@ -35,6 +35,12 @@ pub struct Appended {
     pub too_new: u64,
     /// Left out: of a new series beyond `series_max`.
     pub series_max: u64,
+}
+
+/// A sample that is offered.
+enum Taken<'a> {
+    Float(Sample),
+    Histogram(&'a HistogramSample),
 }
 
 /// What the next flush writes.
@@ -88,8 +94,9 @@ pub(crate) struct Memory {
     /// The group whose head row was written last, and the bytes of log rows since.
     cursor: u32,
     credit: usize,
-    /// Bytes in open chunks when they were last looked at.
+    /// Bytes in open chunks, and of all samples in memory, when they were last looked at.
     open_bytes: usize,
+    head_bytes: usize,
 }
 
 impl Memory {
@@ -111,7 +118,12 @@ impl Memory {
             cursor: 0,
             credit: 0,
             open_bytes: 0,
+            head_bytes: 0,
         }
+    }
+
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.head_bytes
     }
 
     pub(crate) fn unlogged(&self) -> usize {
@@ -121,7 +133,7 @@ impl Memory {
     /// Takes samples of series whose labels are sorted by name, each name once, no value empty.
     pub(crate) fn append<'a, P>(
         &mut self,
-        batch: impl Iterator<Item = (P, &'a [Sample])>,
+        batch: impl Iterator<Item = (P, &'a [Sample], &'a [HistogramSample])>,
         now_ms: i64,
     ) -> Result<Appended, SeriesError>
     where
@@ -131,20 +143,22 @@ impl Memory {
         let newest_ms = now_ms.saturating_add(FUTURE_MS_MAX);
         let mut became = Appended::default();
         let mut offender = None;
-        for (labels, samples) in batch {
+        for (labels, floats, histograms) in batch {
             let mut id = None;
-            for sample in samples {
-                if sample.timestamp_ms < oldest_ms {
+            let floats = floats.iter().map(|s| (s.timestamp_ms, Taken::Float(*s)));
+            let histograms = histograms.iter().map(|s| (s.timestamp_ms, Taken::Histogram(s)));
+            for (timestamp_ms, sample) in floats.chain(histograms) {
+                if timestamp_ms < oldest_ms {
                     became.too_old += 1;
                     continue;
                 }
-                if sample.timestamp_ms > newest_ms {
+                if timestamp_ms > newest_ms {
                     became.too_new += 1;
                     continue;
                 }
                 id = id.or_else(|| self.id(labels.clone()));
                 match id {
-                    Some(id) => self.push(id, *sample, &mut became),
+                    Some(id) => self.push(id, timestamp_ms, sample, &mut became),
                     None => {
                         became.series_max += 1;
                         offender.get_or_insert_with(|| Labels::from_sorted(labels.clone()));
@@ -182,23 +196,31 @@ impl Memory {
         Some(id)
     }
 
-    fn push(&mut self, id: Id, sample: Sample, became: &mut Appended) {
+    fn push(&mut self, id: Id, timestamp_ms: i64, sample: Taken<'_>, became: &mut Appended) {
         let window_ms = self.options.out_of_order_window_ms;
-        let in_window = sample.timestamp_ms >= self.newest_ms.saturating_sub(window_ms);
+        let in_window = window_ms > 0 && timestamp_ms >= self.newest_ms.saturating_sub(window_ms);
         let Some(head) = self.index.head(id) else { return };
-        let sealed = match head.order(sample.timestamp_ms) {
-            Order::Duplicate => return became.duplicate += 1,
-            Order::Past if window_ms == 0 || !in_window => return became.out_of_order += 1,
-            Order::Past if !head.push_late(sample) => return became.duplicate += 1,
-            Order::Past => !head.unsaved().1.is_empty(),
-            Order::Next => head.push(sample),
+        let sealed = match (head.order(timestamp_ms), &sample) {
+            (Order::Duplicate, _) => return became.duplicate += 1,
+            (Order::Next, Taken::Float(sample)) => head.push(*sample),
+            (Order::Next, Taken::Histogram(sample)) => head.push_histogram((*sample).clone()),
+            (Order::Past, Taken::Float(sample)) if in_window => {
+                if !head.push_late(*sample) {
+                    return became.duplicate += 1;
+                }
+                !head.unsaved().1.is_empty()
+            }
+            (Order::Past, _) => return became.out_of_order += 1,
         };
         if sealed {
             self.dirty.push(id);
         }
         became.appended += 1;
-        self.newest_ms = self.newest_ms.max(sample.timestamp_ms);
-        self.row.push(id, sample);
+        self.newest_ms = self.newest_ms.max(timestamp_ms);
+        match sample {
+            Taken::Float(sample) => self.row.push(id, sample),
+            Taken::Histogram(sample) => self.row.push_histogram(id, sample),
+        }
     }
 
     /// A series row, at recovery.
@@ -231,21 +253,28 @@ impl Memory {
 
     /// A sample of log row `row`, at recovery: what the heads have already, and series that are gone, are passed
     /// over.
-    pub(crate) fn replay(&mut self, row: u64, id: Id, sample: Sample) {
+    pub(crate) fn replay(&mut self, row: u64, id: Id, sample: Logged) {
         self.next_row = self.next_row.max(row + 1);
         let Some(head) = self.index.head(id) else { return };
         if *self.groups.entry(id / GROUP_SIZE).or_insert(row) > row {
             return;
         }
-        let sealed = match head.order(sample.timestamp_ms) {
-            Order::Duplicate => false,
-            Order::Next => head.push(sample),
-            Order::Past => head.push_late(sample) && !head.unsaved().1.is_empty(),
+        let timestamp_ms = match &sample {
+            Logged::Float(sample) => sample.timestamp_ms,
+            Logged::Histogram(sample) => sample.timestamp_ms,
+        };
+        let sealed = match (head.order(timestamp_ms), sample) {
+            (Order::Next, Logged::Float(sample)) => head.push(sample),
+            (Order::Next, Logged::Histogram(sample)) => head.push_histogram(sample),
+            (Order::Past, Logged::Float(sample)) => {
+                head.push_late(sample) && !head.unsaved().1.is_empty()
+            }
+            (Order::Duplicate, _) | (Order::Past, Logged::Histogram(_)) => false,
         };
         if sealed {
             self.dirty.push(id);
         }
-        self.newest_ms = self.newest_ms.max(sample.timestamp_ms);
+        self.newest_ms = self.newest_ms.max(timestamp_ms);
     }
 
     /// Takes what is not on disk. [`Self::saved`] or [`Self::restore`] must follow.
@@ -293,7 +322,8 @@ impl Memory {
 
     /// All groups have their turn while the log fills once: so it needs no more than that at recovery.
     fn take_heads(&mut self, unsaved: &mut Unsaved) {
-        let log_bytes_max = LOG_BYTES_MAX.max(self.open_bytes);
+        let share = usize::try_from(self.options.retention_bytes / 4).unwrap_or(usize::MAX);
+        let log_bytes_max = LOG_BYTES_MAX.max(self.open_bytes).min(share);
         let price = (log_bytes_max / 2 / self.groups.len().max(1)).max(1);
         let turns = self.credit / price;
         self.credit %= price;
@@ -347,13 +377,14 @@ impl Memory {
     /// Seals what ended before `cutoff_ms`; the heads concerned are written with the next flush, so that a
     /// recovery does not begin the same chunk again.
     pub(crate) fn rest(&mut self, cutoff_ms: i64) {
-        self.open_bytes = 0;
+        (self.open_bytes, self.head_bytes) = (0, 0);
         for (id, head) in self.index.heads() {
             if head.rest(cutoff_ms) {
                 self.dirty.push(id);
                 self.due.insert(id / GROUP_SIZE);
             }
             self.open_bytes += head.open().bytes().len();
+            self.head_bytes += head.bytes();
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::{Histogram, Labels, Matcher, Sample, SeriesError, SeriesStore};
+use crate::{Histogram, Labels, Matcher, Sample, SeriesError};
 
 /// The bits of the NaN that says "this series has ended" (Prometheus's staleness marker). Every other NaN is
 /// a value.
@@ -70,24 +70,4 @@ pub trait Queryable: Send + Sync {
         samples_max: usize,
         each: &mut dyn FnMut(&Labels, &mut Points) -> Result<(), SeriesError>,
     ) -> Result<(), SeriesError>;
-}
-
-impl Queryable for SeriesStore {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        from_ms: i64,
-        to_ms: i64,
-        samples_max: usize,
-        each: &mut dyn FnMut(&Labels, &mut Points) -> Result<(), SeriesError>,
-    ) -> Result<(), SeriesError> {
-        let mut points = Points::default();
-        self.for_each(matchers, from_ms, to_ms, samples_max, |labels, samples| {
-            points.labels.clone_from(labels);
-            std::mem::swap(&mut points.floats, samples);
-            let result = each(labels, &mut points);
-            std::mem::swap(&mut points.floats, samples);
-            result
-        })
-    }
 }

@@ -8,7 +8,8 @@
 //! 1   series  1 id                         version, n, n × (name, value), each with its length
 //! 2   chunk   2 bucket id end [suffix]     a sealed chunk; the end is that of its last sample, in its bucket;
 //!                                          with a suffix it came late
-//! 3   log     3 number                     version, then samples: id and kind, time, 8 bytes of value
+//! 3   log     3 number                     version, then samples: id and kind, time; 8 bytes of value, or a native
+//!                                          histogram (see `histogram::encode`) with its length
 //! 4   head    4 group                      version, number of the first log row that is not in it, then series
 //!                                          of the group: place in it, head (see `head`)
 //! ```
@@ -21,7 +22,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Sample, chunk,
+    HistogramSample, Sample, chunk, encode_histograms,
     postings::Id,
     varint::{self, Malformed, Reader},
 };
@@ -36,6 +37,10 @@ const SERIES: u8 = 1;
 const CHUNK: u8 = 2;
 const LOG: u8 = 3;
 const HEAD: u8 = 4;
+
+/// Kinds of samples in the log.
+const FLOAT: i64 = 0;
+const HISTOGRAM: i64 = 1;
 
 /// Series whose heads share a row.
 pub(crate) const GROUP_SIZE: u32 = 256;
@@ -178,30 +183,52 @@ impl Default for LogRow {
 
 impl LogRow {
     pub(crate) fn push(&mut self, id: Id, sample: Sample) {
-        // Twice: the lowest bit is the kind, 0 for a float.
-        varint::put_signed(&mut self.bytes, (i64::from(id) - i64::from(self.last_id)) * 2);
-        varint::put_signed(&mut self.bytes, sample.timestamp_ms.wrapping_sub(self.last_ms));
+        self.begin(id, sample.timestamp_ms, FLOAT);
         self.bytes.extend_from_slice(&sample.value.to_bits().to_be_bytes());
-        (self.last_id, self.last_ms) = (id, sample.timestamp_ms);
+    }
+
+    pub(crate) fn push_histogram(&mut self, id: Id, sample: &HistogramSample) {
+        self.begin(id, sample.timestamp_ms, HISTOGRAM);
+        let bytes = encode_histograms([(sample.timestamp_ms, &*sample.value)]);
+        varint::put(&mut self.bytes, bytes.len() as u64);
+        self.bytes.extend_from_slice(&bytes);
+    }
+
+    fn begin(&mut self, id: Id, timestamp_ms: i64, kind: i64) {
+        let change = i64::from(id) - i64::from(self.last_id);
+        varint::put_signed(&mut self.bytes, change * 2 + kind);
+        varint::put_signed(&mut self.bytes, timestamp_ms.wrapping_sub(self.last_ms));
+        (self.last_id, self.last_ms) = (id, timestamp_ms);
         self.samples += 1;
     }
 }
 
+/// A sample in a log row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Logged {
+    Float(Sample),
+    Histogram(HistogramSample),
+}
+
 /// Calls `each` for every sample of a log row.
-pub(crate) fn read_log(value: &[u8], mut each: impl FnMut(Id, Sample)) -> Result<(), Malformed> {
+pub(crate) fn read_log(value: &[u8], mut each: impl FnMut(Id, Logged)) -> Result<(), Malformed> {
     let mut reader = versioned(value, LOG_VERSION)?;
     let (mut last_id, mut last_ms) = (0_i64, 0_i64);
     while !reader.0.is_empty() {
         let change = reader.signed()?;
-        if change & 1 != 0 {
-            return Err("a sample is of a kind that this version does not know");
-        }
-        last_id = last_id.wrapping_add(change / 2);
+        last_id = last_id.wrapping_add(change >> 1);
         last_ms = last_ms.wrapping_add(reader.signed()?);
-        let bits = reader.bytes(8)?.try_into().map_err(|_| "ends too early")?;
-        let value = f64::from_bits(u64::from_be_bytes(bits));
         let id = Id::try_from(last_id).map_err(|_| "a series id is too large")?;
-        each(id, Sample { timestamp_ms: last_ms, value });
+        if change & 1 == FLOAT {
+            let bits = reader.bytes(8)?.try_into().map_err(|_| "ends too early")?;
+            let value = f64::from_bits(u64::from_be_bytes(bits));
+            each(id, Logged::Float(Sample { timestamp_ms: last_ms, value }));
+        } else {
+            let size = reader.count(1)?;
+            let mut samples = Vec::new();
+            chunk::read_histograms(reader.bytes(size)?, &mut samples)?;
+            samples.into_iter().for_each(|sample| each(id, Logged::Histogram(sample)));
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Appended, Cardinality, Labels, SeriesError,
+    Appended, Cardinality, HistogramSample, Labels, SeriesError,
     disk::{self, Disk},
     memory::Memory,
     schema::{self, Meta},
@@ -74,13 +74,11 @@ impl Default for Options {
 pub struct Stats {
     /// Series, with or without samples in memory.
     pub series: usize,
-    /// Samples in open chunks.
-    pub head_samples: usize,
     /// Samples that a crash now would lose.
     pub unlogged_samples: usize,
     /// What became of all samples since the store was opened.
     pub total: Appended,
-    /// Bytes of samples in memory.
+    /// Bytes of samples in memory, at the last [`SeriesStore::expire`].
     pub head_bytes: usize,
     /// Bytes in log rows: samples of open chunks, for recovery.
     pub log_bytes: usize,
@@ -104,6 +102,16 @@ pub struct Incoming<'a> {
     pub labels: &'a [(&'a str, &'a str)],
     /// In the order of their times.
     pub samples: &'a [Sample],
+    /// Native histograms, in the order of their times. A series has mostly either.
+    pub histograms: &'a [HistogramSample],
+}
+
+impl Incoming<'_> {
+    /// The times of its samples.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        let histograms = self.histograms.iter().map(|s| s.timestamp_ms);
+        self.samples.iter().map(|s| s.timestamp_ms).chain(histograms)
+    }
 }
 
 /// Samples of labelled series, for about a day.
@@ -174,7 +182,9 @@ impl SeriesStore {
     /// samples pile up because they cannot be written, nothing is taken.
     pub fn append(&self, batch: &[(Labels, Sample)], now_ms: i64) -> Result<Appended, SeriesError> {
         self.make_room(batch.len())?;
-        let series = batch.iter().map(|(l, sample)| (l.iter(), std::slice::from_ref(sample)));
+        let series = batch
+            .iter()
+            .map(|(labels, sample)| (labels.iter(), std::slice::from_ref(sample), &[][..]));
         self.write().append(series, now_ms)
     }
 
@@ -187,8 +197,9 @@ impl SeriesStore {
         batch: impl Iterator<Item = Incoming<'a>> + Clone,
         now_ms: i64,
     ) -> Result<Appended, SeriesError> {
-        self.make_room(batch.clone().map(|series| series.samples.len()).sum())?;
-        let series = batch.map(|series| (series.labels.iter().copied(), series.samples));
+        self.make_room(batch.clone().map(|series| series.times().count()).sum())?;
+        let series =
+            batch.map(|series| (series.labels.iter().copied(), series.samples, series.histograms));
         self.write().append(series, now_ms)
     }
 
@@ -208,15 +219,9 @@ impl SeriesStore {
         let log_bytes = self.log().bytes;
         let disk_bytes = self.disk.bytes()?;
         let memory = self.read();
-        let (mut head_samples, mut head_bytes) = (0, 0);
-        for (_, series) in memory.index.iter() {
-            head_samples += series.head.open().len();
-            head_bytes += series.head.bytes();
-        }
         Ok(Stats {
             series: memory.index.len(),
-            head_samples,
-            head_bytes,
+            head_bytes: memory.head_bytes(),
             unlogged_samples: memory.unlogged(),
             total: memory.total,
             log_bytes,

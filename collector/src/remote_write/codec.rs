@@ -1,12 +1,15 @@
 //! Samples to and from the body of a remote write request: a protocol buffer in one snappy block.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use prost::Message;
 use thiserror::Error;
 use watchkeep_series::{Labels, METRIC_NAME, Sample};
 
-use super::prompb::{self, Label, TimeSeries, WriteRequest};
+use super::{
+    prompb::{self, Label, TimeSeries, WriteRequest},
+    wire::{Batch, Malformed},
+};
 
 /// Largest body once it is decompressed.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -22,7 +25,15 @@ pub enum DecodeError {
     TooLarge(usize),
     /// It is not the message.
     #[error("the body is not a prometheus.WriteRequest (remote write 1.0): {0}")]
-    Protobuf(#[from] prost::DecodeError),
+    Protobuf(#[from] Malformed),
+    /// A native histogram in it is not one.
+    #[error("a native histogram of {series}: {message}")]
+    Histogram {
+        /// Its series.
+        series: Labels,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A series has no name.
     #[error("a series has no {METRIC_NAME}: {0}")]
     NoName(Labels),
@@ -57,39 +68,23 @@ pub fn encode(samples: &[(Labels, Sample)]) -> Vec<u8> {
 /// # Errors
 /// When the body is not snappy, not the message, too large, or a series is not named properly.
 pub fn decode(body: &[u8]) -> Result<Vec<(Labels, Sample)>, DecodeError> {
-    read(body).map(|(samples, _)| samples)
+    let plain = decompress(body)?;
+    let batch = Batch::read(&plain)?;
+    let mut samples = Vec::new();
+    for series in batch.iter() {
+        let labels = Labels::new(series.labels.iter().copied());
+        samples.extend(series.samples.iter().map(|sample| (labels.clone(), *sample)));
+    }
+    Ok(samples)
 }
 
-/// The samples in a body, and how many native histograms there are beside them.
-pub(super) fn read(body: &[u8]) -> Result<(Vec<(Labels, Sample)>, usize), DecodeError> {
+/// The message in a body.
+pub(super) fn decompress(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let size = snap::raw::decompress_len(body)?;
     if size > DECOMPRESSED_BYTES_MAX {
         return Err(DecodeError::TooLarge(size));
     }
-    let plain = snap::raw::Decoder::new().decompress_vec(body)?;
-    let request = WriteRequest::decode(&*plain)?;
-    let (mut samples, mut histograms) = (Vec::new(), 0);
-    for series in request.timeseries {
-        let labels = labels(&series)?;
-        histograms += series.histograms.len();
-        samples.extend(series.samples.iter().map(|sample| {
-            let sample = Sample { timestamp_ms: sample.timestamp, value: sample.value };
-            (labels.clone(), sample)
-        }));
-    }
-    Ok((samples, histograms))
-}
-
-fn labels(series: &TimeSeries) -> Result<Labels, DecodeError> {
-    let mut names = HashSet::new();
-    if let Some(twice) = series.labels.iter().find(|label| !names.insert(&label.name)) {
-        return Err(DecodeError::DuplicateLabel(twice.name.clone()));
-    }
-    let labels = Labels::new(series.labels.iter().map(|label| (&label.name, &label.value)));
-    if labels.get(METRIC_NAME).is_none() {
-        return Err(DecodeError::NoName(labels));
-    }
-    Ok(labels)
+    Ok(snap::raw::Decoder::new().decompress_vec(body)?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `POST /api/v1/write`: remote write 1.0, into the series store.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -18,9 +18,12 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use serde_json::json;
-use watchkeep_series::{Appended, Labels, Matcher, Sample, SeriesError, SeriesStore};
+use watchkeep_series::{Appended, Matcher, Queryable, SeriesError, SeriesStore};
 
-use super::codec;
+use super::{
+    codec::{self, DecodeError},
+    wire::Batch,
+};
 use crate::metrics::Metrics;
 
 /// Largest body as it comes, compressed.
@@ -66,9 +69,10 @@ async fn take(
     check(headers).map_err(|words| (StatusCode::UNSUPPORTED_MEDIA_TYPE, words))?;
     let append = move || {
         let refuse = |e: &SeriesError| (status(e), e.to_string());
-        let (batch, histograms) =
-            codec::read(&body).map_err(|e| (StatusCode::BAD_REQUEST, e.to_string()))?;
-        let appended = store.append(&batch, Utc::now().timestamp_millis());
+        let bad = |e: DecodeError| (StatusCode::BAD_REQUEST, e.to_string());
+        let plain = codec::decompress(&body).map_err(bad)?;
+        let batch = Batch::read(&plain).map_err(bad)?;
+        let appended = store.append_series(batch.iter(), Utc::now().timestamp_millis());
         // What is acknowledged is on disk. Requests that come together share a flush.
         store.flush().map_err(|e| refuse(&e))?;
         let appended = appended.map_err(|e| refuse(&e))?;
@@ -76,7 +80,7 @@ async fn take(
             0 => 0,
             _ => missing(&store, &batch).map_err(|e| refuse(&e))?,
         };
-        judge(&appended, missing, histograms)
+        judge(&appended, missing)
     };
     // The store may have to wait for its disk: not on a thread that others need.
     let appended = tokio::task::spawn_blocking(append).await;
@@ -84,34 +88,38 @@ async fn take(
 }
 
 /// Samples of a batch that the store does not hold: what is out of order may be a repetition after a lost answer.
-fn missing(store: &SeriesStore, batch: &[(Labels, Sample)]) -> Result<u64, SeriesError> {
-    let mut series: BTreeMap<&Labels, Vec<i64>> = BTreeMap::new();
-    for (labels, sample) in batch {
-        series.entry(labels).or_default().push(sample.timestamp_ms);
+fn missing(store: &SeriesStore, batch: &Batch<'_>) -> Result<u64, SeriesError> {
+    let mut series: BTreeMap<&[(&str, &str)], BTreeSet<i64>> = BTreeMap::new();
+    for incoming in batch.iter() {
+        series.entry(incoming.labels).or_default().extend(incoming.times());
     }
     let mut missing = 0;
     for (labels, times) in series {
-        let matchers: Vec<_> =
-            labels.iter().map(|(n, v)| Matcher::Equal(n.to_owned(), v.to_owned())).collect();
-        let (from, to) = (times.iter().min().copied(), times.iter().max().copied());
-        let found = store.select(&matchers, from.unwrap_or(0), to.unwrap_or(0))?;
-        let held = found.into_iter().find(|series| series.labels == *labels);
-        let held: HashSet<_> =
-            held.into_iter().flat_map(|s| s.samples).map(|s| s.timestamp_ms).collect();
-        missing += times.iter().filter(|time| !held.contains(time)).count() as u64;
+        let equal = |(n, v): &(&str, &str)| Matcher::Equal((*n).to_owned(), (*v).to_owned());
+        let matchers: Vec<_> = labels.iter().map(equal).collect();
+        let (from, to) = (times.first().copied(), times.last().copied());
+        let mut held = BTreeSet::new();
+        let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
+        Queryable::select(store, &matchers, from, to, usize::MAX, &mut |found, points| {
+            if found.iter().eq(labels.iter().copied()) {
+                held.extend(points.floats.iter().map(|sample| sample.timestamp_ms));
+                held.extend(points.histograms.iter().map(|sample| sample.timestamp_ms));
+            }
+            Ok(())
+        })?;
+        missing += times.difference(&held).count() as u64;
     }
     Ok(missing)
 }
 
 /// Refuses what was left out, unless it was a repetition.
-fn judge(appended: &Appended, missing: u64, histograms: usize) -> Result<(), (StatusCode, String)> {
+fn judge(appended: &Appended, missing: u64) -> Result<(), (StatusCode, String)> {
     // Of those that are missing, some are so for other reasons.
     let other = appended.too_old + appended.too_new;
     let reasons = [
         (missing.saturating_sub(other).min(appended.out_of_order), "out of order"),
         (appended.too_old, "older than collector.retention_hours"),
         (appended.too_new, "from the future"),
-        (histograms as u64, "native histograms, which are not kept: send classic ones"),
     ];
     let reasons: Vec<_> = reasons
         .into_iter()

@@ -18,6 +18,8 @@ fn golden() {
     let (mut log, mut head, mut row) = (LogRow::default(), Head::default(), heads(9));
     log.push(7, sample(3001, 0.25));
     log.push(300, sample(3000, 1.0));
+    let value = std::sync::Arc::default();
+    log.push_histogram(299, &HistogramSample { timestamp_ms: 3000, value });
     samples.into_iter().for_each(|sample| assert!(!head.push(sample)));
     head.push_late(sample(5, 0.5));
     row.push(7);
@@ -75,7 +77,11 @@ proptest! {
             row.push(*id, sample(*timestamp_ms, f64::from_bits(*bits)));
         }
         let mut back = Vec::new();
-        read_log(&row.bytes, |id, s| back.push((id, s.timestamp_ms, s.value.to_bits()))).expect("reads");
+        let each = |id, logged| match logged {
+            Logged::Float(s) => back.push((id, s.timestamp_ms, s.value.to_bits())),
+            Logged::Histogram(_) => unreachable!("none was written"),
+        };
+        read_log(&row.bytes, each).expect("reads");
         prop_assert_eq!((back, row.samples), (raw.clone(), raw.len()));
     }
 

@@ -1,10 +1,11 @@
 //! Reading samples: which series memory knows, what it holds of them, and what the disk has besides.
 
 use crate::{
-    Labels, Matcher, Sample, SeriesError, chunk,
-    chunk::{open, sealed},
+    HistogramSample, Labels, Matcher, Points, Queryable, Sample, SeriesError,
+    chunk::{self, Read, open},
     disk,
     head::Sealed,
+    late::Late,
     postings::Id,
     store::{Series, SeriesStore},
 };
@@ -20,6 +21,7 @@ struct Held {
     open: Vec<u8>,
     sealed: Vec<Sealed>,
     late: Vec<Sample>,
+    histograms: Vec<HistogramSample>,
 }
 
 #[derive(Debug)]
@@ -32,14 +34,20 @@ struct Found {
     start_ms: i64,
     /// Where the late samples on disk begin and end.
     late_on_disk: Option<(i64, i64)>,
-    /// Where the series' part of each of the vectors ends.
-    open_end: usize,
-    sealed_end: usize,
-    late_end: usize,
+    /// Where its part of each of the vectors ends.
+    ends: Ends,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Ends {
+    open: usize,
+    sealed: usize,
+    late: usize,
+    histograms: usize,
 }
 
 impl SeriesStore {
-    /// All samples from `from_ms` to `to_ms`, both inclusive, of the series that every matcher means; sorted
+    /// All floats from `from_ms` to `to_ms`, both inclusive, of the series that every matcher means; sorted
     /// by labels. Reads from disk what is older than what memory holds.
     ///
     /// # Errors
@@ -52,61 +60,15 @@ impl SeriesStore {
         to_ms: i64,
     ) -> Result<Vec<Series>, SeriesError> {
         let mut answer = Vec::new();
-        let samples_max = self.options.samples_max;
-        self.for_each(matchers, from_ms, to_ms, samples_max, |labels, samples| {
-            answer.push(Series { labels: labels.clone(), samples: std::mem::take(samples) });
+        let max = self.options.samples_max;
+        Queryable::select(self, matchers, from_ms, to_ms, max, &mut |labels, points| {
+            if !points.floats.is_empty() {
+                let samples = std::mem::take(&mut points.floats);
+                answer.push(Series { labels: labels.clone(), samples });
+            }
             Ok(())
         })?;
         Ok(answer)
-    }
-
-    /// Calls `each` for every series that all matchers mean and that has samples in `from_ms..=to_ms`, sorted by
-    /// labels, with those samples; `each` may take the buffer. Stops at the first error of `each`.
-    ///
-    /// # Errors
-    /// [`SeriesError::SamplesMax`] when more than `samples_max` samples would be read in total, those of `each`, and
-    /// when a row cannot be read.
-    pub fn for_each(
-        &self,
-        matchers: &[Matcher],
-        from_ms: i64,
-        to_ms: i64,
-        samples_max: usize,
-        mut each: impl FnMut(&Labels, &mut Vec<Sample>) -> Result<(), SeriesError>,
-    ) -> Result<(), SeriesError> {
-        let mut left = samples_max;
-        let ids = self.read().index.select(matchers);
-        let mut held = Held::default();
-        let mut samples = Vec::new();
-        for ids in ids.chunks(HOLD_MAX) {
-            self.hold(ids, from_ms, to_ms, &mut held);
-            let (mut open, mut sealed, mut late) = (0, 0, 0);
-            for found in &held.series {
-                samples.clear();
-                self.on_disk(found, from_ms, to_ms, &mut samples)?;
-                in_memory(
-                    found,
-                    &held.sealed[sealed..found.sealed_end],
-                    &held.open[open..found.open_end],
-                    &mut samples,
-                )?;
-                let came_late = &held.late[late..found.late_end];
-                if !came_late.is_empty() || found.late_on_disk.is_some() {
-                    samples.extend_from_slice(came_late);
-                    // Stable: of two with one time the one that came in order is read first.
-                    samples.sort_by_key(|s| s.timestamp_ms);
-                    samples.dedup_by_key(|s| s.timestamp_ms);
-                }
-                (open, sealed, late) = (found.open_end, found.sealed_end, found.late_end);
-                cut(&mut samples, from_ms, to_ms);
-                let enough = left.checked_sub(samples.len());
-                left = enough.ok_or(SeriesError::SamplesMax(samples_max))?;
-                if !samples.is_empty() {
-                    each(&found.labels, &mut samples)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Takes from memory what may be in the range, without decoding it.
@@ -115,6 +77,7 @@ impl SeriesStore {
         held.open.clear();
         held.sealed.clear();
         held.late.clear();
+        held.histograms.clear();
         let memory = self.read();
         for id in ids {
             let Some(series) = memory.index.get(*id) else { continue };
@@ -127,6 +90,7 @@ impl SeriesStore {
             if head.open().first_ms().is_some_and(|first| first <= to_ms) {
                 held.open.extend_from_slice(head.open().bytes());
             }
+            held.histograms.extend_from_slice(head.histograms());
             if let Some(late) = head.late() {
                 let unsaved = late.unsaved().iter().filter(is_meant);
                 held.sealed.extend(unsaved.cloned());
@@ -138,14 +102,13 @@ impl SeriesStore {
                 oldest_ms: head.oldest_ms(),
                 last_ms: head.last_ms().unwrap_or(i64::MIN),
                 start_ms: head.start_ms().unwrap_or(i64::MAX),
-                // What is sealed and not saved may be on disk by the time that is read.
-                late_on_disk: head.late().and_then(|late| {
-                    late.on_disk()
-                        .or_else(|| (!late.unsaved().is_empty()).then_some((i64::MAX, i64::MIN)))
-                }),
-                open_end: held.open.len(),
-                sealed_end: held.sealed.len(),
-                late_end: held.late.len(),
+                late_on_disk: head.late().and_then(Late::may_be_on_disk),
+                ends: Ends {
+                    open: held.open.len(),
+                    sealed: held.sealed.len(),
+                    late: held.late.len(),
+                    histograms: held.histograms.len(),
+                },
             });
         }
     }
@@ -157,7 +120,7 @@ impl SeriesStore {
         found: &Found,
         from_ms: i64,
         to_ms: i64,
-        samples: &mut Vec<Sample>,
+        read: &mut Read,
     ) -> Result<(), SeriesError> {
         let in_order_ms = to_ms.min(found.last_ms).min(found.start_ms.saturating_sub(1));
         let late = found.late_on_disk.unwrap_or((i64::MAX, i64::MIN));
@@ -172,41 +135,80 @@ impl SeriesStore {
             // A chunk that ends later may begin in the range.
             let end_ms = chunk::bucket_end_ms(bucket) - 1;
             for chunk in self.disk.chunks(found.id, from_ms, end_ms) {
-                let start = samples.len();
-                sealed::read(&chunk?, samples).map_err(|e| row()(e))?;
-                if samples.get(start).is_none_or(|first| first.timestamp_ms > to_ms) {
-                    samples.truncate(start);
+                let (floats, histograms) = (read.floats.len(), read.histograms.len());
+                read.chunk(&chunk?).map_err(|e| row()(e))?;
+                let first = read.floats.get(floats).map(|s| s.timestamp_ms);
+                let first = first.or(read.histograms.get(histograms).map(|s| s.timestamp_ms));
+                if first.is_none_or(|first| first > to_ms) {
+                    read.floats.truncate(floats);
+                    read.histograms.truncate(histograms);
                     break;
                 }
             }
         }
         if found.late_on_disk.is_none() {
-            let known = samples.partition_point(|s| s.timestamp_ms < found.start_ms);
-            samples.truncate(known);
+            read.cut(i64::MIN, found.start_ms.saturating_sub(1));
         }
         Ok(())
     }
 }
 
-fn in_memory(
-    found: &Found,
-    chunks: &[Sealed],
-    open: &[u8],
-    samples: &mut Vec<Sample>,
-) -> Result<(), SeriesError> {
-    for chunk in chunks {
-        sealed::read(&chunk.bytes, samples)
-            .map_err(|e| disk::corrupt(format!("sealed chunk of {}", found.labels))(e))?;
+impl Queryable for SeriesStore {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        from_ms: i64,
+        to_ms: i64,
+        samples_max: usize,
+        each: &mut dyn FnMut(&Labels, &mut Points) -> Result<(), SeriesError>,
+    ) -> Result<(), SeriesError> {
+        let mut left = samples_max;
+        let ids = self.read().index.select(matchers);
+        let (mut held, mut read, mut points) =
+            (Held::default(), Read::default(), Points::default());
+        for ids in ids.chunks(HOLD_MAX) {
+            self.hold(ids, from_ms, to_ms, &mut held);
+            let mut from = Ends::default();
+            for found in &held.series {
+                read.clear();
+                self.on_disk(found, from_ms, to_ms, &mut read)?;
+                in_memory(found, &held, &from, &mut read)?;
+                from = found.ends;
+                read.cut(from_ms, to_ms);
+                let enough = left.checked_sub(read.len());
+                left = enough.ok_or(SeriesError::SamplesMax(samples_max))?;
+                if read.len() > 0 {
+                    points.labels.clone_from(&found.labels);
+                    points.starts.clear();
+                    std::mem::swap(&mut points.floats, &mut read.floats);
+                    std::mem::swap(&mut points.histograms, &mut read.histograms);
+                    each(&found.labels, &mut points)?;
+                    std::mem::swap(&mut points.floats, &mut read.floats);
+                    std::mem::swap(&mut points.histograms, &mut read.histograms);
+                }
+            }
+        }
+        Ok(())
     }
-    open::read(open, samples).map_err(disk::corrupt("open chunk"))
 }
 
-/// Leaves what is in the range.
-fn cut(samples: &mut Vec<Sample>, from_ms: i64, to_ms: i64) {
-    if samples.last().is_some_and(|last| last.timestamp_ms > to_ms) {
-        samples.truncate(samples.partition_point(|s| s.timestamp_ms <= to_ms));
+fn in_memory(found: &Found, held: &Held, from: &Ends, read: &mut Read) -> Result<(), SeriesError> {
+    let to = &found.ends;
+    for chunk in &held.sealed[from.sealed..to.sealed] {
+        read.chunk(&chunk.bytes)
+            .map_err(|e| disk::corrupt(format!("sealed chunk of {}", found.labels))(e))?;
     }
-    if samples.first().is_some_and(|first| first.timestamp_ms < from_ms) {
-        samples.drain(..samples.partition_point(|s| s.timestamp_ms < from_ms));
+    let open = &held.open[from.open..to.open];
+    open::read(open, &mut read.floats).map_err(disk::corrupt("open chunk"))?;
+    read.histograms.extend_from_slice(&held.histograms[from.histograms..to.histograms]);
+    let late = &held.late[from.late..to.late];
+    if !late.is_empty() || found.late_on_disk.is_some() {
+        read.floats.extend_from_slice(late);
+        // Stable: of two with one time the one that came in order is read first.
+        read.floats.sort_by_key(|s| s.timestamp_ms);
+        read.floats.dedup_by_key(|s| s.timestamp_ms);
+        read.histograms.sort_by_key(|s| s.timestamp_ms);
+        read.histograms.dedup_by_key(|s| s.timestamp_ms);
     }
+    Ok(())
 }
