@@ -49,6 +49,10 @@ pub(crate) enum Order {
 pub(crate) struct Head {
     open: Open,
     /// Only when `open` is empty.
+    #[expect(
+        clippy::box_collection,
+        reason = "most series have none: that takes a word, not three"
+    )]
     histograms: Option<Box<Vec<HistogramSample>>>,
     sealed: Vec<Sealed>,
     /// How many of `sealed` are on disk: the first ones.
