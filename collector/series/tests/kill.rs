@@ -9,20 +9,18 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use watchkeep_series::{Labels, Options, Sample, SeriesStore};
 
 const DIR: &str = "WATCHKEEP_KILL_TEST_DIR";
-const KILLS: u64 = 20;
+const KILLS: usize = 20;
 const SERIES: i64 = 40;
 /// Chunks fill quickly, and buckets of two hours go by.
 const STEP_MS: i64 = 60_000;
 const START_MS: i64 = 1_760_000_000_000;
 /// The child ends by itself if nobody kills it.
-const CHILD_MAX: Duration = Duration::from_secs(20);
+const STEPS_MAX: i64 = 100_000;
 
 fn labels(series: i64) -> Labels {
     Labels::new([("__name__", "ticks"), ("series", &series.to_string())])
@@ -53,8 +51,8 @@ fn open(dir: &Path) -> Result<SeriesStore, Box<dyn Error>> {
 fn writes_until_it_is_killed() -> Result<(), Box<dyn Error>> {
     let Ok(dir) = env::var(DIR) else { return Ok(()) };
     let store = open(Path::new(&dir))?;
-    let (first, begun) = (steps(&store)?, Instant::now());
-    for step in first.. {
+    let first = steps(&store)?;
+    for step in first..first + STEPS_MAX {
         let sample = Sample { timestamp_ms: START_MS + step * STEP_MS, value: step as f64 };
         let batch: Vec<_> = (0..SERIES).map(|series| (labels(series), sample)).collect();
         assert_eq!(store.append(&batch, sample.timestamp_ms)?.appended, SERIES as u64);
@@ -65,9 +63,6 @@ fn writes_until_it_is_killed() -> Result<(), Box<dyn Error>> {
         }
         println!("flushed {step}");
         std::io::stdout().flush()?;
-        if begun.elapsed() > CHILD_MAX {
-            break;
-        }
     }
     Ok(())
 }
@@ -83,16 +78,13 @@ fn twenty_kills() -> Result<(), Box<dyn Error>> {
             .stdout(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take().ok_or("no output")?;
-        let reader = thread::spawn(move || {
-            let lines = BufReader::new(output).lines().map_while(Result::ok);
-            let flushed = lines.filter_map(|line| line.strip_prefix("flushed ")?.parse().ok());
-            flushed.last()
-        });
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        let mut flushes = lines.filter_map(|line| line.strip_prefix("flushed ")?.parse().ok());
         // At another moment each time, from before the first flush to after many.
-        thread::sleep(Duration::from_millis(60 + kill * 37 % 240));
+        let before: Option<i64> = flushes.by_ref().take(kill * 7 % 50).last();
         child.kill()?;
+        let flushed = flushes.last().or(before);
         child.wait()?;
-        let flushed: Option<i64> = reader.join().map_err(|_| "the reader panicked")?;
         let there = steps(&open(dir.path())?)?;
         let least = flushed.map_or(known, |last| last + 1);
         assert!(there >= least, "kill {kill}: {there} steps are there, {least} were flushed");

@@ -154,7 +154,7 @@ fn listings_and_cardinality() -> Outcome {
     assert_eq!(names(std::slice::from_ref(&c), (0, NOW_MS + 5_999)), [""; 0]);
     let values = |m: &[Vec<_>], (from, to)| store.label_values("instance", m, from, to, 3);
     assert_eq!(values(&[], all), ["0", "1", "2"]);
-    assert_eq!(values(&[c.clone()], (NOW_MS + 7_000, i64::MAX)), ["7", "8"]);
+    assert_eq!(values(std::slice::from_ref(&c), (NOW_MS + 7_000, i64::MAX)), ["7", "8"]);
     assert_eq!(store.series(&[c.clone(), c], all.0, all.1, 2), [series("c", 6), series("c", 7)]);
     assert_eq!(store.times(), Some((NOW_MS, NOW_MS + 8_000)));
     let most = store.cardinality(1);
