@@ -1,5 +1,5 @@
-//! PromQL against a real Prometheus: the same samples in both, thousands of generated queries, results equal within
-//! 1e-9 relative, apart from the differences between its version and version 3 that `differences.rs` and
+//! PromQL against a real Prometheus: the same samples in both (and in the series store, which is asked a part of them),
+//! thousands of generated queries, results equal within 1e-9 relative, apart from the differences between its version and version 3 that `differences.rs` and
 //! docs/promql.md list.
 //!
 //! Needs `prometheus` (apt package `prometheus`, 2.42). A failure prints the query, both answers and the seed.
@@ -23,16 +23,21 @@ mod data;
 mod differences;
 mod prometheus;
 
-use std::{collections::BTreeMap, env, process::Command};
+use std::{collections::BTreeMap, env, path::Path, process::Command};
 
 use compare::Agreement;
-use generate::{Generator, Query};
+use generate::{END_MS, Generator, Query};
 use prometheus::Prometheus;
 use rand::Rng;
-use watchkeep_series::promql::{Answer, Engine, EngineOptions, Expr, MemorySeries};
+use watchkeep_series::{
+    Incoming, Options, Points, Queryable, SeriesStore,
+    promql::{Answer, Engine, EngineOptions, Expr, MemorySeries},
+};
 
 /// About 20 s in a debug build.
 const QUERIES: u64 = 3_000;
+/// Every so many queries are asked of the series store, too.
+const STORE_EVERY: u64 = 4;
 /// Disagreements that are printed.
 const SHOWN_MAX: usize = 12;
 
@@ -53,6 +58,8 @@ fn every_query_is_answered_as_prometheus_answers_it() {
     println!("WATCHKEEP_SEED={first} WATCHKEEP_QUERIES={count}");
     let series = data::series();
     let prometheus = Prometheus::with(&series);
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = stored(dir.path(), &series);
     let mut memory = MemorySeries::new();
     series.into_iter().for_each(|points| memory.insert(points));
     let engine = Engine::new(EngineOptions { experimental: true, ..EngineOptions::default() });
@@ -62,6 +69,14 @@ fn every_query_is_answered_as_prometheus_answers_it() {
         let query = Generator::seeded(seed).query();
         let theirs = prometheus.ask(&query);
         let ours = ask(&engine, &memory, &query);
+        if seed % STORE_EVERY == 0 {
+            let stored = ask(&engine, &store, &query);
+            if said(&stored) != said(&ours) {
+                tally
+                    .wrong
+                    .push(format!("seed {seed}: {query}\n    the store: {stored:?} not {ours:?}"));
+            }
+        }
         match compare::same(&query, &ours, &theirs) {
             Ok(agreement) => *tally.equal.entry(agreement).or_default() += 1,
             Err(why) => match differences::known(&query, &ours, &theirs, &why) {
@@ -86,7 +101,30 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-fn ask(engine: &Engine, source: &MemorySeries, query: &Query) -> Result<Answer, String> {
+/// The same samples in a series store, some on disk and some not yet.
+fn stored(dir: &Path, series: &[Points]) -> SeriesStore {
+    let store = SeriesStore::open(dir, Options::default()).expect("a store");
+    for (number, points) in series.iter().enumerate() {
+        let labels: Vec<_> = points.labels.iter().collect();
+        let (samples, histograms) = (&points.floats[..], &points.histograms[..]);
+        let incoming = Incoming { labels: &labels, samples, histograms };
+        store.append_series(std::iter::once(incoming), END_MS).expect("taken");
+        if number % 2 == 0 {
+            store.flush().expect("on disk");
+        }
+    }
+    store
+}
+
+/// What an answer says; NaN is NaN.
+fn said(answer: &Result<Answer, String>) -> String {
+    match answer {
+        Ok(Answer { value, warnings, infos, .. }) => format!("{value:?} {warnings:?} {infos:?}"),
+        Err(error) => error.clone(),
+    }
+}
+
+fn ask(engine: &Engine, source: &dyn Queryable, query: &Query) -> Result<Answer, String> {
     let expr = Expr::parse(&query.text).map_err(|e| e.to_string())?;
     let answer = match query.range {
         None => engine.instant(source, &expr, query.at_ms, &|| false),
