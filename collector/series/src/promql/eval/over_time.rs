@@ -19,6 +19,27 @@ use crate::{
 const STOP_STEPS: usize = 16;
 const STOP_SAMPLES: usize = 10_000;
 
+/// What was already said of a metric need not be said of each of its series.
+#[derive(Default)]
+struct Counters {
+    metric: String,
+    kind: String,
+}
+
+impl Counters {
+    /// Whether the series before was of another metric or type.
+    fn is_new(&mut self, labels: &Labels) -> bool {
+        let metric = labels.get(METRIC_NAME).unwrap_or_default();
+        let kind = labels.get("__type__").unwrap_or_default();
+        let new = self.metric != metric || self.kind != kind;
+        if new {
+            self.metric = metric.to_owned();
+            self.kind = kind.to_owned();
+        }
+        new
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn over_time(
         &self,
@@ -41,6 +62,7 @@ impl Evaluator<'_> {
         let renames = !matches!(function, OverTime::First | OverTime::Last);
         let mut row = Row::default();
         let mut resets = rate::Resets::default();
+        let mut counters = Counters::default();
         self.matrix(matrix, steps, &mut |series, windows| {
             row.reset(series.labels, renames || series.drop_name, steps.count);
             let rates = matches!(function, OverTime::Rate | OverTime::Increase | OverTime::Delta);
@@ -58,7 +80,10 @@ impl Evaluator<'_> {
                 apply_row(&mut row, function, &series, windows, steps, &params, &teller)?;
             }
             if matches!(function, OverTime::Rate | OverTime::Increase) {
-                self.note_counter(&row, series.labels, position);
+                let has_floats = row.floats.iter().any(|v| !crate::is_stale(*v));
+                if has_floats && counters.is_new(series.labels) {
+                    self.note_counter(series.labels, position);
+                }
                 if !series.starts.is_empty() {
                     self.note_overlap(&series, windows, position);
                 }
@@ -68,10 +93,10 @@ impl Evaluator<'_> {
     }
 
     /// Says so when what is treated as a counter does not look like one.
-    fn note_counter(&self, row: &Row, labels: &Labels, position: Position) {
+    fn note_counter(&self, labels: &Labels, position: Position) {
         let metric = labels.get(METRIC_NAME).unwrap_or_default();
         let named = ["_total", "_sum", "_count", "_bucket"].iter().any(|s| metric.ends_with(s));
-        if metric.is_empty() || row.floats.iter().all(|v| crate::is_stale(*v)) {
+        if metric.is_empty() {
             return;
         }
         match labels.get("__type__") {
