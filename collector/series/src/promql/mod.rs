@@ -152,7 +152,9 @@ impl Engine {
         self.allowed(expr)?;
         in_time(at_ms, at_ms)?;
         let steps = row::Steps { start_ms: at_ms, step_ms: 1, count: 1 };
-        eval::Evaluator::new(source, &self.options, stop, steps, 0).instant(&expr.plan)
+        let computed = computed(expr, 0, 0)?;
+        let plan = computed.as_ref().map_or(&expr.plan, |expr| &expr.plan);
+        eval::Evaluator::new(source, &self.options, stop, steps, 0).instant(plan)
     }
 
     /// Evaluates at every step from `from_ms` to `to_ms`, both inclusive.
@@ -189,7 +191,8 @@ impl Engine {
         let grid = row::Steps { start_ms: from_ms, step_ms, count };
         let mut evaluator = eval::Evaluator::new(source, &self.options, stop, grid, step_ms);
         evaluator.end_ms = to_ms;
-        evaluator.range(&expr.plan)
+        let computed = computed(expr, step_ms, to_ms - from_ms)?;
+        evaluator.range(computed.as_ref().map_or(&expr.plan, |expr| &expr.plan))
     }
 
     fn allowed(&self, expr: &Expr) -> Result<(), EvalError> {
@@ -198,6 +201,10 @@ impl Engine {
             _ => Ok(()),
         }
     }
+}
+
+fn computed(expr: &Expr, step_ms: i64, range_ms: i64) -> Result<Option<Expr>, EvalError> {
+    expr.computed(step_ms, range_ms).map_err(|e| error::execution(e.message))
 }
 
 fn in_time(from_ms: i64, to_ms: i64) -> Result<(), EvalError> {

@@ -4,6 +4,7 @@
 //! `ln(0)` wants a vector, `or` between matchers, and knows no positions; all of that is dealt with here.
 
 mod convert;
+mod durations;
 mod locate;
 mod rewrite;
 mod token;
@@ -52,6 +53,8 @@ pub struct Expr {
     ast: Ast,
     /// The text, where the parser was given another.
     text: Option<String>,
+    /// Durations in it are computed when it runs.
+    computed: bool,
 }
 
 impl Expr {
@@ -65,6 +68,27 @@ impl Expr {
                 "expression is longer than {TEXT_BYTES_MAX} bytes"
             )));
         }
+        // Whether it is one can be told of any step; what its durations are, only when it runs.
+        let likely = durations::Query { step_ms: 60_000, range_ms: 3_600_000 };
+        match durations::expand(text, &token::tokens(text), likely)? {
+            None => Self::parse_plain(text),
+            Some(expanded) => {
+                let mut expr = Self::parse_plain(&expanded)?;
+                expr.experimental.push("arithmetic in durations".to_owned());
+                Ok(Self { text: Some(text.trim().to_owned()), computed: true, ..expr })
+            }
+        }
+    }
+
+    /// The expression with its durations computed for a query; nothing if there are none to compute.
+    pub(crate) fn computed(&self, step_ms: i64, range_ms: i64) -> Result<Option<Self>, ParseError> {
+        let Some(text) = self.text.as_ref().filter(|_| self.computed) else { return Ok(None) };
+        let query = durations::Query { step_ms, range_ms };
+        let expanded = durations::expand(text, &token::tokens(text), query)?;
+        expanded.map(|expanded| Self::parse_plain(&expanded)).transpose()
+    }
+
+    fn parse_plain(text: &str) -> Result<Self, ParseError> {
         let tokens = token::tokens(text);
         check_tokens(&tokens)?;
         let rewritten = rewrite::rewrite(text, &tokens);
@@ -79,7 +103,7 @@ impl Expr {
             return Err(ParseError::new("anchored and smoothed modifiers must follow a selector"));
         }
         let text = rewritten.is_some().then(|| text.trim().to_owned());
-        Ok(Self { plan, experimental, ast, text })
+        Ok(Self { plan, experimental, ast, text, computed: false })
     }
 
     /// The expression in several lines, if it is long.
