@@ -58,9 +58,9 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Make one probe by hand and show each phase
     Probe(probe::Probe),
-    /// Who is on call
+    /// Who is on call when; overrides and swaps
     Oncall(oncall::Oncall),
-    /// List, acknowledge and resolve incidents
+    /// List, open, take and resolve incidents
     #[command(subcommand)]
     Incident(incident::Incident),
     /// Add, list and end maintenance windows

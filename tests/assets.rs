@@ -10,7 +10,8 @@ use std::{
 use serde_json::Value;
 
 /// Raised by Watchkeep itself, in `alerting/`.
-const OWN_ALERTS: [&str; 2] = ["InstanceCritical", "ServicePanic"];
+const OWN_ALERTS: [&str; 4] =
+    ["InstanceCritical", "ServicePanic", "HeartbeatMissed", "IncidentReported"];
 /// Declared by crate `prometheus` for the process it runs in.
 const PROCESS_METRICS: [&str; 3] =
     ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"];

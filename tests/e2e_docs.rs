@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 19] = [
+const DOCUMENTS: [&str; 21] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,8 +21,10 @@ const DOCUMENTS: [&str; 19] = [
     "docs/checks.md",
     "docs/dashboards.md",
     "docs/discovery.md",
+    "docs/incidents.md",
     "docs/members.md",
     "docs/migrate.md",
+    "docs/oncall.md",
     "docs/remote-write.md",
     "docs/rules.md",
     "docs/scrape.md",

@@ -6,13 +6,16 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{delete, get, post},
 };
 use watchkeep_catalog::{ClientError, check_name};
 
 use crate::{context::Context, store::StoreError};
 
+mod changes;
+mod enqueue;
 mod failovers;
+mod heartbeats;
 mod incidents;
 mod maintenance;
 mod oncall;
@@ -20,8 +23,17 @@ mod oncall;
 pub(crate) fn router(context: Arc<Context>) -> Router {
     Router::new()
         .route("/v1/oncall", get(oncall::who))
-        .route("/v1/incidents", get(incidents::list))
+        .route("/v1/oncall/schedules/{name}", get(oncall::show))
+        .route("/v1/oncall/schedules/{name}/calendar.ics", get(oncall::calendar))
+        .route("/v1/oncall/people/{name}/calendar.ics", get(oncall::calendar_of))
+        .route("/v1/oncall/schedules/{name}/changes", get(changes::list).post(changes::create))
+        .route("/v1/oncall/schedules/{name}/changes/{id}", delete(changes::remove))
+        .route("/v1/oncall/schedules/{name}/changes/{id}/take", post(changes::take))
+        .route("/v1/heartbeats/{name}", get(heartbeats::show).post(heartbeats::beat))
+        .route("/v2/enqueue", post(enqueue::enqueue))
+        .route("/v1/incidents", get(incidents::list).post(incidents::create))
         .route("/v1/incidents/{id}", get(incidents::show).post(incidents::act))
+        .route("/v1/incidents/{id}/report", get(incidents::report))
         .route("/v1/maintenance", get(maintenance::list).post(maintenance::create))
         .route("/v1/maintenance/{id}", get(maintenance::show).delete(maintenance::end))
         .route("/v1/failovers", get(failovers::list))

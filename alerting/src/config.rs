@@ -3,18 +3,23 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{Maintenance, Quorum, Status};
 
 use crate::rule::{Origin, RuleSettings, parse_duration};
 use crate::source::DataSourceConfig;
 
+mod duty;
 mod secret;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod validate_duty;
 
+pub use duty::{
+    Channel, EscalationPolicy, Every, HeartbeatConfig, Integration, Layer, Notify, NotifyRule,
+    Pages, Person, Restriction, Schedule, Step, Target, Team,
+};
 pub(crate) use secret::Secret;
 pub(crate) use validate::undefined;
 
@@ -45,8 +50,16 @@ pub struct AlertingConfig {
     pub receivers: Vec<Receiver>,
     /// Who is on call when.
     pub schedules: Vec<Schedule>,
+    /// People who are called together.
+    pub teams: Vec<Team>,
+    /// Who is called when, until somebody takes the incident.
+    pub escalations: Vec<EscalationPolicy>,
     /// Who is told of incidents.
     pub pages: Pages,
+    /// Signs of life that are missed when they do not come.
+    pub heartbeats: Vec<HeartbeatConfig>,
+    /// Programs that report by `POST /v2/enqueue`.
+    pub integrations: Vec<Integration>,
     /// What is called when an instance is critical: the first policy that matches.
     pub failover: Vec<FailoverPolicy>,
     /// How many opinions make a check critical, where the service does not say so itself.
@@ -83,6 +96,10 @@ impl Default for AlertingConfig {
             people: Vec::new(),
             receivers: Vec::new(),
             schedules: Vec::new(),
+            teams: Vec::new(),
+            escalations: Vec::new(),
+            heartbeats: Vec::new(),
+            integrations: Vec::new(),
             pages: Pages::default(),
             failover: Vec::new(),
             quorum: Quorum::Majority,
@@ -165,23 +182,6 @@ fn smtp_port() -> u16 {
     25
 }
 
-/// Somebody who can be on call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Person {
-    /// Unique among people and receivers.
-    pub name: String,
-    /// Where mail reaches them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
-    /// Where a webhook reaches them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<String>,
-    /// File with the secret that signs the webhook.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_file: Option<String>,
-}
-
 /// A place that is told of incidents whoever is on call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,37 +197,6 @@ pub struct Receiver {
     /// File with the secret that signs the webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<String>,
-}
-
-/// Who is on call when: one after the other, changing at each hand-off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Schedule {
-    /// Unique.
-    pub name: String,
-    /// IANA name; the hand-off is read on this zone's wall clock.
-    #[serde(default = "utc")]
-    pub time_zone: String,
-    /// Cron line: `second minute hour day month weekday [year]`, or a crontab line of five fields.
-    pub handoff: String,
-    /// The first in the rotation is on call from midnight of this day to the first hand-off.
-    pub start: NaiveDate,
-    /// People, in turn.
-    pub rotation: Vec<String>,
-}
-
-fn utc() -> String {
-    "UTC".to_owned()
-}
-
-/// Who is told of incidents.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Pages {
-    /// The person on call by this schedule.
-    pub schedule: Option<String>,
-    /// These, always.
-    pub receivers: Vec<String>,
 }
 
 /// When to fail over, and whom to call.

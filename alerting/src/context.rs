@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use watchkeep_catalog::Client;
 
 use crate::{
     AlertingError,
-    config::{AlertingConfig, Secret},
+    config::{AlertingConfig, Integration, Secret},
     metrics::Metrics,
     notify::email::Mailer,
     post,
@@ -20,6 +21,13 @@ const CALLBACKS_MAX: usize = 256;
 const PAGES_MAX: usize = 64;
 /// Pages on the wire at once to one receiver: one that hangs must not keep the others waiting.
 const PAGES_PER_RECEIVER_MAX: usize = 8;
+
+/// A program that reports by `POST /v2/enqueue`.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    pub(crate) name: String,
+    pub(crate) escalation: Option<String>,
+}
 
 pub(crate) struct Context {
     pub(crate) id: String,
@@ -34,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) callback_secrets: BTreeMap<String, Secret>,
     /// By person or receiver.
     pub(crate) page_secrets: BTreeMap<String, Secret>,
+    /// Routing keys and whose they are.
+    gates: Vec<(Secret, Gate)>,
     pub(crate) callbacks: Semaphore,
     pub(crate) pages: Semaphore,
     /// By person or receiver.
@@ -65,6 +75,7 @@ impl Context {
             metrics,
             callback_secrets: secrets(callbacks)?,
             page_secrets: secrets(people.chain(receivers))?,
+            gates: gates(&config.integrations)?,
             callbacks: Semaphore::new(CALLBACKS_MAX),
             pages: Semaphore::new(PAGES_MAX),
             pages_of: rules.contacts.keys().map(|name| (name.clone(), limit())).collect(),
@@ -72,10 +83,26 @@ impl Context {
         })
     }
 
+    /// Whose routing key it is. Compared by their digests, so that the time it takes tells nothing of a key.
+    pub(crate) fn gate(&self, routing_key: &str) -> Option<&Gate> {
+        let given = Sha256::digest(routing_key.as_bytes());
+        let is = |key: &Secret| Sha256::digest(key.bytes()) == given;
+        self.gates.iter().find(|(key, _)| is(key)).map(|(_, gate)| gate)
+    }
+
     /// The limit of one receiver; none for one that is not configured any more.
     pub(crate) fn pages_of(&self, receiver: &str) -> Option<Arc<Semaphore>> {
         self.pages_of.get(receiver).cloned()
     }
+}
+
+fn gates(integrations: &[Integration]) -> Result<Vec<(Secret, Gate)>, AlertingError> {
+    let gate = |integration: &Integration| {
+        let key = Secret::read(&integration.routing_key_file).map_err(AlertingError::Secret)?;
+        let (name, escalation) = (integration.name.clone(), integration.escalation.clone());
+        Ok((key, Gate { name, escalation }))
+    };
+    integrations.iter().map(gate).collect()
 }
 
 fn secrets<'a>(

@@ -7,13 +7,13 @@
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
-    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Panic, Silence,
-    SilenceReason, Status, Time, Verdict,
+    Failover, FailoverState, Incident, Instance, Panic, Silence, SilenceReason, Status, Time,
+    Verdict,
 };
 
 use crate::{
     fleet,
-    incident::{self, Recipient, WATCHKEEP},
+    incident::{self, WATCHKEEP},
     mirror::{Target, Versioned},
     rules::Rules,
     text::shorten,
@@ -347,26 +347,12 @@ fn open(
         incident: id.clone(),
         trace_parent: tally.trace_parent.clone(),
     });
-    let on_call = rules.on_call(now);
-    let recipients = rules.recipients(on_call.as_deref());
     let reason = shorten(&tally.reason, TITLE_REASON_MAX);
-    let mut incident = Incident {
-        id,
-        title: format!("{}/{} is critical: {reason}", instance.service, instance.id),
-        alert: INSTANCE_CRITICAL.to_owned(),
-        severity: "critical".to_owned(),
-        labels: labels(instance),
-        status: IncidentStatus::Triggered,
-        started_at: tally.first_seen,
-        opened_at: now,
-        acknowledged_at: None,
-        acknowledged_by: None,
-        resolved_at: None,
-        on_call: on_call.clone(),
-        failover: failover.as_ref().map(|failover| failover.id.clone()),
-        pages: Vec::new(),
-        timeline: Vec::new(),
-    };
+    let title = format!("{}/{} is critical: {reason}", instance.service, instance.id);
+    let mut incident =
+        Incident::new(id, title, INSTANCE_CRITICAL, "critical", tally.first_seen, now);
+    incident.labels = labels(instance);
+    incident.failover = failover.as_ref().map(|failover| failover.id.clone());
     let mut note = |at, text: String| incident::note(&mut incident, at, WATCHKEEP, text);
     note(tally.first_seen, "first failed probe".to_owned());
     let (agree, opinions) = (tally.agree, tally.opinions);
@@ -374,25 +360,8 @@ fn open(
     if let Some(policy) = policy {
         note(now, format!("failover {} decided: calling {}", policy.name, policy.callback.url));
     }
-    note(now, told(on_call.as_deref(), &recipients));
-    incident::page(&mut incident, "firing", PageKind::Firing, &recipients);
+    incident::tell(&mut incident, rules, None, now);
     (incident, failover)
-}
-
-/// Who is paged, in words.
-pub(crate) fn told(on_call: Option<&str>, recipients: &[Recipient]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for Recipient { receiver, .. } in recipients {
-        let mark = if on_call == Some(receiver) { " (on call)" } else { "" };
-        let name = format!("{receiver}{mark}");
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    if names.is_empty() {
-        return "nobody is paged: set pages.schedule or pages.receivers".to_owned();
-    }
-    format!("paging {}", names.join(", "))
 }
 
 fn labels(instance: &Instance) -> std::collections::BTreeMap<String, String> {

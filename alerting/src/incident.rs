@@ -1,12 +1,27 @@
 //! An incident's life: opened, acknowledged, resolved, and what its pages came to. Pure.
 
+use chrono::TimeDelta;
 use thiserror::Error;
 use watchkeep_catalog::{
     Incident, IncidentStatus, Note, Page, PageKind, PageState, Time, check_name,
 };
 
+mod action;
+mod open;
+mod post_mortem;
+mod raise;
+
+pub(crate) use action::{Action, act};
+pub(crate) use open::tell;
+pub(crate) use post_mortem::post_mortem;
+#[cfg(test)]
+pub(crate) use raise::opened;
+pub(crate) use raise::{Finding, INCIDENT_REPORTED, Raised, Report, digest, report};
+
 /// Who is written as the author of what Watchkeep does by itself.
 pub(crate) const WATCHKEEP: &str = "watchkeep";
+/// Pages of one incident; beyond it finished ones make room.
+const PAGES_MAX: usize = 500;
 /// Lines of a timeline; beyond it the oldest but the first makes room.
 const TIMELINE_MAX: usize = 500;
 
@@ -24,6 +39,8 @@ pub(crate) struct Recipient {
 pub(crate) enum Refusal {
     #[error("incident {id} was resolved at {at}: nothing is left to {what}")]
     Resolved { id: String, at: String, what: &'static str },
+    #[error("{0}")]
+    Senseless(String),
 }
 
 /// What one attempt to deliver a page came to.
@@ -45,22 +62,102 @@ pub(crate) fn note(incident: &mut Incident, at: Time, by: &str, text: impl Into<
 
 /// Adds a page for each recipient; `reason` makes its id: `firing`, `resolved`, `failover-failed`.
 pub(crate) fn page(incident: &mut Incident, reason: &str, kind: PageKind, to: &[Recipient]) {
-    for Recipient { receiver, channel, to } in to {
-        let id = format!("{reason}.{receiver}.{channel}");
-        if incident.pages.iter().any(|page| page.id == id) {
-            continue;
+    for recipient in to {
+        add_page(incident, reason, kind, recipient, None, false);
+    }
+}
+
+/// Calls for somebody: pages that are sent after their delay, unless the incident is taken before.
+pub(crate) fn call(
+    incident: &mut Incident,
+    reason: &str,
+    to: &[(Recipient, TimeDelta)],
+    now: Time,
+) {
+    for (recipient, delay) in to {
+        let not_before = (*delay > TimeDelta::zero()).then(|| now + *delay);
+        add_page(incident, reason, PageKind::Firing, recipient, not_before, true);
+    }
+}
+
+fn add_page(
+    incident: &mut Incident,
+    reason: &str,
+    kind: PageKind,
+    Recipient { receiver, channel, to }: &Recipient,
+    not_before: Option<Time>,
+    calls: bool,
+) {
+    let id = format!("{reason}.{receiver}.{channel}");
+    if incident.pages.iter().any(|page| page.id == id) {
+        return;
+    }
+    make_room(&mut incident.pages);
+    incident.pages.push(Page {
+        id,
+        kind,
+        receiver: receiver.clone(),
+        channel: channel.clone(),
+        to: to.clone(),
+        state: PageState::Pending,
+        attempts: 0,
+        finished_at: None,
+        error: None,
+        not_before,
+        calls,
+    });
+}
+
+/// The oldest page that is finished and not the first of its receiver makes room.
+fn make_room(pages: &mut Vec<Page>) {
+    if pages.len() < PAGES_MAX {
+        return;
+    }
+    let dispensable = |at: &usize| {
+        let page = &pages[*at];
+        let same = |p: &Page| p.receiver == page.receiver && p.channel == page.channel;
+        page.state != PageState::Pending && pages[..*at].iter().any(same)
+    };
+    if let Some(at) = (0..pages.len()).find(dispensable) {
+        pages.remove(at);
+    }
+}
+
+/// One way does not work: the others to the same receiver are gone at once.
+pub(crate) fn go_other_ways(
+    incident: &mut Incident,
+    page_id: &str,
+    others: &[Recipient],
+    now: Time,
+) {
+    let Some(page) = incident.pages.iter().find(|page| page.id == page_id) else { return };
+    if page.kind != PageKind::Firing || incident.status != IncidentStatus::Triggered {
+        return;
+    }
+    let (calls, channel) = (page.calls, page.channel.clone());
+    let reason = page_id.split('.').next().unwrap_or("page").to_owned();
+    for other in others {
+        let id = format!("{reason}.{}.{}", other.receiver, other.channel);
+        let known = incident.pages.iter_mut().find(|page| page.id == id);
+        match known {
+            Some(page) if page.state == PageState::Pending && page.not_before > Some(now) => {
+                page.not_before = None;
+            }
+            Some(_) => continue,
+            None => add_page(incident, &reason, PageKind::Firing, other, None, calls),
         }
-        incident.pages.push(Page {
-            id,
-            kind,
-            receiver: receiver.clone(),
-            channel: channel.clone(),
-            to: to.clone(),
-            state: PageState::Pending,
-            attempts: 0,
-            finished_at: None,
-            error: None,
-        });
+        let text =
+            format!("{channel} does not work: {} by {} at once", other.receiver, other.channel);
+        note(incident, now, WATCHKEEP, text);
+    }
+}
+
+/// Nobody is called any more.
+pub(crate) fn hush(incident: &mut Incident, which: impl Fn(&Page) -> bool) {
+    for page in &mut incident.pages {
+        if page.state == PageState::Pending && page.calls && which(page) {
+            page.state = PageState::Cancelled;
+        }
     }
 }
 
@@ -78,7 +175,7 @@ pub(crate) fn check_by(by: &str) -> Result<(), String> {
 /// When it is resolved.
 pub(crate) fn acknowledge(incident: &mut Incident, by: &str, now: Time) -> Result<bool, Refusal> {
     refuse_resolved(incident, "acknowledge")?;
-    if incident.acknowledged_by.as_deref() == Some(by) {
+    if incident.acknowledged_by.as_deref() == Some(by) && incident.snoozed_until.is_none() {
         return Ok(false);
     }
     let text = match &incident.acknowledged_by {
@@ -88,6 +185,8 @@ pub(crate) fn acknowledge(incident: &mut Incident, by: &str, now: Time) -> Resul
     incident.status = IncidentStatus::Acknowledged;
     incident.acknowledged_at = Some(now);
     incident.acknowledged_by = Some(by.to_owned());
+    incident.snoozed_until = None;
+    hush(incident, |_| true);
     note(incident, now, by, text);
     Ok(true)
 }
@@ -105,6 +204,11 @@ pub(crate) fn resolve(
     refuse_resolved(incident, "resolve")?;
     incident.status = IncidentStatus::Resolved;
     incident.resolved_at = Some(now);
+    incident.snoozed_until = None;
+    if let Some(escalation) = &mut incident.escalation {
+        escalation.due = None;
+    }
+    hush(incident, |page| page.not_before.is_some_and(|at| at > now));
     note(incident, now, by, why);
     let mut told: Vec<Recipient> = Vec::new();
     for page in &incident.pages {
@@ -113,7 +217,8 @@ pub(crate) fn resolve(
             channel: page.channel.clone(),
             to: page.to.clone(),
         };
-        let tell = page.kind == PageKind::Firing && page.state != PageState::Failed;
+        let tell = page.kind == PageKind::Firing
+            && !matches!(page.state, PageState::Failed | PageState::Cancelled);
         if tell && !told.contains(&recipient) {
             told.push(recipient);
         }
@@ -168,9 +273,12 @@ pub(crate) fn page_attempted(
 
 /// The pages that can be sent now: of each receiver and channel the first that is pending, so that nobody
 /// hears of the end before the beginning.
-pub(crate) fn next_pages(incident: &Incident) -> Vec<&Page> {
+pub(crate) fn next_pages(incident: &Incident, now: Time) -> Vec<&Page> {
     let mut next: Vec<&Page> = Vec::new();
-    for page in incident.pages.iter().filter(|page| page.state == PageState::Pending) {
+    let due = |page: &&Page| {
+        page.state == PageState::Pending && page.not_before.is_none_or(|at| at <= now)
+    };
+    for page in incident.pages.iter().filter(due) {
         let same = |other: &&Page| other.receiver == page.receiver && other.channel == page.channel;
         if !next.iter().any(same) {
             next.push(page);

@@ -25,6 +25,7 @@ mod context;
 mod decide;
 mod dependency;
 mod dispute;
+mod escalation;
 mod failover;
 #[cfg(test)]
 mod fixtures;

@@ -9,11 +9,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use watchkeep_catalog::{
-    Clock, Failover, FailoverState, Incident, IncidentStatus, Instance, KeyValue, Opinion,
-    PageState, Panic, Service, Verdict, client::Change, keys,
+    Clock, Failover, FailoverState, Heartbeat, Incident, IncidentStatus, Instance, KeyValue,
+    Opinion, PageState, Panic, Service, Time, Verdict, client::Change, keys,
 };
 
-use crate::{dependency::Dependencies, dispute, maintenance::Windows, verdict::Heard};
+use crate::{
+    dependency::Dependencies,
+    dispute, escalation,
+    maintenance::Windows,
+    oncall::{self, Changes},
+    verdict::Heard,
+};
 
 /// One instance of one service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,8 +76,15 @@ pub(crate) struct Mirror {
     pub(crate) pages_pending: BTreeSet<String>,
     /// Failovers with a callback to deliver.
     pub(crate) failovers_pending: BTreeSet<String>,
-    /// Incidents that are not resolved.
+    /// Incidents of verdicts that are not resolved.
     open: HashMap<Target, BTreeSet<String>>,
+    /// When something is to be done about an incident next.
+    pub(crate) wakes: BTreeMap<String, Time>,
+    /// Incidents that are not resolved, by their dedup keys.
+    pub(crate) keyed: BTreeMap<String, String>,
+    /// What people changed in schedules.
+    pub(crate) changes: Changes,
+    pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
 }
 
 /// What a change may have changed.
@@ -85,6 +98,8 @@ pub(crate) struct Touched {
     pub(crate) all: bool,
     /// Services whose panic began or ended.
     pub(crate) panics: BTreeSet<String>,
+    /// People changed a schedule.
+    pub(crate) duty: bool,
 }
 
 impl Touched {
@@ -93,6 +108,7 @@ impl Touched {
         self.records |= other.records;
         self.all |= other.all;
         self.panics.extend(other.panics);
+        self.duty |= other.duty;
     }
 }
 
@@ -111,7 +127,7 @@ impl Mirror {
     }
 
     fn reset(&mut self, kvs: Vec<KeyValue>, revision: i64) -> Touched {
-        let mut touched = Touched { records: true, all: true, ..Touched::default() };
+        let mut touched = Touched { records: true, all: true, duty: true, ..Touched::default() };
         touched.targets.extend(self.verdicts.keys().cloned());
         touched.targets.extend(self.open.keys().cloned());
         touched.panics.extend(self.panics.keys().cloned());
@@ -205,6 +221,11 @@ impl Mirror {
                 self.panics.insert(service.to_owned(), panic);
             }
             touched.panics.insert(service.to_owned());
+        } else if segments::<2>(&kv.key, keys::ONCALL).is_some() {
+            oncall::put_change(&mut self.changes, kv.json()?);
+            touched.duty = true;
+        } else if let Some([name]) = segments(&kv.key, keys::HEARTBEATS) {
+            self.heartbeats.insert(name.to_owned(), kv.json()?);
         } else if kv.key == keys::CLOCK {
             self.clock = Some(Versioned::read(kv)?);
         }
@@ -246,7 +267,17 @@ impl Mirror {
         let record = &incident.record;
         let pending = record.pages.iter().any(|page| page.state == PageState::Pending);
         set_member(&mut self.pages_pending, id, pending);
-        if let (Some(service), Some(instance)) =
+        match escalation::wake(record) {
+            Some(at) => self.wakes.insert(id.to_owned(), at),
+            None => self.wakes.remove(id),
+        };
+        if let Some(key) = &record.dedup_key {
+            if record.status != IncidentStatus::Resolved {
+                self.keyed.insert(key.clone(), id.to_owned());
+            } else if self.keyed.get(key).is_some_and(|known| known == id) {
+                self.keyed.remove(key);
+            }
+        } else if let (Some(service), Some(instance)) =
             (record.labels.get("service"), record.labels.get("instance"))
         {
             let target = Target::new(service, instance);
@@ -317,6 +348,11 @@ impl Mirror {
         } else if let Some([id]) = segments(key, keys::MAINTENANCE) {
             self.windows.remove(id);
             touched.all = true;
+        } else if let Some([schedule, id]) = segments(key, keys::ONCALL) {
+            oncall::remove_change(&mut self.changes, schedule, id);
+            touched.duty = true;
+        } else if let Some([name]) = segments(key, keys::HEARTBEATS) {
+            self.heartbeats.remove(name);
         } else if let Some([service]) = segments(key, keys::PANICS) {
             if self.panics.get(service).is_some_and(|p| p.mod_revision < revision) {
                 self.panics.remove(service);
@@ -329,6 +365,8 @@ impl Mirror {
     fn forget_incident(&mut self, id: &str) {
         self.incidents.remove(id);
         self.pages_pending.remove(id);
+        self.wakes.remove(id);
+        self.keyed.retain(|_, known| known != id);
         self.open.retain(|_, ids| {
             ids.remove(id);
             !ids.is_empty()

@@ -55,14 +55,25 @@ pub(crate) async fn deliver(
             return Some(incident);
         }
         let attempt = page.attempts + 1;
+        let others = context.rules.other_ways(&page.receiver, &page.channel);
+        let mut next_way = false;
         let outcome = match send(&context, &incident.record, page, parent.as_deref()).await {
             Ok(()) => PageOutcome::Delivered,
-            Err(error) if attempt >= ATTEMPTS_MAX => PageOutcome::GivenUp(error),
-            Err(error) => PageOutcome::Retry(error),
+            Err(error) if attempt >= ATTEMPTS_MAX || (error.is_final && !others.is_empty()) => {
+                next_way = true;
+                PageOutcome::GivenUp(error.text)
+            }
+            Err(error) => {
+                next_way = error.is_dire;
+                PageOutcome::Retry(error.text)
+            }
         };
         let change = |incident: &mut Incident| {
             let before = incident.clone();
             incident::page_attempted(incident, &page_id, attempt, &outcome, clock::now());
+            if next_way {
+                incident::go_other_ways(incident, &page_id, &others, clock::now());
+            }
             Ok(*incident != before)
         };
         incident = loop {
@@ -82,13 +93,33 @@ pub(crate) async fn deliver(
     }
 }
 
+/// Why an attempt failed.
+pub(crate) struct Failure {
+    text: String,
+    /// The same again would fail again: SMTP's 5xx.
+    is_final: bool,
+    /// Perhaps nobody is there: another way is tried at once, beside this one.
+    is_dire: bool,
+}
+
+impl Failure {
+    /// Whoever is asked later may say yes.
+    fn later(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_final: false, is_dire: false }
+    }
+
+    fn dire(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_final: false, is_dire: true }
+    }
+}
+
 /// One attempt.
 async fn send(
     context: &Context,
     incident: &Incident,
     page: &Page,
     parent: Option<&str>,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let span = info_span!(
         "page",
         otel.kind = "client",
@@ -112,15 +143,20 @@ async fn send(
         let sent = match channel {
             "email" => by_email(context, incident, page).await,
             "webhook" => by_webhook(context, incident, page, trace_parent(&span)).await,
-            other => Err(format!("channel {other:?} is not known: email and webhook are")),
+            other => {
+                Err(Failure::dire(format!("channel {other:?} is not known: email and webhook are")))
+            }
         };
-        let sent = sent.map_err(|error| text::shorten(&error, ERROR_MAX));
+        let sent = sent.map_err(|failure| Failure {
+            text: text::shorten(&failure.text, ERROR_MAX),
+            ..failure
+        });
         let result = if sent.is_ok() { DELIVERED } else { FAILED };
         let metrics = &context.metrics;
         metrics.notifications.with_label_values(&[channel, result]).inc();
         let seconds = begun.elapsed().as_secs_f64();
         metrics.notification_seconds.with_label_values(&[channel]).observe(seconds);
-        if let Err(error) = &sent {
+        if let Err(Failure { text: error, .. }) = &sent {
             span.record("error", error);
             warn!(incident = incident.id, page = page.id, error, "page not delivered");
         }
@@ -130,13 +166,15 @@ async fn send(
     .await
 }
 
-async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result<(), String> {
+async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result<(), Failure> {
     let mailer = context.mailer.as_ref();
-    let mailer = mailer.ok_or("there is no mail server any more: set smtp")?;
-    let message = mailer.message(&context.url, incident, page, clock::now())?;
+    let mailer =
+        mailer.ok_or_else(|| Failure::dire("there is no mail server any more: set smtp"))?;
+    let message =
+        mailer.message(&context.url, incident, page, clock::now()).map_err(Failure::later)?;
     match tokio::time::timeout(ATTEMPT_TIMEOUT, mailer.send(message)).await {
         Ok(sent) => sent,
-        Err(_) => Err(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs())),
+        Err(_) => Err(Failure::dire(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()))),
     }
 }
 
@@ -145,7 +183,7 @@ async fn by_webhook(
     incident: &Incident,
     page: &Page,
     trace_parent: Option<String>,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let key = format!("{}.{}", incident.id, page.id);
     let request = Post {
         url: &page.to,
@@ -159,6 +197,6 @@ async fn by_webhook(
     };
     match post::send(&context.http, request).await.error {
         None => Ok(()),
-        Some(error) => Err(error),
+        Some(error) => Err(Failure::dire(error)),
     }
 }

@@ -4,10 +4,10 @@
 //! becomes critical, nothing is failed over, and one page says so.
 
 use sha2::{Digest, Sha256};
-use watchkeep_catalog::{Incident, IncidentStatus, PageKind, Panic, Time};
+use watchkeep_catalog::{Incident, IncidentStatus, Panic, Time};
 
 use crate::{
-    decide::{resolved, told},
+    decide::resolved,
     fleet::{Limit, Share},
     incident::{self, WATCHKEEP},
     mirror::Versioned,
@@ -58,28 +58,11 @@ fn begin(view: &View<'_>, rules: &Rules, now: Time) -> Decision {
     let text = format!("{SERVICE_PANIC}/{service}/{}", now.timestamp_micros());
     let digest = hex::encode(&Sha256::digest(text.as_bytes())[..4]);
     let id = format!("{}-{digest}", started_at.format("%Y%m%d-%H%M%S"));
-    let on_call = rules.on_call(now);
-    let recipients = rules.recipients(on_call.as_deref());
+    let title =
+        format!("{service} is in panic: {critical} of {instances} instances seem critical at once");
+    let mut incident = Incident::new(id.clone(), title, SERVICE_PANIC, "critical", started_at, now);
     let labels = [("alertname", SERVICE_PANIC), ("severity", "critical"), ("service", service)];
-    let mut incident = Incident {
-        id: id.clone(),
-        title: format!(
-            "{service} is in panic: {critical} of {instances} instances seem critical at once"
-        ),
-        alert: SERVICE_PANIC.to_owned(),
-        severity: "critical".to_owned(),
-        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        status: IncidentStatus::Triggered,
-        started_at,
-        opened_at: now,
-        acknowledged_at: None,
-        acknowledged_by: None,
-        resolved_at: None,
-        on_call: on_call.clone(),
-        failover: None,
-        pages: Vec::new(),
-        timeline: Vec::new(),
-    };
+    incident.labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let mut note = |at, text: String| incident::note(&mut incident, at, WATCHKEEP, text);
     note(started_at, "the first instance seems critical".to_owned());
     note(
@@ -89,8 +72,7 @@ fn begin(view: &View<'_>, rules: &Rules, now: Time) -> Decision {
              set is kept and nothing is failed over"
         ),
     );
-    note(now, told(on_call.as_deref(), &recipients));
-    incident::page(&mut incident, "firing", PageKind::Firing, &recipients);
+    incident::tell(&mut incident, rules, None, now);
     let panic = Panic {
         service: service.to_owned(),
         since: now,

@@ -25,6 +25,7 @@ use crate::{
     context::Context,
     decide::{Decision, Hold, View, decide, deregister, deregister_at},
     dispute::Disputes,
+    escalation::RoundRobin,
     failover,
     fleet::Fleet,
     incident,
@@ -32,18 +33,22 @@ use crate::{
     maintenance::Open,
     mirror::{Mirror, Target, Versioned},
     notify,
+    rules::Rules,
     store::Written,
     verdict::tally,
 };
 
 mod commit;
+mod escalate;
 mod gauges;
+mod heartbeats;
 mod mark;
 mod panics;
 mod retention;
 mod survey;
 
 use commit::Outcome;
+pub(crate) use heartbeats::deadline;
 
 /// Changes that are taken in before anything is decided on them.
 const BATCH_MAX: usize = 256;
@@ -73,11 +78,15 @@ enum Done {
     Marked,
     Called(Effect, Option<Box<Written>>),
     Paged(Effect, Option<Box<Versioned<Incident>>>),
+    Escalated(String, Option<Box<Versioned<Incident>>>),
+    Heard(String, Option<Box<Versioned<Incident>>>),
     Tidied(usize),
 }
 
 struct Room {
     context: Arc<Context>,
+    /// The context's, with what people changed in schedules.
+    rules: Rules,
     mirror: Mirror,
     term: Term,
     /// Instances to decide on, and since when.
@@ -91,6 +100,11 @@ struct Room {
     /// Services whose panic is being written.
     panicking: HashSet<String>,
     disputes: Disputes,
+    /// Incidents whose next step is being written.
+    escalating: HashSet<String>,
+    robin: RoundRobin,
+    /// Heartbeats of which something is being written.
+    hearing: HashSet<String>,
     /// The maintenance windows that are open.
     open: Open,
     ticks: u32,
@@ -112,6 +126,7 @@ pub(crate) async fn run(
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let windows = context.rules.windows.clone();
     let mut room = Room {
+        rules: context.rules.clone(),
         context,
         mirror: Mirror::new(windows),
         term: None,
@@ -122,6 +137,9 @@ pub(crate) async fn run(
         fleet: Fleet::default(),
         panicking: HashSet::new(),
         disputes: Disputes::default(),
+        escalating: HashSet::new(),
+        robin: RoundRobin::default(),
+        hearing: HashSet::new(),
         open: Open::default(),
         ticks: 0,
         marking: false,
@@ -161,6 +179,9 @@ impl Room {
             touched.merge(self.mirror.apply(change));
         }
         self.dispute(&touched.targets);
+        if touched.duty {
+            self.rules.changes = self.mirror.changes.clone();
+        }
         if self.term.is_some() {
             if touched.all {
                 self.open = self.mirror.windows.open(clock::now());
@@ -232,7 +253,11 @@ impl Room {
             self.open = open;
             self.soil(self.mirror.targets(), Instant::now());
         }
-        let Some(fence) = self.fence().filter(|_| !self.marking) else { return };
+        let Some(fence) = self.fence() else { return };
+        self.listen(fence, now);
+        if self.marking {
+            return;
+        }
         if let Some((mark, revision)) = mark::due(&self.mirror, now) {
             let context = Arc::clone(&self.context);
             self.marking = true;
@@ -258,6 +283,12 @@ impl Room {
         self.unsurveyed.clear();
         self.wakes.clear();
         self.panicking.clear();
+        self.escalating.clear();
+        self.hearing.clear();
+        self.robin = RoundRobin::default();
+        for incident in self.mirror.incidents.values() {
+            self.robin.learn(&incident.record);
+        }
         self.marking = false;
         self.fleet = Fleet::default();
         self.open = self.mirror.windows.open(clock::now());
@@ -274,8 +305,9 @@ impl Room {
         let now = clock::now();
         self.assess(fence, now);
         self.decide(fence, now);
+        self.escalate(fence, now);
         self.start_callbacks(fence);
-        self.start_pages(fence);
+        self.start_pages(fence, now);
     }
 
     /// Counts in what is new, and writes the panics that begin or end by it. None of such a service is decided on
@@ -346,7 +378,7 @@ impl Room {
             quiet,
             hold,
         };
-        let mut decision = decide(&view, &self.context.rules, now);
+        let mut decision = decide(&view, &self.rules, now);
         if decision.is_none()
             && let Some(at) = deregister_at(&view)
         {
@@ -381,10 +413,10 @@ impl Room {
         }
     }
 
-    fn start_pages(&mut self, fence: i64) {
+    fn start_pages(&mut self, fence: i64, now: Time) {
         for id in &self.mirror.pages_pending {
             let Some(incident) = self.mirror.incidents.get(id) else { continue };
-            for page in incident::next_pages(&incident.record) {
+            for page in incident::next_pages(&incident.record, now) {
                 let effect = Effect::Page(id.clone(), page.receiver.clone(), page.channel.clone());
                 if self.running.len() >= EFFECTS_MAX || self.running.contains(&effect) {
                     continue;
@@ -438,6 +470,18 @@ impl Room {
             Done::Paged(effect, Some(incident)) => {
                 self.running.remove(&effect);
                 self.enter(*incident);
+            }
+            Done::Escalated(id, incident) => {
+                self.escalating.remove(&id);
+                if let Some(incident) = incident {
+                    self.enter(*incident);
+                }
+            }
+            Done::Heard(name, incident) => {
+                self.hearing.remove(&name);
+                if let Some(incident) = incident {
+                    self.enter(*incident);
+                }
             }
             // Another node leads: in this term it does not begin again.
             Done::Called(_, None) | Done::Paged(_, None) => {}

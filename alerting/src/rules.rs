@@ -2,28 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use watchkeep_catalog::{Instance, Quorum, Service, Time};
+use chrono::TimeDelta;
+use watchkeep_catalog::{Instance, Quorum, ScheduleChange, Service, Time};
 
 use crate::{
-    config::{AlertingConfig, FailoverPolicy, Invalid, Pages, When},
+    config::{
+        AlertingConfig, Channel, EscalationPolicy, FailoverPolicy, HeartbeatConfig, Invalid,
+        Notify, NotifyRule, Pages, Target, When, undefined,
+    },
     fleet::Limit,
-    incident::Recipient,
+    incident::{Recipient, Refusal},
     maintenance::{Window, Windows},
-    oncall::Rotation,
+    oncall::{Changes, Schedule},
     verdict::Jury,
 };
 
-/// E-mail address and webhook URL of a person or a receiver.
+/// How a person or a receiver is reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Contact {
     pub(crate) email: Option<String>,
     pub(crate) webhook: Option<String>,
+    notify: Notify,
+    is_person: bool,
+}
+
+impl Contact {
+    fn to(&self, channel: Channel) -> Option<&String> {
+        match channel {
+            Channel::Email => self.email.as_ref(),
+            Channel::Webhook => self.webhook.as_ref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) policies: Vec<FailoverPolicy>,
-    pub(crate) rotations: Vec<Rotation>,
+    pub(crate) schedules: Vec<Schedule>,
+    /// What people changed in them; the configuration knows none.
+    pub(crate) changes: Changes,
+    pub(crate) escalations: Vec<EscalationPolicy>,
+    pub(crate) heartbeats: Vec<HeartbeatConfig>,
+    teams: BTreeMap<String, Vec<String>>,
     pub(crate) pages: Pages,
     pub(crate) contacts: BTreeMap<String, Contact>,
     /// The maintenance windows of the configuration.
@@ -39,15 +59,22 @@ impl Rules {
     /// # Errors
     /// What is wrong with them; nothing when the settings are valid.
     pub(crate) fn new(config: &AlertingConfig) -> Result<Self, Vec<Invalid>> {
-        let rotations = config.schedules.iter().map(Rotation::new).collect::<Result<_, _>>()?;
-        let people = config.people.iter().map(|p| (&p.name, &p.email, &p.webhook));
-        let receivers = config.receivers.iter().map(|r| (&r.name, &r.email, &r.webhook));
+        let schedules = config.schedules.iter().map(Schedule::new).collect::<Result<_, _>>()?;
+        let people = config.people.iter().map(|p| (&p.name, &p.email, &p.webhook, Some(&p.notify)));
+        let receivers = config.receivers.iter().map(|r| (&r.name, &r.email, &r.webhook, None));
         let contacts = people
             .chain(receivers)
-            .map(|(name, email, webhook)| {
-                (name.clone(), Contact { email: email.clone(), webhook: webhook.clone() })
+            .map(|(name, email, webhook, notify)| {
+                let contact = Contact {
+                    email: email.clone(),
+                    webhook: webhook.clone(),
+                    notify: notify.cloned().unwrap_or_default(),
+                    is_person: notify.is_some(),
+                };
+                (name.clone(), contact)
             })
             .collect();
+        let teams = config.teams.iter().map(|team| (team.name.clone(), team.people.clone()));
         let (policies, pages) = (config.failover.clone(), config.pages.clone());
         let mut windows = Vec::new();
         for (at, record) in config.maintenance.iter().enumerate() {
@@ -57,7 +84,11 @@ impl Rules {
         }
         Ok(Self {
             policies,
-            rotations,
+            schedules,
+            changes: Changes::new(),
+            escalations: config.escalations.clone(),
+            heartbeats: config.heartbeats.clone(),
+            teams: teams.collect(),
             pages,
             contacts,
             windows: Windows::new(windows),
@@ -82,36 +113,132 @@ impl Rules {
         Limit { percent: own.unwrap_or(self.panic.percent), ..self.panic }
     }
 
+    /// What people changed in a schedule.
+    pub(crate) fn changes_of(&self, schedule: &str) -> &[ScheduleChange] {
+        self.changes.get(schedule).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whoever is on call by a schedule.
+    pub(crate) fn on_call_by(&self, schedule: &str, now: Time) -> Option<String> {
+        let found = self.schedules.iter().find(|found| found.name == *schedule)?;
+        found.who(now, self.changes_of(schedule)).person
+    }
+
     /// The person whom pages go to.
     pub(crate) fn on_call(&self, now: Time) -> Option<String> {
-        let name = self.pages.schedule.as_ref()?;
-        let rotation = self.rotations.iter().find(|rotation| rotation.name == *name)?;
-        Some(rotation.who(now).person)
+        self.on_call_by(self.pages.schedule.as_ref()?, now)
+    }
+
+    /// Whoever is on call by the first schedule that a policy names.
+    pub(crate) fn first_on_call(&self, policy: &str, now: Time) -> Option<String> {
+        let policy = self.escalations.iter().find(|known| known.name == policy)?;
+        policy.steps.iter().flat_map(|step| &step.targets).find_map(|target| match target {
+            Target::Schedule(name) => self.on_call_by(name, now),
+            Target::Person(name) => Some(name.clone()),
+            Target::Team(_) | Target::Receiver(_) => None,
+        })
+    }
+
+    /// Whether there is an escalation policy of this name.
+    pub(crate) fn escalates(&self, name: &str) -> bool {
+        self.escalations.iter().any(|policy| policy.name == name)
+    }
+
+    /// # Errors
+    /// When there is no such policy.
+    pub(crate) fn check_escalation(&self, name: &str) -> Result<(), Refusal> {
+        let defined: Vec<_> = self.escalations.iter().map(|p| p.name.as_str()).collect();
+        refuse_unknown("escalation policy", name, &defined)
+    }
+
+    /// # Errors
+    /// When there is no such person.
+    pub(crate) fn check_person(&self, name: &str) -> Result<(), Refusal> {
+        let people = self.contacts.iter().filter(|(_, contact)| contact.is_person);
+        let defined: Vec<_> = people.map(|(name, _)| name.as_str()).collect();
+        refuse_unknown("person", name, &defined)
+    }
+
+    /// Whether an incident of this severity is urgent.
+    pub(crate) fn is_urgent(&self, severity: &str) -> bool {
+        self.pages.urgent.iter().any(|urgent| urgent == severity)
+    }
+
+    /// How somebody is called, and each way after how long.
+    pub(crate) fn calls(&self, name: &str, urgent: bool) -> Vec<(Recipient, TimeDelta)> {
+        let Some(contact) = self.contacts.get(name) else { return Vec::new() };
+        let Notify { urgent: first, not_urgent } = &contact.notify;
+        let rules = if urgent || not_urgent.is_empty() { first } else { not_urgent };
+        let recipient = |channel: Channel| {
+            let to = contact.to(channel)?.clone();
+            let (receiver, channel) = (name.to_owned(), channel.as_str().to_owned());
+            Some(Recipient { receiver, channel, to })
+        };
+        if rules.is_empty() {
+            let all = [Channel::Email, Channel::Webhook].into_iter().filter_map(recipient);
+            return all.map(|recipient| (recipient, TimeDelta::zero())).collect();
+        }
+        let after = |rule: &NotifyRule| TimeDelta::seconds(i64::from(rule.after_seconds));
+        rules.iter().filter_map(|rule| Some((recipient(rule.channel)?, after(rule)))).collect()
+    }
+
+    /// The other ways to reach somebody, for when one does not work.
+    pub(crate) fn other_ways(&self, name: &str, channel: &str) -> Vec<Recipient> {
+        let Some(contact) = self.contacts.get(name) else { return Vec::new() };
+        let ways = [Channel::Webhook, Channel::Email].into_iter();
+        ways.filter(|way| way.as_str() != channel)
+            .filter_map(|way| {
+                Some(Recipient {
+                    receiver: name.to_owned(),
+                    channel: way.as_str().to_owned(),
+                    to: contact.to(way)?.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Everybody whom a target of a step means now.
+    pub(crate) fn targets(
+        &self,
+        target: &Target,
+        urgent: bool,
+        now: Time,
+    ) -> Vec<(Recipient, TimeDelta)> {
+        match target {
+            Target::Schedule(name) => {
+                let person = self.on_call_by(name, now);
+                person.map_or_else(Vec::new, |person| self.calls(&person, urgent))
+            }
+            Target::Person(name) | Target::Receiver(name) => self.calls(name, urgent),
+            Target::Team(name) => {
+                let people = self.teams.get(name).into_iter().flatten();
+                people.flat_map(|person| self.calls(person, urgent)).collect()
+            }
+        }
+    }
+
+    /// Those who are told of every incident.
+    pub(crate) fn receivers(&self) -> Vec<Recipient> {
+        self.recipients(None)
     }
 
     /// Everybody who is told of an incident that opens with `on_call` on duty.
     pub(crate) fn recipients(&self, on_call: Option<&str>) -> Vec<Recipient> {
         let names = on_call.into_iter().chain(self.pages.receivers.iter().map(String::as_str));
-        let mut recipients = Vec::new();
-        for name in names {
-            let Some(contact) = self.contacts.get(name) else { continue };
-            for (channel, to) in [("email", &contact.email), ("webhook", &contact.webhook)] {
-                if let Some(to) = to {
-                    recipients.push(Recipient {
-                        receiver: name.to_owned(),
-                        channel: channel.to_owned(),
-                        to: to.clone(),
-                    });
-                }
-            }
-        }
-        recipients
+        names.flat_map(|name| self.calls(name, true)).map(|(recipient, _)| recipient).collect()
     }
 
     /// The first policy that matches a critical instance.
     pub(crate) fn policy_for(&self, instance: &Instance) -> Option<&FailoverPolicy> {
         self.policies.iter().find(|policy| matches(&policy.when, instance))
     }
+}
+
+fn refuse_unknown(what: &'static str, name: &str, defined: &[&str]) -> Result<(), Refusal> {
+    if defined.contains(&name) {
+        return Ok(());
+    }
+    Err(Refusal::Senseless(undefined(what, name, defined)))
 }
 
 fn matches(when: &When, instance: &Instance) -> bool {

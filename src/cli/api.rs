@@ -59,6 +59,12 @@ impl Api {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// `GET` of a text.
+    pub(crate) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let bytes = self.bytes(Method::GET, path, None::<&()>).await?;
+        String::from_utf8(bytes).with_context(|| format!("{}{path}: not a text", self.base))
+    }
+
     /// Any call; an empty answer reads as null.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
@@ -66,6 +72,18 @@ impl Api {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<T> {
+        let bytes = self.bytes(method.clone(), path, body).await?;
+        let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
+        serde_json::from_slice(bytes)
+            .with_context(|| format!("{method} {}{path}: answer not understood", self.base))
+    }
+
+    async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> anyhow::Result<Vec<u8>> {
         let url = format!("{}{path}", self.base);
         let mut request = self.client.request(method.clone(), &url);
         if let Some(body) = body {
@@ -82,9 +100,7 @@ impl Api {
         if !status.is_success() {
             bail!("{method} {url}: {}", refusal(status, &bytes));
         }
-        let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
-        serde_json::from_slice(bytes)
-            .with_context(|| format!("{method} {url}: answer not understood"))
+        Ok(bytes.into())
     }
 }
 

@@ -1,9 +1,9 @@
-//! `watchkeep incident list | ack | resolve`.
+//! `watchkeep incident list | open | ack | unack | snooze | reassign | add | note | resolve | report`.
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use watchkeep_catalog::Incident as Record;
+use watchkeep_catalog::{Incident as Record, check_name};
 
 use super::api::Node;
 use crate::out;
@@ -13,10 +13,24 @@ use crate::out;
 pub(crate) enum Incident {
     /// List incidents
     List(List),
+    /// Open one by hand
+    Open(Open),
     /// Take an incident: nobody else is needed
     Ack(Act),
+    /// Give it back: the escalation goes on
+    Unack(Act),
+    /// Take it for a while: afterwards it calls again
+    Snooze(Snooze),
+    /// Give it to other people, or to another escalation policy
+    Reassign(Reassign),
+    /// Ask people for help
+    Add(Add),
+    /// Write a line into its timeline
+    Note(Note),
     /// End an incident
     Resolve(Act),
+    /// Print a draft of the post-mortem, as Markdown
+    Report(Report),
 }
 
 /// Arguments of `watchkeep incident list`.
@@ -29,7 +43,28 @@ pub(crate) struct List {
     status: Option<String>,
 }
 
-/// Arguments of `watchkeep incident ack` and `resolve`.
+/// Arguments of `watchkeep incident open`.
+#[derive(Debug, Args)]
+pub(crate) struct Open {
+    #[command(flatten)]
+    node: Node,
+    /// What is wrong, in one line
+    title: String,
+    /// How bad it is
+    #[arg(long, default_value = "critical")]
+    severity: String,
+    /// Reports with the same key are about the same incident
+    #[arg(long)]
+    dedup_key: Option<String>,
+    /// An escalation policy instead of the usual one
+    #[arg(long)]
+    escalation: Option<String>,
+    /// Who says so
+    #[arg(long, env = "USER")]
+    by: String,
+}
+
+/// Which incident, and who does something about it.
 #[derive(Debug, Args)]
 pub(crate) struct Act {
     #[command(flatten)]
@@ -39,6 +74,57 @@ pub(crate) struct Act {
     /// Who says so
     #[arg(long, env = "USER")]
     by: String,
+}
+
+/// Arguments of `watchkeep incident snooze`.
+#[derive(Debug, Args)]
+pub(crate) struct Snooze {
+    #[command(flatten)]
+    act: Act,
+    /// For so many minutes
+    #[arg(long, default_value_t = 60)]
+    minutes: u32,
+}
+
+/// Arguments of `watchkeep incident reassign`.
+#[derive(Debug, Args)]
+pub(crate) struct Reassign {
+    #[command(flatten)]
+    act: Act,
+    /// People, with commas between them
+    #[arg(long, value_delimiter = ',', required_unless_present = "escalation")]
+    to: Vec<String>,
+    /// An escalation policy
+    #[arg(long, conflicts_with = "to")]
+    escalation: Option<String>,
+}
+
+/// Arguments of `watchkeep incident add`.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    act: Act,
+    /// People, with commas between them
+    #[arg(long, value_delimiter = ',', required = true)]
+    to: Vec<String>,
+}
+
+/// Arguments of `watchkeep incident note`.
+#[derive(Debug, Args)]
+pub(crate) struct Note {
+    #[command(flatten)]
+    act: Act,
+    /// What is to be written
+    text: String,
+}
+
+/// Arguments of `watchkeep incident report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    node: Node,
+    /// The incident
+    id: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,8 +137,25 @@ impl Incident {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::List(list) => list.run().await,
-            Self::Ack(act) => act.run("acknowledge", "acknowledged").await,
-            Self::Resolve(act) => act.run("resolve", "resolved").await,
+            Self::Open(open) => open.run().await,
+            Self::Ack(act) => act.run(json!({"action": "acknowledge"}), "acknowledged").await,
+            Self::Unack(act) => act.run(json!({"action": "unacknowledge"}), "given back").await,
+            Self::Snooze(Snooze { act, minutes }) => {
+                let seconds = u64::from(minutes) * 60;
+                act.run(json!({"action": "snooze", "seconds": seconds}), "snoozed").await
+            }
+            Self::Reassign(Reassign { act, to, escalation }) => {
+                let body = json!({"action": "reassign", "to": to, "escalation": escalation});
+                act.run(body, "reassigned").await
+            }
+            Self::Add(Add { act, to }) => {
+                act.run(json!({"action": "add_responder", "to": to}), "help asked for").await
+            }
+            Self::Note(Note { act, text }) => {
+                act.run(json!({"action": "note", "text": text}), "noted").await
+            }
+            Self::Resolve(act) => act.run(json!({"action": "resolve"}), "resolved").await,
+            Self::Report(report) => report.run().await,
         }
     }
 }
@@ -73,13 +176,32 @@ impl List {
     }
 }
 
+impl Open {
+    async fn run(self) -> anyhow::Result<()> {
+        let body = json!({"title": self.title, "severity": self.severity, "dedup_key": self.dedup_key,
+                          "escalation": self.escalation, "by": self.by});
+        let incident: Record = self.node.api()?.post("/v1/incidents", &body).await?;
+        out::line(format_args!("{} {}", incident.id, incident.title));
+        Ok(())
+    }
+}
+
 impl Act {
-    async fn run(self, action: &str, done: &str) -> anyhow::Result<()> {
-        watchkeep_catalog::check_name("incident", &self.id)?;
+    async fn run(self, mut action: Value, done: &str) -> anyhow::Result<()> {
+        check_name("incident", &self.id)?;
         let path = format!("/v1/incidents/{}", self.id);
-        let body = json!({"action": action, "by": self.by});
-        self.node.api()?.post::<Value>(&path, &body).await?;
+        action["by"] = json!(self.by);
+        self.node.api()?.post::<Value>(&path, &action).await?;
         out::line(format_args!("{} {done} by {}", self.id, self.by));
+        Ok(())
+    }
+}
+
+impl Report {
+    async fn run(self) -> anyhow::Result<()> {
+        check_name("incident", &self.id)?;
+        let text = self.node.api()?.text(&format!("/v1/incidents/{}/report", self.id)).await?;
+        out::line(format_args!("{}", text.trim_end()));
         Ok(())
     }
 }

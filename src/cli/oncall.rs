@@ -1,15 +1,45 @@
-//! `watchkeep oncall`.
+//! `watchkeep oncall [who | show | override | swap | changes | remove]`.
 
-use clap::Args;
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
+use watchkeep_catalog::{ChangeKind, ScheduleChange, check_name};
 
 use super::api::Node;
 use crate::out;
 
-/// Arguments of `watchkeep oncall`.
+/// Arguments of `watchkeep oncall`; without a subcommand it is `who`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Oncall {
+    #[command(flatten)]
+    who: Who,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Who is on call
+    Who(Who),
+    /// The final schedule: who is on call when, with everything people changed
+    Show(Show),
+    /// Somebody else is on call for a while
+    Override(Override),
+    /// Offer one's shifts to a colleague, or take what one offers
+    Swap(Swap),
+    /// What people changed in a schedule
+    Changes(Changes),
+    /// Take a change back
+    Remove(Remove),
+}
+
+/// Arguments of `watchkeep oncall who`.
+#[derive(Debug, Args)]
+struct Who {
     #[command(flatten)]
     node: Node,
     /// At another time, such as 2026-01-05T09:00:00Z
@@ -20,29 +50,245 @@ pub(crate) struct Oncall {
     schedule: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    node: Node,
+    /// The schedule
+    schedule: String,
+    /// From then on; by default now
+    #[arg(long, value_name = "RFC3339")]
+    from: Option<String>,
+    /// Until then; by default two weeks later
+    #[arg(long, value_name = "RFC3339")]
+    to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Override {
+    #[command(flatten)]
+    node: Node,
+    /// The schedule
+    schedule: String,
+    /// Who is on call instead
+    #[arg(long)]
+    person: String,
+    /// From then on
+    #[arg(long, value_name = "RFC3339")]
+    from: String,
+    /// Until then
+    #[arg(long, value_name = "RFC3339")]
+    to: String,
+    /// Who says so
+    #[arg(long, env = "USER")]
+    by: String,
+    /// Why
+    #[arg(long, default_value = "")]
+    comment: String,
+}
+
+#[derive(Debug, Args)]
+struct Swap {
+    #[command(flatten)]
+    node: Node,
+    /// The schedule
+    schedule: String,
+    /// Take this offered swap
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "with", "back_from", "back_to"])]
+    take: Option<String>,
+    /// Offer the own shifts from then on
+    #[arg(long, value_name = "RFC3339", required_unless_present = "take")]
+    from: Option<String>,
+    /// Until then
+    #[arg(long, value_name = "RFC3339", required_unless_present = "take")]
+    to: Option<String>,
+    /// Somebody who has agreed already
+    #[arg(long, value_name = "PERSON")]
+    with: Option<String>,
+    /// In return the own are the taker's shifts from then on
+    #[arg(long, value_name = "RFC3339", requires = "back_to")]
+    back_from: Option<String>,
+    /// Until then
+    #[arg(long, value_name = "RFC3339", requires = "back_from")]
+    back_to: Option<String>,
+    /// Who offers, or takes
+    #[arg(long, env = "USER")]
+    by: String,
+}
+
+#[derive(Debug, Args)]
+struct Changes {
+    #[command(flatten)]
+    node: Node,
+    /// The schedule
+    schedule: String,
+}
+
+#[derive(Debug, Args)]
+struct Remove {
+    #[command(flatten)]
+    node: Node,
+    /// The schedule
+    schedule: String,
+    /// The change
+    id: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct Shift {
     schedule: String,
-    person: String,
+    person: Option<String>,
     until: Option<String>,
-    next_person: String,
+    next_person: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Duty {
+    person: Option<String>,
+    from: String,
+    to: String,
+    by: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Final {
+    shifts: Vec<Duty>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Changed {
+    changes: Vec<ScheduleChange>,
 }
 
 impl Oncall {
     /// Asks and prints.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let mut query = Serializer::new(String::new());
-        for (name, value) in [("at", &self.at), ("schedule", &self.schedule)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
+        match self.command {
+            None => self.who.run().await,
+            Some(Command::Who(who)) => who.run().await,
+            Some(Command::Show(show)) => show.run().await,
+            Some(Command::Override(change)) => change.run().await,
+            Some(Command::Swap(swap)) => swap.run().await,
+            Some(Command::Changes(changes)) => changes.run().await,
+            Some(Command::Remove(remove)) => remove.run().await,
         }
-        let shift: Shift = self.node.api()?.get(&format!("/v1/oncall?{}", query.finish())).await?;
-        let until = match shift.until {
-            Some(until) => format!(" until {until}, then {}", shift.next_person),
-            None => String::new(),
+    }
+}
+
+fn query(pairs: &[(&str, &Option<String>)]) -> String {
+    let mut query = Serializer::new(String::new());
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    query.finish()
+}
+
+fn path(schedule: &str, rest: &str) -> anyhow::Result<String> {
+    check_name("schedule", schedule)?;
+    Ok(format!("/v1/oncall/schedules/{schedule}{rest}"))
+}
+
+impl Who {
+    async fn run(self) -> anyhow::Result<()> {
+        let query = query(&[("at", &self.at), ("schedule", &self.schedule)]);
+        let shift: Shift = self.node.api()?.get(&format!("/v1/oncall?{query}")).await?;
+        let until = match (shift.until, shift.next_person) {
+            (Some(until), Some(next)) => format!(" until {until}, then {next}"),
+            (Some(until), None) => format!(" until {until}"),
+            (None, _) => String::new(),
         };
-        out::line(format_args!("{} ({}){until}", shift.person, shift.schedule));
+        let person = shift.person.as_deref().unwrap_or("nobody");
+        out::line(format_args!("{person} ({}){until}", shift.schedule));
         Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self) -> anyhow::Result<()> {
+        let query = query(&[("from", &self.from), ("to", &self.to)]);
+        let path = path(&self.schedule, &format!("?{query}"))?;
+        let answer: Final = self.node.api()?.get(&path).await?;
+        let mut rows = vec![["FROM", "TO", "PERSON", "BY"].map(str::to_owned).to_vec()];
+        rows.extend(answer.shifts.into_iter().map(|duty| {
+            vec![duty.from, duty.to, duty.person.unwrap_or_else(|| "nobody".to_owned()), duty.by]
+        }));
+        out::table(&rows);
+        Ok(())
+    }
+}
+
+impl Override {
+    async fn run(self) -> anyhow::Result<()> {
+        let body = json!({"kind": "override", "person": self.person, "from": self.from, "to": self.to,
+                          "by": self.by, "comment": self.comment});
+        create(&self.node, &self.schedule, &body).await
+    }
+}
+
+async fn create(node: &Node, schedule: &str, body: &Value) -> anyhow::Result<()> {
+    let path = path(schedule, "/changes")?;
+    let change: ScheduleChange = node.api()?.post(&path, body).await?;
+    out::line(format_args!("{}: {}", change.id, words(&change)));
+    Ok(())
+}
+
+impl Swap {
+    async fn run(self) -> anyhow::Result<()> {
+        if let Some(id) = self.take {
+            check_name("change", &id)?;
+            let path = path(&self.schedule, &format!("/changes/{id}/take"))?;
+            let change: ScheduleChange =
+                self.node.api()?.post(&path, &json!({"by": self.by})).await?;
+            out::line(format_args!("{}: {}", change.id, words(&change)));
+            return Ok(());
+        }
+        let mut body = json!({"kind": "swap", "giver": self.by, "taker": self.with, "by": self.by,
+                              "from": self.from, "to": self.to});
+        if let (Some(from), Some(to)) = (self.back_from, self.back_to) {
+            body["back"] = json!({"from": from, "to": to});
+        }
+        create(&self.node, &self.schedule, &body).await
+    }
+}
+
+impl Changes {
+    async fn run(self) -> anyhow::Result<()> {
+        let path = path(&self.schedule, "/changes")?;
+        let answer: Changed = self.node.api()?.get(&path).await?;
+        let mut rows = vec![["ID", "FROM", "TO", "WHAT", "BY"].map(str::to_owned).to_vec()];
+        rows.extend(answer.changes.iter().map(|change| {
+            let time = |at: watchkeep_catalog::Time| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
+            let (from, to) = (time(change.from), time(change.to));
+            vec![change.id.clone(), from, to, words(change), change.by.clone()]
+        }));
+        out::table(&rows);
+        Ok(())
+    }
+}
+
+impl Remove {
+    async fn run(self) -> anyhow::Result<()> {
+        check_name("change", &self.id)?;
+        let path = path(&self.schedule, &format!("/changes/{}", self.id))?;
+        let answer: Value = self.node.api()?.call(Method::DELETE, &path, None::<&()>).await?;
+        if !answer.is_null() {
+            bail!("{path}: unexpected answer {answer}");
+        }
+        out::line(format_args!("{} removed", self.id));
+        Ok(())
+    }
+}
+
+/// What a change does.
+fn words(change: &ScheduleChange) -> String {
+    match &change.change {
+        ChangeKind::Override { person } => format!("{person} is on call"),
+        ChangeKind::Swap { giver, taker: None, .. } => format!("{giver} offers shifts"),
+        ChangeKind::Swap { giver, taker: Some(taker), .. } => {
+            format!("{taker} takes {giver}'s shifts")
+        }
+        ChangeKind::Temporary { shifts } => format!("{} temporary shifts", shifts.len()),
     }
 }

@@ -41,8 +41,8 @@ const PACKAGES: [Package; 14] = [
     Package { name: "python3-venv", file: "/usr/bin/python3" },
 ];
 
-/// Mail server for tests, from PyPI, pinned.
-const PYTHON_PACKAGES: [&str; 1] = ["aiosmtpd==1.4.6"];
+/// Mail server for tests, and what reads our calendars, from PyPI, pinned.
+const PYTHON_PACKAGES: [&str; 2] = ["aiosmtpd==1.4.6", "icalendar==6.3.1"];
 
 /// Stops Debian packages from starting their services when they are installed.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -119,7 +119,7 @@ fn python() -> Result<(), String> {
     let venv = target_dir().join("venv");
     let python = venv.join("bin/python");
     let (venv, python) = (venv.display().to_string(), python.display().to_string());
-    if succeeds(&python, &["-c", "import aiosmtpd"]) {
+    if succeeds(&python, &["-c", "import aiosmtpd, icalendar"]) {
         return Ok(());
     }
     let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];

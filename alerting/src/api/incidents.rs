@@ -1,20 +1,28 @@
-//! `GET /v1/incidents[?status=]`, `GET /v1/incidents/{id}`, and what people do: `POST /v1/incidents/{id}`.
+//! `GET /v1/incidents[?status=]`, `GET /v1/incidents/{id}[/report]`, what others find: `POST /v1/incidents`, and what
+//! people do: `POST /v1/incidents/{id}`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
     body::Bytes,
     extract::{Path, Query, State, rejection::QueryRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use watchkeep_catalog::{Incident, IncidentStatus, keys};
+use watchkeep_catalog::{Incident, IncidentStatus, Time, keys};
 
-use super::{Problem, check_id};
-use crate::{clock, context::Context, incident, store};
+use super::{Problem, changes::read, check_id};
+use crate::{
+    clock,
+    context::Context,
+    incident::{self, Action, Finding, INCIDENT_REPORTED, Raised, Report},
+    store,
+};
 
-/// Longest body of an action, in bytes.
-const BODY_MAX: usize = 16 * 1024;
+/// Longest dedup key, in bytes.
+const KEY_MAX: usize = 1_024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,20 +33,6 @@ pub(super) struct Filter {
 #[derive(Serialize)]
 pub(super) struct List {
     incidents: Vec<Incident>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum What {
-    Acknowledge,
-    Resolve,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Action {
-    action: What,
-    by: String,
 }
 
 /// The latest first. A record that cannot be read is left out: the mirror has warned of it.
@@ -77,34 +71,134 @@ pub(super) async fn show(
     }
 }
 
-/// Acknowledge or resolve; answers with the incident as it is then. On any node.
+/// What people do; answers with the incident as it is then. On any node.
 pub(super) async fn act(
     State(context): State<Arc<Context>>,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Json<Incident>, Problem> {
     check_id("incident", &id)?;
-    let action = read(&body)?;
-    incident::check_by(&action.by).map_err(Problem::bad_request)?;
-    let change = |incident: &mut Incident| match action.action {
-        What::Acknowledge => incident::acknowledge(incident, &action.by, clock::now()),
-        What::Resolve => {
-            incident::resolve(incident, &action.by, "resolved", clock::now()).map(|()| true)
-        }
-    };
+    let action: Action = read(&body, "{\"action\":\"acknowledge\",\"by\":\"alice\"}")?;
+    incident::check_by(action.by()).map_err(Problem::bad_request)?;
+    let now = clock::now();
+    let change = |incident: &mut Incident| incident::act(incident, &action, &context.rules, now);
     let incident = store::update_incident(&context.client, None, &id, change).await?;
     Ok(Json(incident.record))
 }
 
-fn read(body: &[u8]) -> Result<Action, Problem> {
-    if body.len() > BODY_MAX {
-        let size = body.len();
-        return Err(Problem::bad_request(format!("the body has {size} bytes: at most {BODY_MAX}")));
+/// What a program, or a person, reports.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    #[serde(default)]
+    action: NewAction,
+    #[serde(default)]
+    title: String,
+    #[serde(default = "critical")]
+    severity: String,
+    dedup_key: Option<String>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    details: BTreeMap<String, String>,
+    escalation: Option<String>,
+    #[serde(default = "api")]
+    by: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum NewAction {
+    #[default]
+    Trigger,
+    Acknowledge,
+    Resolve,
+}
+
+fn critical() -> String {
+    "critical".to_owned()
+}
+
+fn api() -> String {
+    "api".to_owned()
+}
+
+/// `POST /v1/incidents`: 201 it is new, 200 it is known, or is so no more.
+pub(super) async fn create(
+    State(context): State<Arc<Context>>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let example = "{\"title\": \"the cellar is under water\", \"severity\": \"critical\", \"dedup_key\": \"cellar\"}";
+    let new: New = read(&body, example)?;
+    incident::check_by(&new.by).map_err(Problem::bad_request)?;
+    let now = clock::now();
+    let report = new.report(&context, now)?;
+    let raised = incident::report(&context.client, &context.rules, None, &report, now).await?;
+    let status = match &raised {
+        Raised::Opened(_) => StatusCode::CREATED,
+        Raised::Changed(_) | Raised::Unchanged(_) => StatusCode::OK,
+        Raised::Nothing => {
+            return Err(Problem::not_found("no incident with this dedup_key is open"));
+        }
+    };
+    Ok((status, Json(raised.incident())).into_response())
+}
+
+impl New {
+    fn report(self, context: &Context, now: Time) -> Result<Report, Problem> {
+        let wrong = |text: &str| Err(Problem::bad_request(text));
+        let by = self.by;
+        let dedup_key = match (self.dedup_key, &self.action) {
+            (Some(key), _) if key.is_empty() || key.len() > KEY_MAX => {
+                return Err(Problem::bad_request(format!("dedup_key: give 1 to {KEY_MAX} bytes")));
+            }
+            (Some(key), _) => key,
+            (None, NewAction::Trigger) => {
+                let seed = format!("{}/{}/{}", context.id, now.timestamp_micros(), self.title);
+                incident::digest(&seed)[..32].to_owned()
+            }
+            (None, _) => return wrong("dedup_key: it says which incident is meant"),
+        };
+        match self.action {
+            NewAction::Acknowledge => Ok(Report::Acknowledge { dedup_key, by }),
+            NewAction::Resolve => Ok(Report::Resolve { dedup_key, by, why: "resolved".to_owned() }),
+            NewAction::Trigger if self.title.trim().is_empty() => {
+                wrong("title: say in one line what is wrong")
+            }
+            NewAction::Trigger => {
+                if let Some(name) = &self.escalation {
+                    let known = context.rules.check_escalation(name);
+                    known.map_err(|refusal| Problem::bad_request(refusal.to_string()))?;
+                }
+                let mut details = self.details;
+                if !self.description.is_empty() {
+                    details.insert("description".to_owned(), self.description);
+                }
+                let alert = self.labels.get("alertname").cloned();
+                Ok(Report::Trigger(Finding {
+                    dedup_key,
+                    title: self.title,
+                    alert: alert.unwrap_or_else(|| INCIDENT_REPORTED.to_owned()),
+                    severity: self.severity,
+                    labels: self.labels,
+                    details,
+                    source: by,
+                    escalation: self.escalation,
+                    started_at: now,
+                }))
+            }
+        }
     }
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::bad_request(format!(
-            "the body is not an action: {error}; write \
-             {{\"action\":\"acknowledge\",\"by\":\"alice\"}} or {{\"action\":\"resolve\",\"by\":\"alice\"}}"
-        ))
-    })
+}
+
+/// `GET /v1/incidents/{id}/report`: a draft of the post-mortem, as Markdown.
+pub(super) async fn report(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let Json(incident) = show(State(context), Path(id)).await?;
+    let text = incident::post_mortem(&incident);
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response())
 }

@@ -1,12 +1,15 @@
-//! `GET /v1/oncall[?at=RFC3339][&schedule=name]`: who is on call, since and until when, and who is next.
+//! `GET /v1/oncall[?at=RFC3339][&schedule=name]`: who is on call, since and until when, and who is next; the final schedule
+//! of a span, and calendars.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::header,
+    response::{IntoResponse, Response},
 };
-use chrono::Datelike;
+use chrono::{Datelike, TimeDelta};
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::Time;
 
@@ -15,9 +18,14 @@ use crate::{
     clock,
     config::undefined,
     context::Context,
-    oncall::{Rotation, Shift, YEAR_MAX, YEAR_MIN},
+    oncall::{self, Duty, Entry, Schedule, Shift, YEAR_MAX, YEAR_MIN},
     rules::Rules,
 };
+
+/// Longest span of a final schedule.
+const SPAN_MAX: TimeDelta = TimeDelta::days(400);
+/// A calendar shows so much of the past and of the time to come.
+const CALENDAR: (TimeDelta, TimeDelta) = (TimeDelta::days(31), TimeDelta::days(184));
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,34 +47,121 @@ pub(super) async fn who(
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<OnCall>, Problem> {
     let Query(question) = question.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let at = question.at.as_deref().map_or_else(|| Ok(clock::now()), instant)?;
+    let at = question.at.as_deref().map_or_else(|| Ok(clock::now()), |at| instant("at", at))?;
     let rules = &context.rules;
-    let rotation = rotation(rules, question.schedule.as_deref())?;
-    let shift = rotation.who(at);
-    let email = rules.contacts.get(&shift.person).and_then(|contact| contact.email.clone());
-    Ok(Json(OnCall { schedule: rotation.name.clone(), shift, email }))
+    let schedule = schedule(rules, question.schedule.as_deref())?;
+    let changes = oncall::read_changes(&context.client).await?;
+    let shift = schedule.who(at, changes.get(&schedule.name).map_or(&[], Vec::as_slice));
+    let contact = shift.person.as_ref().and_then(|person| rules.contacts.get(person));
+    let email = contact.and_then(|contact| contact.email.clone());
+    Ok(Json(OnCall { schedule: schedule.name.clone(), shift, email }))
 }
 
-fn instant(text: &str) -> Result<Time, Problem> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Within {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Final {
+    schedule: String,
+    from: Time,
+    to: Time,
+    shifts: Vec<Duty>,
+}
+
+/// `GET /v1/oncall/schedules/{name}?from=&to=`: by default two weeks from now.
+pub(super) async fn show(
+    State(context): State<Arc<Context>>,
+    Path(name): Path<String>,
+    within: Result<Query<Within>, QueryRejection>,
+) -> Result<Json<Final>, Problem> {
+    let Query(Within { from, to }) = within.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let schedule = schedule(&context.rules, Some(&name))?;
+    let read = |name, text: Option<String>| text.map(|text| instant(name, &text)).transpose();
+    let from = read("from", from)?.unwrap_or_else(clock::now);
+    let to = read("to", to)?.unwrap_or(from + TimeDelta::days(14));
+    if to <= from || to - from > SPAN_MAX {
+        let days = SPAN_MAX.num_days();
+        return Err(Problem::bad_request(format!(
+            "to: give a time behind from ({from}), at most {days} days"
+        )));
+    }
+    let changes = oncall::read_changes(&context.client).await?;
+    let changes = changes.get(&schedule.name).map_or(&[][..], Vec::as_slice);
+    let shifts = schedule.duties(from, to, changes);
+    Ok(Json(Final { schedule: schedule.name.clone(), from, to, shifts }))
+}
+
+/// `GET /v1/oncall/schedules/{name}/calendar.ics`.
+pub(super) async fn calendar(
+    State(context): State<Arc<Context>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let schedule = schedule(&context.rules, Some(&name))?;
+    let entries = entries(&context, &[schedule], |_| true).await?;
+    Ok(ics(&format!("On call: {name}"), &entries))
+}
+
+/// `GET /v1/oncall/people/{name}/calendar.ics`: the shifts of one person in all schedules.
+pub(super) async fn calendar_of(
+    State(context): State<Arc<Context>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let rules = &context.rules;
+    rules.check_person(&name).map_err(|refusal| Problem::not_found(refusal.to_string()))?;
+    let all: Vec<&Schedule> = rules.schedules.iter().collect();
+    let entries = entries(&context, &all, |person| person == name).await?;
+    Ok(ics(&format!("On call: {name}"), &entries))
+}
+
+async fn entries(
+    context: &Context,
+    schedules: &[&Schedule],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Entry>, Problem> {
+    let changes = oncall::read_changes(&context.client).await?;
+    let now = clock::now();
+    let mut entries = Vec::new();
+    for schedule in schedules {
+        let changes = changes.get(&schedule.name).map_or(&[][..], Vec::as_slice);
+        for duty in schedule.duties(now - CALENDAR.0, now + CALENDAR.1, changes) {
+            let Some(person) = duty.person.filter(|person| wanted(person)) else { continue };
+            let schedule = schedule.name.clone();
+            entries.push(Entry { schedule, person, by: duty.by, from: duty.from, to: duty.to });
+        }
+    }
+    entries.sort_by(|a, b| a.from.cmp(&b.from).then_with(|| a.schedule.cmp(&b.schedule)));
+    Ok(entries)
+}
+
+fn ics(name: &str, entries: &[Entry]) -> Response {
+    let text = oncall::calendar(name, entries, clock::now());
+    ([(header::CONTENT_TYPE, "text/calendar; charset=utf-8")], text).into_response()
+}
+
+pub(super) fn instant(name: &str, text: &str) -> Result<Time, Problem> {
     let at: Time = text.parse().map_err(|error| {
         Problem::bad_request(format!(
-            "at is {text:?}: {error}; write it as 2026-01-05T09:00:00Z (a + is %2B in a URL)"
+            "{name} is {text:?}: {error}; write it as 2026-01-05T09:00:00Z (a + is %2B in a URL)"
         ))
     })?;
     if (YEAR_MIN..YEAR_MAX).contains(&at.year()) {
         return Ok(at);
     }
     let last = YEAR_MAX - 1;
-    Err(Problem::bad_request(format!("at is {text}: give a year from {YEAR_MIN} to {last}")))
+    Err(Problem::bad_request(format!("{name} is {text}: give a year from {YEAR_MIN} to {last}")))
 }
 
 /// The one that is named; else the one pages use; else the only one.
-fn rotation<'a>(rules: &'a Rules, name: Option<&str>) -> Result<&'a Rotation, Problem> {
-    let defined: Vec<_> = rules.rotations.iter().map(|rotation| rotation.name.as_str()).collect();
+pub(super) fn schedule<'a>(rules: &'a Rules, name: Option<&str>) -> Result<&'a Schedule, Problem> {
+    let defined: Vec<_> = rules.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
     let asked = name.or(rules.pages.schedule.as_deref());
-    let found = match (asked, &rules.rotations[..]) {
+    let found = match (asked, &rules.schedules[..]) {
         (_, []) => None,
-        (Some(name), rotations) => rotations.iter().find(|rotation| rotation.name == name),
+        (Some(name), schedules) => schedules.iter().find(|schedule| schedule.name == name),
         (None, [only]) => Some(only),
         (None, _) => {
             let names = defined.join(", ");
@@ -76,7 +171,9 @@ fn rotation<'a>(rules: &'a Rules, name: Option<&str>) -> Result<&'a Rotation, Pr
         }
     };
     found.ok_or_else(|| match asked {
-        Some(name) => Problem::not_found(undefined("schedule", name, &defined)),
-        None => Problem::not_found("nobody is ever on call: set alerting.schedules"),
+        Some(name) if !defined.is_empty() => {
+            Problem::not_found(undefined("schedule", name, &defined))
+        }
+        _ => Problem::not_found("nobody is ever on call: set alerting.schedules"),
     })
 }

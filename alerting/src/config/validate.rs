@@ -7,7 +7,7 @@ use url::Url;
 use watchkeep_catalog::{Status, check_name};
 
 use super::{AlertingConfig, FailoverPolicy, Invalid, Secret, SmtpConfig, SmtpTls};
-use crate::{maintenance::Window, oncall::Rotation, rule::parse_duration};
+use crate::{maintenance::Window, rule::parse_duration};
 
 const LEASE_TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=60;
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
@@ -19,21 +19,25 @@ const PANIC_INSTANCES_MIN: std::ops::RangeInclusive<u32> = 2..=1_000_000;
 
 /// Collects what is wrong.
 #[derive(Default)]
-struct Findings(Vec<Invalid>);
+pub(super) struct Findings(Vec<Invalid>);
 
 impl Findings {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Invalid { path: path.into(), message: message.into() });
     }
 
-    fn check(&mut self, path: impl Into<String>, result: Result<(), String>) {
+    pub(super) fn check(&mut self, path: impl Into<String>, result: Result<(), String>) {
         if let Err(message) = result {
             self.add(path, message);
         }
     }
 
     /// Names that can be a label and a key segment, each once.
-    fn names<'a>(&mut self, what: &'static str, names: impl Iterator<Item = (String, &'a str)>) {
+    pub(super) fn names<'a>(
+        &mut self,
+        what: &'static str,
+        names: impl Iterator<Item = (String, &'a str)>,
+    ) {
         let mut seen = BTreeSet::new();
         for (path, name) in names {
             self.check(path.clone(), check_name(what, name).map_err(|e| e.to_string()));
@@ -44,13 +48,13 @@ impl Findings {
     }
 
     /// A name that must be defined elsewhere.
-    fn refers(&mut self, path: String, what: &str, name: &str, defined: &[&str]) {
+    pub(super) fn refers(&mut self, path: String, what: &str, name: &str, defined: &[&str]) {
         if !defined.contains(&name) {
             self.add(path, undefined(what, name, defined));
         }
     }
 
-    fn range<T: PartialOrd + std::fmt::Display>(
+    pub(super) fn range<T: PartialOrd + std::fmt::Display>(
         &mut self,
         path: String,
         value: &T,
@@ -71,7 +75,7 @@ pub(crate) fn undefined(what: &str, name: &str, defined: &[&str]) -> String {
 }
 
 /// An absolute http(s) URL with a host and without a password.
-fn check_url(text: &str) -> Result<(), String> {
+pub(super) fn check_url(text: &str) -> Result<(), String> {
     let url = Url::parse(text)
         .map_err(|e| format!("{text:?} is not a URL: {e}; write it as http://host:port/path"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -105,8 +109,7 @@ impl AlertingConfig {
             check_smtp(&mut found, smtp);
         }
         self.check_recipients(&mut found);
-        self.check_schedules(&mut found);
-        self.check_pages(&mut found);
+        self.check_duty(&mut found);
         found.names(
             "failover policy",
             self.failover
@@ -187,41 +190,6 @@ impl AlertingConfig {
             if let Some(file) = secret_file {
                 found.check(format!("{path}.secret_file"), Secret::read(file).map(drop));
             }
-        }
-    }
-
-    fn check_schedules(&self, found: &mut Findings) {
-        let people: Vec<_> = self.people.iter().map(|p| p.name.as_str()).collect();
-        let names = self.schedules.iter().enumerate();
-        found.names("schedule", names.map(|(at, s)| (format!("schedules[{at}].name"), &*s.name)));
-        for (at, schedule) in self.schedules.iter().enumerate() {
-            let path = format!("schedules[{at}]");
-            if let Err(invalid) = Rotation::new(schedule) {
-                for Invalid { path: field, message } in invalid {
-                    found.add(format!("{path}.{field}"), message);
-                }
-            }
-            for (at, name) in schedule.rotation.iter().enumerate() {
-                found.refers(format!("{path}.rotation[{at}]"), "person", name, &people);
-            }
-        }
-    }
-
-    fn check_pages(&self, found: &mut Findings) {
-        let schedules: Vec<_> = self.schedules.iter().map(|s| s.name.as_str()).collect();
-        let receivers: Vec<_> = self.receivers.iter().map(|r| r.name.as_str()).collect();
-        if let Some(name) = &self.pages.schedule {
-            found.refers("pages.schedule".into(), "schedule", name, &schedules);
-        }
-        for (at, name) in self.pages.receivers.iter().enumerate() {
-            let path = format!("pages.receivers[{at}]");
-            if self.pages.receivers[..at].contains(name) {
-                found.add(
-                    &path,
-                    format!("receiver {name:?} is named twice: it would be told twice"),
-                );
-            }
-            found.refers(path, "receiver", name, &receivers);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::fixtures::{opened_incident, time};
 
 fn told(incident: &Incident) -> Vec<&str> {
-    next_pages(incident).iter().map(|page| page.id.as_str()).collect()
+    next_pages(incident, time(86_400)).iter().map(|page| page.id.as_str()).collect()
 }
 
 #[test]

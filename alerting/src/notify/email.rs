@@ -16,7 +16,7 @@ use lettre::{
 };
 use watchkeep_catalog::{Incident, Page, Time};
 
-use super::message;
+use super::{Failure, message};
 use crate::{
     AlertingError,
     config::{Secret, SmtpConfig, SmtpTls},
@@ -103,8 +103,13 @@ impl Mailer {
     }
 
     /// Hands it to the server.
-    pub(crate) async fn send(&self, message: Message) -> Result<(), String> {
-        self.transport.send(message).await.map(drop).map_err(|e| text::chain(&e))
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Failure> {
+        self.transport.send(message).await.map(drop).map_err(|error| Failure {
+            text: text::chain(&error),
+            is_final: error.is_permanent(),
+            // 4xx: the server is there and asks to come again.
+            is_dire: !error.is_transient(),
+        })
     }
 }
 

@@ -4,8 +4,8 @@
 //! clock goes on (02:30 becomes 03:00), one that it shows twice comes the first time. No hand-off is lost.
 //! So days are counted, not ticks followed one by one: a hand-off in 2099 is found within milliseconds.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
-use chrono_tz::{GapInfo, Tz};
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
+use chrono_tz::Tz;
 use cron::{Schedule, TimeUnitSpec};
 use watchkeep_catalog::Time;
 
@@ -80,7 +80,7 @@ impl Handoff {
     }
 
     /// The first instant of a day on the wall clock.
-    pub(super) fn midnight(&self, day: NaiveDate) -> Time {
+    fn midnight(&self, day: NaiveDate) -> Time {
         self.resolve(day.and_time(NaiveTime::MIN))
     }
 
@@ -167,11 +167,7 @@ impl Handoff {
         Ticks::Bent(ticks)
     }
 
-    /// The instant at which the wall clock shows `local`, for the first time; when it never does, the instant
-    /// at which it goes past it.
     fn resolve(&self, local: NaiveDateTime) -> Time {
-        let shown = self.zone.from_local_datetime(&local).earliest();
-        let skipped = || GapInfo::new(&local, &self.zone).and_then(|gap| gap.end);
-        shown.or_else(skipped).map_or_else(|| local.and_utc(), |t: DateTime<Tz>| t.to_utc())
+        super::wall::first(self.zone, local)
     }
 }

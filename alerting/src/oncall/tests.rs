@@ -1,18 +1,20 @@
 //! A table of shifts, and a model that steps through time minute by minute.
 
-use chrono::{NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
 
-fn schedule(zone: &str, handoff: &str, start: &str, people: &[&str]) -> Schedule {
-    Schedule {
-        name: "primary".to_owned(),
-        time_zone: zone.to_owned(),
-        handoff: handoff.to_owned(),
-        start: start.parse().unwrap(),
-        rotation: people.iter().map(|p| (*p).to_owned()).collect(),
-    }
+fn layer(handoff: &str, start: &str, people: &[&str]) -> Layer {
+    serde_json::from_value(serde_json::json!({
+        "handoff": handoff, "start": start, "rotation": people,
+    }))
+    .unwrap()
+}
+
+fn rotation(zone: &str, handoff: &str, start: &str, people: &[&str]) -> Rotation {
+    Rotation::new(zone.parse().unwrap(), &layer(handoff, start, people)).unwrap()
 }
 
 fn at(text: &str) -> Time {
@@ -102,9 +104,9 @@ fn shifts() {
             "2012-01-05T19:00:00Z",
         ),
     ] {
-        let rotation = Rotation::new(&schedule(zone, line, start, &["alice", "bob", "carol"]));
-        let shift = rotation.unwrap().who(at(instant));
-        assert_eq!(shift.person, person, "{line} at {instant}: {shift:?}");
+        let rotation = rotation(zone, line, start, &["alice", "bob", "carol"]);
+        let shift = rotation.who(at(instant));
+        assert_eq!(shift.person.as_deref(), Some(person), "{line} at {instant}: {shift:?}");
         assert_eq!(shift.since, since.map(at), "{line} at {instant}");
         assert_eq!(shift.until, Some(at(until)), "{line} at {instant}");
     }
@@ -121,7 +123,13 @@ fn says_what_is_wrong() {
         ("UTC", "0 9 * * *", "1926-01-05", &["a"], "start", "1970"),
         ("UTC", "0 9 * * *", "2026-01-05", &[], "rotation", "0 people"),
     ] {
-        let found = Rotation::new(&schedule(zone, line, start, people)).unwrap_err();
+        let config = serde_json::json!({"name": "primary", "time_zone": zone, "handoff": line,
+            "start": start, "rotation": people});
+        let found = match people {
+            // Without handoff, start and rotation it is no short form.
+            [] => Rotation::new(Tz::UTC, &layer(line, start, people)).unwrap_err(),
+            _ => Schedule::new(&serde_json::from_value(config).unwrap()).unwrap_err(),
+        };
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].path, field);
         assert!(found[0].message.contains(part), "{found:?}");
@@ -130,8 +138,7 @@ fn says_what_is_wrong() {
 
 #[test]
 fn a_far_date_is_found_by_counting_days() {
-    let hourly = schedule("America/New_York", "0 * * * *", "1970-01-01", &["a", "b", "c"]);
-    let rotation = Rotation::new(&hourly).unwrap();
+    let rotation = rotation("America/New_York", "0 * * * *", "1970-01-01", &["a", "b", "c"]);
     let far = at("2099-06-01T12:34:00Z");
     let shift = rotation.who(far);
     assert_eq!(shift.since, Some(at("2099-06-01T12:00:00Z")));
@@ -220,8 +227,7 @@ proptest! {
     ) {
         let start: NaiveDate = change.parse::<NaiveDate>().unwrap() - chrono::Days::new(before);
         let names = &["a", "b", "c"][..people];
-        let settings = schedule(zone, &rule.line(), &start.to_string(), names);
-        let rotation = Rotation::new(&settings).unwrap();
+        let rotation = rotation(zone, &rule.line(), &start.to_string(), names);
         let zone: Tz = zone.parse().unwrap();
         let start = rotation.start;
         prop_assert!(start <= Utc.with_ymd_and_hms(2027, 1, 1, 0, 0, 0).unwrap());
@@ -229,9 +235,11 @@ proptest! {
         let all = ticks(&rule, zone, start, start + TimeDelta::days(30));
         let past: Vec<_> = all.iter().filter(|tick| **tick <= now).collect();
         let shift = rotation.who(now);
-        prop_assert_eq!(&shift.person, names[past.len() % people]);
-        prop_assert_eq!(&shift.next_person, names[(past.len() + 1) % people]);
+        prop_assert_eq!(shift.person.as_deref(), Some(names[past.len() % people]));
+        prop_assert_eq!(shift.next_person.as_deref(), Some(names[(past.len() + 1) % people]));
         prop_assert_eq!(shift.since, Some(past.last().map_or(start, |tick| **tick)));
         prop_assert_eq!(shift.until, all.iter().find(|tick| **tick > now).copied());
     }
 }
+
+mod duties;

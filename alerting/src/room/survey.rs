@@ -220,6 +220,6 @@ impl Room {
             panic: known,
             incident,
         };
-        panic::decide(&view, &self.context.rules, now)
+        panic::decide(&view, &self.rules, now)
     }
 }

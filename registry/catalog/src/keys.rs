@@ -18,6 +18,9 @@
 //! /watchkeep/alerting/rules/{group}/{rule}/{fingerprint}         RuleAlert
 //! /watchkeep/failovers/{id}                                      Failover
 //! /watchkeep/incidents/{id}                                      Incident
+//! /watchkeep/incident-keys/{digest}                              DedupKey
+//! /watchkeep/heartbeats/{name}                                   Heartbeat
+//! /watchkeep/oncall/{schedule}/{id}                              ScheduleChange
 //! /watchkeep/slo/{service}/{yyyy-mm-dd}                          a day's roll-up
 //! ```
 
@@ -59,6 +62,12 @@ pub const RULE_ALERTS: &str = "/watchkeep/alerting/rules/";
 pub const FAILOVERS: &str = "/watchkeep/failovers/";
 /// Prefix of [`incident`].
 pub const INCIDENTS: &str = "/watchkeep/incidents/";
+/// Prefix of [`incident_key`].
+pub const INCIDENT_KEYS: &str = "/watchkeep/incident-keys/";
+/// Prefix of [`heartbeat`].
+pub const HEARTBEATS: &str = "/watchkeep/heartbeats/";
+/// Prefix of [`schedule_change`].
+pub const ONCALL: &str = "/watchkeep/oncall/";
 /// Prefix of [`slo_day`].
 pub const SLO: &str = "/watchkeep/slo/";
 
@@ -162,6 +171,30 @@ pub fn failover(id: &str) -> String {
 #[must_use]
 pub fn incident(id: &str) -> String {
     format!("{INCIDENTS}{id}")
+}
+
+/// Key of which incident a dedup key means; `digest` stands for it, since it may be of any length and letters.
+#[must_use]
+pub fn incident_key(digest: &str) -> String {
+    format!("{INCIDENT_KEYS}{digest}")
+}
+
+/// Key of a heartbeat.
+#[must_use]
+pub fn heartbeat(name: &str) -> String {
+    format!("{HEARTBEATS}{name}")
+}
+
+/// Prefix of all changes of one schedule.
+#[must_use]
+pub fn schedule_changes(schedule: &str) -> String {
+    format!("{ONCALL}{schedule}/")
+}
+
+/// Key of a change of a schedule.
+#[must_use]
+pub fn schedule_change(schedule: &str, id: &str) -> String {
+    format!("{ONCALL}{schedule}/{id}")
 }
 
 /// Key of a service's roll-up of one UTC day (`yyyy-mm-dd`).

@@ -10,9 +10,11 @@ use crate::name::{NameError, check_name};
 mod alert;
 mod check;
 mod failover;
+mod heartbeat;
 mod incident;
 mod maintenance;
 mod member;
+mod oncall;
 mod report;
 mod rule;
 mod scrape;
@@ -25,9 +27,13 @@ pub use alert::{
 };
 pub use check::*;
 pub use failover::{Attempt, Failover, FailoverState};
-pub use incident::{Incident, IncidentStatus, Note, Page, PageKind, PageState};
+pub use heartbeat::Heartbeat;
+pub use incident::{
+    DedupKey, Escalation, Incident, IncidentStatus, Note, Page, PageKind, PageState,
+};
 pub use maintenance::{Maintenance, MaintenanceError, Scope};
 pub use member::{Collector, Member};
+pub use oncall::{ChangeKind, ScheduleChange, Span, TemporaryShift};
 pub use report::{Report, ReportStatus};
 pub use rule::RuleAlert;
 pub use scrape::{Scrape, ScrapeError};

@@ -38,6 +38,8 @@ pub enum PageState {
     Delivered,
     /// Given up.
     Failed,
+    /// Not needed any more: somebody took the incident before.
+    Cancelled,
 }
 
 /// One message to one receiver.
@@ -65,6 +67,12 @@ pub struct Page {
     /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// It is not sent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// It calls for somebody: when an incident is taken, it is cancelled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calls: bool,
 }
 
 /// One line of the timeline.
@@ -114,10 +122,109 @@ pub struct Incident {
     /// The failover that answers it, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<String>,
+    /// Who opened it: `verdict`, `alert`, `api`, `events` or `heartbeat`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Reports with this key are about this incident, as long as it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_key: Option<String>,
+    /// What else is said of it: `description`, `runbook_url`, `dashboard_url`, `query` and whatever the source adds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+    /// Taken until then; it calls again afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Time>,
+    /// Who was asked to help.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responders: Vec<String>,
+    /// Who it was given to, instead of whoever the escalation would find.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assigned: Vec<String>,
+    /// Who is called next, and when; none: whoever is told was told when it opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
+    /// Links out of mails that have been used; none works twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links_used: Vec<String>,
     /// Its messages.
     #[serde(default)]
     pub pages: Vec<Page>,
     /// Everything that happened.
     #[serde(default)]
     pub timeline: Vec<Note>,
+}
+
+/// How far an incident has gone through its escalation policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Escalation {
+    /// The policy's name.
+    pub policy: String,
+    /// Rounds through its steps that are over.
+    #[serde(default)]
+    pub round: u32,
+    /// The step that comes next, from 0; as many as there are steps: the last resort.
+    #[serde(default)]
+    pub step: u32,
+    /// When it comes; none: nothing comes any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Time>,
+    /// The step that was taken last: where it goes on when the incident is given back.
+    #[serde(default)]
+    pub last: u32,
+    /// Steps that were taken so far; it numbers their pages.
+    #[serde(default)]
+    pub taken: u32,
+    /// Which target of each step with round robin has its turn here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns: BTreeMap<u32, u64>,
+}
+
+/// Which incident the reports with a key are about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DedupKey {
+    /// The key, in full; the record's own key holds only its digest.
+    pub key: String,
+    /// The incident's id.
+    pub incident: String,
+}
+
+impl Incident {
+    /// A new one that nobody knows of yet.
+    #[must_use]
+    pub fn new(
+        id: String,
+        title: String,
+        alert: &str,
+        severity: &str,
+        started_at: Time,
+        now: Time,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            alert: alert.to_owned(),
+            severity: severity.to_owned(),
+            labels: BTreeMap::new(),
+            status: IncidentStatus::Triggered,
+            started_at,
+            opened_at: now,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            resolved_at: None,
+            on_call: None,
+            failover: None,
+            source: String::new(),
+            dedup_key: None,
+            details: BTreeMap::new(),
+            snoozed_until: None,
+            responders: Vec::new(),
+            assigned: Vec::new(),
+            escalation: None,
+            links_used: Vec::new(),
+            pages: Vec::new(),
+            timeline: Vec::new(),
+        }
+    }
 }

@@ -1,0 +1,120 @@
+//! Heartbeats that do not come: an incident while they are late, over when they are back.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tracing::warn;
+use watchkeep_catalog::{Heartbeat, Time};
+
+use super::{Done, Room};
+use crate::{
+    clock,
+    config::HeartbeatConfig,
+    incident::{self, Finding, Raised, Report, WATCHKEEP},
+    text::instant,
+};
+
+/// The alert of a heartbeat that is late; it has a runbook of this name.
+const HEARTBEAT_MISSED: &str = "HeartbeatMissed";
+
+impl Room {
+    /// Looks who is late, and who is back.
+    pub(super) fn listen(&mut self, fence: i64, now: Time) {
+        for config in &self.rules.heartbeats {
+            let key = dedup_key(&config.name);
+            let open = self.mirror.keyed.contains_key(&key);
+            let last = self.mirror.heartbeats.get(&config.name);
+            let Some(report) = judge(config, last, open, now) else { continue };
+            if !self.hearing.insert(config.name.clone()) {
+                continue;
+            }
+            let (context, rules) = (Arc::clone(&self.context), self.rules.clone());
+            let name = config.name.clone();
+            self.tasks.spawn(async move {
+                let client = &context.client;
+                let raised = incident::report(client, &rules, Some(fence), &report, clock::now());
+                match raised.await {
+                    Ok(Raised::Opened(incident) | Raised::Changed(incident)) => {
+                        return Done::Heard(name, Some(Box::new(incident)));
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn!(heartbeat = name, %error, "not reported yet"),
+                }
+                Done::Heard(name, None)
+            });
+        }
+    }
+}
+
+/// The key under which a heartbeat's incidents are deduplicated.
+fn dedup_key(name: &str) -> String {
+    format!("heartbeat/{name}")
+}
+
+/// Until when the next one has to come.
+pub(crate) fn deadline(config: &HeartbeatConfig, last: &Heartbeat) -> Time {
+    let wait = i64::from(config.interval_seconds) + i64::from(config.grace_seconds);
+    last.at + TimeDelta::seconds(wait)
+}
+
+/// What is to be reported. One that has never come is not waited for yet.
+fn judge(
+    config: &HeartbeatConfig,
+    last: Option<&Heartbeat>,
+    open: bool,
+    now: Time,
+) -> Option<Report> {
+    let last = last?;
+    let (name, dedup_key) = (&config.name, dedup_key(&config.name));
+    let late = deadline(config, last) < now;
+    if open && !late {
+        let why = format!("the heartbeat is back: {}", instant(last.at));
+        return Some(Report::Resolve { dedup_key, by: WATCHKEEP.to_owned(), why });
+    }
+    if open || !late {
+        return None;
+    }
+    let labels =
+        [("alertname", HEARTBEAT_MISSED), ("severity", &config.severity), ("heartbeat", name)];
+    let (interval, grace) = (config.interval_seconds, config.grace_seconds);
+    let text = format!(
+        "It is to come every {interval} s, and may be {grace} s late. It came last at {}.",
+        instant(last.at)
+    );
+    Some(Report::Trigger(Finding {
+        dedup_key,
+        title: format!("heartbeat {name} is missing since {}", instant(last.at)),
+        alert: HEARTBEAT_MISSED.to_owned(),
+        severity: config.severity.clone(),
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        details: [("description".to_owned(), text)].into(),
+        source: "heartbeat".to_owned(),
+        escalation: config.escalation.clone(),
+        started_at: last.at,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::time;
+
+    #[test]
+    fn late_and_back() {
+        let config = HeartbeatConfig {
+            name: "backup".to_owned(),
+            interval_seconds: 60,
+            grace_seconds: 10,
+            severity: "warning".to_owned(),
+            escalation: None,
+        };
+        let last = Heartbeat { name: "backup".to_owned(), at: time(0) };
+        let judged = |last, open, seconds| judge(&config, last, open, time(seconds));
+        assert_eq!(judged(None, false, 9_999), None);
+        assert_eq!(judged(Some(&last), false, 70), None);
+        let Some(Report::Trigger(finding)) = judged(Some(&last), false, 71) else { panic!() };
+        assert_eq!(finding.title, "heartbeat backup is missing since 2026-01-05T09:00:00.000Z");
+        assert_eq!(judged(Some(&last), true, 72), None);
+        assert!(matches!(judged(Some(&last), true, 70), Some(Report::Resolve { .. })));
+    }
+}
