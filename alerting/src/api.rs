@@ -17,6 +17,7 @@ mod enqueue;
 mod failovers;
 mod heartbeats;
 mod incidents;
+mod links;
 mod maintenance;
 mod oncall;
 
@@ -30,6 +31,7 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         .route("/v1/oncall/schedules/{name}/changes/{id}", delete(changes::remove))
         .route("/v1/oncall/schedules/{name}/changes/{id}/take", post(changes::take))
         .route("/v1/heartbeats/{name}", get(heartbeats::show).post(heartbeats::beat))
+        .route("/v1/links/{token}", get(links::show).post(links::press))
         .route("/v2/enqueue", post(enqueue::enqueue))
         .route("/v1/incidents", get(incidents::list).post(incidents::create))
         .route("/v1/incidents/{id}", get(incidents::show).post(incidents::act))

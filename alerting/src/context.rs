@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use watchkeep_catalog::Client;
+use watchkeep_catalog::{Client, Incident, Page, PageKind, Time};
 
 use crate::{
     AlertingError,
     config::{AlertingConfig, Integration, Secret},
+    link::Links,
     metrics::Metrics,
     notify::email::Mailer,
     post,
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) callback_secrets: BTreeMap<String, Secret>,
     /// By person or receiver.
     pub(crate) page_secrets: BTreeMap<String, Secret>,
+    /// Signs the links in mails.
+    pub(crate) link_secret: Option<Secret>,
     /// Routing keys and whose they are.
     gates: Vec<(Secret, Gate)>,
     pub(crate) callbacks: Semaphore,
@@ -75,12 +78,25 @@ impl Context {
             metrics,
             callback_secrets: secrets(callbacks)?,
             page_secrets: secrets(people.chain(receivers))?,
+            link_secret: config
+                .pages
+                .link_secret_file
+                .as_deref()
+                .map(Secret::read)
+                .transpose()
+                .map_err(AlertingError::Secret)?,
             gates: gates(&config.integrations)?,
             callbacks: Semaphore::new(CALLBACKS_MAX),
             pages: Semaphore::new(PAGES_MAX),
             pages_of: rules.contacts.keys().map(|name| (name.clone(), limit())).collect(),
             rules,
         })
+    }
+
+    /// The links of a page's mail; none where nothing signs them, or nothing is left to do.
+    pub(crate) fn links(&self, incident: &Incident, page: &Page, now: Time) -> Option<Links> {
+        let secret = self.link_secret.as_ref().filter(|_| page.kind == PageKind::Firing)?;
+        Some(Links::new(secret, &self.url, incident, page, now))
     }
 
     /// Whose routing key it is. Compared by their digests, so that the time it takes tells nothing of a key.

@@ -32,6 +32,7 @@ mod fixtures;
 mod fleet;
 mod incident;
 mod leader;
+mod link;
 mod maintenance;
 mod metrics;
 mod mirror;

@@ -170,8 +170,11 @@ async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result
     let mailer = context.mailer.as_ref();
     let mailer =
         mailer.ok_or_else(|| Failure::dire("there is no mail server any more: set smtp"))?;
-    let message =
-        mailer.message(&context.url, incident, page, clock::now()).map_err(Failure::later)?;
+    let now = clock::now();
+    let links = context.links(incident, page, now);
+    let message = mailer
+        .message(&context.url, incident, page, links.as_ref(), now)
+        .map_err(Failure::later)?;
     match tokio::time::timeout(ATTEMPT_TIMEOUT, mailer.send(message)).await {
         Ok(sent) => sent,
         Err(_) => Err(Failure::dire(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()))),

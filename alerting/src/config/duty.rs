@@ -269,10 +269,6 @@ pub struct Pages {
     pub urgent: Vec<String>,
     /// File with the secret that signs the links in mails; without it there are none.
     pub link_secret_file: Option<String>,
-    /// After so many messages to a person within a minute, what comes more is sent as one message. 1 to 1,000.
-    pub person_per_minute_max: u32,
-    /// A URL that is called every minute while all is well.
-    pub dead_man_url: Option<String>,
 }
 
 impl Default for Pages {
@@ -283,8 +279,6 @@ impl Default for Pages {
             receivers: Vec::new(),
             urgent: ["critical", "error", "page"].map(str::to_owned).to_vec(),
             link_secret_file: None,
-            person_per_minute_max: 10,
-            dead_man_url: None,
         }
     }
 }

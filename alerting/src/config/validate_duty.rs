@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AlertingConfig, Channel, EscalationPolicy, Invalid, Notify, Secret, Target,
-    validate::{Findings, check_url},
+    AlertingConfig, Channel, EscalationPolicy, Invalid, Notify, Secret, Target, validate::Findings,
 };
 use crate::{oncall::Schedule, text::instant};
 
@@ -12,7 +11,6 @@ const SECONDS_OF_DAY: std::ops::RangeInclusive<u32> = 0..=86_400;
 const WAIT_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
 const REPEAT: std::ops::RangeInclusive<u32> = 0..=20;
 const INTERVAL_SECONDS: std::ops::RangeInclusive<u32> = 1..=2_678_400;
-const PER_MINUTE: std::ops::RangeInclusive<u32> = 1..=1_000;
 /// Steps of a policy, targets of a step, rules of a person.
 const LIST_MAX: usize = 50;
 
@@ -140,11 +138,6 @@ impl AlertingConfig {
         if let Some(file) = &pages.link_secret_file {
             found.check("pages.link_secret_file", Secret::read(file).map(drop));
         }
-        if let Some(url) = &pages.dead_man_url {
-            found.check("pages.dead_man_url", check_url(url));
-        }
-        let per_minute = &pages.person_per_minute_max;
-        found.range("pages.person_per_minute_max".into(), per_minute, &PER_MINUTE);
     }
 
     fn check_sources(&self, found: &mut Findings, names: &Names<'_>) {

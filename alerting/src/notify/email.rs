@@ -20,6 +20,7 @@ use super::{Failure, message};
 use crate::{
     AlertingError,
     config::{Secret, SmtpConfig, SmtpTls},
+    link::Links,
     text,
 };
 
@@ -78,6 +79,7 @@ impl Mailer {
         url: &str,
         incident: &Incident,
         page: &Page,
+        links: Option<&Links>,
         now: Time,
     ) -> Result<Message, String> {
         let to: Mailbox = page.to.parse().map_err(|e| format!("address {:?}: {e}", page.to))?;
@@ -96,8 +98,8 @@ impl Mailer {
             ))
             .subject(message::subject(incident, page))
             .multipart(MultiPart::alternative_plain_html(
-                message::plain(url, incident, page),
-                message::html(url, incident, page),
+                message::plain(url, incident, page, links),
+                message::html(url, incident, page, links, None),
             ))
             .map_err(|e| format!("message: {e}"))
     }

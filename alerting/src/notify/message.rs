@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use watchkeep_catalog::{Incident, Note, Page, PageKind};
 
-use crate::text::{instant, shorten};
+use crate::{
+    link::Links,
+    text::{escape, instant, shorten},
+};
 
 /// Lines of the timeline in a message; the latest.
 const TIMELINE_MAX: usize = 20;
@@ -12,7 +15,8 @@ const TIMELINE_MAX: usize = 20;
 const SUBJECT_MAX: usize = 200;
 
 pub(super) fn runbook_url(url: &str, incident: &Incident) -> String {
-    format!("{url}/runbooks/{}", incident.alert)
+    let own = incident.details.get("runbook_url").filter(|own| own.starts_with("http"));
+    own.cloned().unwrap_or_else(|| format!("{url}/runbooks/{}", incident.alert))
 }
 
 pub(super) fn incident_url(url: &str, incident: &Incident) -> String {
@@ -33,11 +37,12 @@ pub(super) fn summary(incident: &Incident, page: &Page) -> String {
     }
 }
 
-/// `[FIRING] db/db-1 is critical: …`
+/// `[FIRING] db/db-1 is critical: …`; what is not critical says what it is.
 pub(super) fn subject(incident: &Incident, page: &Page) -> String {
-    let state = match page.kind {
-        PageKind::Firing => "FIRING",
-        PageKind::Resolved => "RESOLVED",
+    let state = match (page.kind, incident.severity.as_str()) {
+        (PageKind::Firing, "critical" | "") => "FIRING".to_owned(),
+        (PageKind::Firing, severity) => format!("FIRING {severity}"),
+        (PageKind::Resolved, _) => "RESOLVED".to_owned(),
     };
     shorten(&format!("[{state}] {}", summary(incident, page)), SUBJECT_MAX)
 }
@@ -52,7 +57,9 @@ pub(super) fn description(incident: &Incident, page: &Page) -> String {
     } else if page.kind == PageKind::Resolved {
         lines.take(1).next()
     } else {
-        incident.timeline.iter().find(|note| note.text.starts_with("critical"))
+        let begin =
+            |note: &&Note| note.text.starts_with("critical") || note.text.starts_with("opened by");
+        incident.timeline.iter().find(begin)
     };
     note.map_or_else(|| incident.title.clone(), |note| format!("{}: {}", note.by, note.text))
 }
@@ -71,6 +78,7 @@ pub(super) fn facts(url: &str, incident: &Incident) -> Vec<(&'static str, String
         ("Acknowledged", incident.acknowledged_by.clone()),
         ("Failover", incident.failover.clone()),
         ("Runbook", Some(runbook_url(url, incident))),
+        ("Dashboard", incident.details.get("dashboard_url").cloned()),
         ("Incident", Some(incident_url(url, incident))),
     ];
     optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -96,13 +104,23 @@ pub(super) fn timeline(incident: &Incident) -> Vec<String> {
 }
 
 /// As plain text.
-pub(super) fn plain(url: &str, incident: &Incident, page: &Page) -> String {
+pub(super) fn plain(url: &str, incident: &Incident, page: &Page, links: Option<&Links>) -> String {
     let mut text = format!("{}\n\n", subject(incident, page));
+    if let Some(description) = incident.details.get("description") {
+        let _ = writeln!(text, "{description}\n");
+    }
     for (name, value) in facts(url, incident) {
         let _ = writeln!(text, "{name:<13} {value}");
     }
-    if let Some(remedy) = remedy(url, incident, page) {
-        let _ = write!(text, "\nTake it:\n  {remedy}\n");
+    match (links.filter(|_| page.kind == PageKind::Firing), remedy(url, incident, page)) {
+        (Some(links), _) => {
+            let Links { acknowledge, resolve } = links;
+            let _ = write!(text, "\nTake it:    {acknowledge}\nIt is over: {resolve}\n");
+        }
+        (None, Some(remedy)) => {
+            let _ = write!(text, "\nTake it:\n  {remedy}\n");
+        }
+        (None, None) => {}
     }
     text.push_str("\nTimeline\n");
     for line in timeline(incident) {
@@ -111,17 +129,43 @@ pub(super) fn plain(url: &str, incident: &Incident, page: &Page) -> String {
     text
 }
 
-/// As HTML, without a picture, a script or anything loaded from elsewhere.
-pub(super) fn html(url: &str, incident: &Incident, page: &Page) -> String {
-    let color = match page.kind {
-        PageKind::Firing => "#b00020",
-        PageKind::Resolved => "#1b7a2f",
+/// As HTML that a phone can read, without a script or anything loaded from elsewhere; `picture` is the content id of an
+/// image beside it, and what it shows.
+pub(super) fn html(
+    url: &str,
+    incident: &Incident,
+    page: &Page,
+    links: Option<&Links>,
+    picture: Option<(&str, &str)>,
+) -> String {
+    let (color, state) = match page.kind {
+        PageKind::Firing => ("#b00020", "Firing"),
+        PageKind::Resolved => ("#1b7a2f", "Resolved"),
     };
+    let (title, severity) = (escape(&summary(incident, page)), escape(&incident.severity));
     let mut body = format!(
-        "<!doctype html>\n<html lang=\"en\"><body style=\"font:15px/1.5 sans-serif;color:#222;\
-         max-width:44em\">\n<h1 style=\"font-size:18px;color:{color}\">{}</h1>\n<table>\n",
-        escape(&subject(incident, page))
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title></head>\n\
+         <body style=\"margin:0;padding:12px;background:#f4f4f5;color:#1c1c1e;font:16px/1.5 system-ui,Helvetica,sans-serif\">\n\
+         <div style=\"max-width:640px;margin:0 auto;background:#fff;border-top:5px solid {color};border-radius:6px;padding:18px\">\n\
+         <p style=\"margin:0;color:{color};font-weight:600;font-size:14px\">{state} &middot; {severity}</p>\n\
+         <h1 style=\"font-size:20px;line-height:1.3;margin:4px 0 14px;overflow-wrap:anywhere\">{title}</h1>\n"
     );
+    if let Some(description) = incident.details.get("description") {
+        let _ = writeln!(body, "<p style=\"overflow-wrap:anywhere\">{}</p>", escape(description));
+    }
+    if page.kind == PageKind::Firing {
+        body.push_str(&buttons(url, incident, page, links));
+    }
+    if let Some((id, text)) = picture {
+        let text = escape(text);
+        let _ = writeln!(
+            body,
+            "<p style=\"margin:14px 0\"><img src=\"cid:{id}\" alt=\"{text}\" width=\"600\" \
+             style=\"width:100%;max-width:600px;height:auto\"><br><span style=\"color:#666;font-size:13px\">{text}</span></p>"
+        );
+    }
+    body.push_str("<table style=\"border-collapse:collapse;width:100%;font-size:15px\">\n");
     for (name, value) in facts(url, incident) {
         let value = escape(&value);
         let value = if value.starts_with("http") {
@@ -129,30 +173,40 @@ pub(super) fn html(url: &str, incident: &Incident, page: &Page) -> String {
         } else {
             value
         };
-        let _ = writeln!(body, "<tr><th align=\"left\">{name}</th><td>{value}</td></tr>");
+        let _ = writeln!(
+            body,
+            "<tr><th align=\"left\" style=\"padding:3px 12px 3px 0;color:#666;font-weight:400;vertical-align:top;\
+             white-space:nowrap\">{name}</th><td style=\"padding:3px 0;overflow-wrap:anywhere;word-break:break-word\">{value}</td></tr>"
+        );
     }
-    body.push_str("</table>\n");
-    if let Some(remedy) = remedy(url, incident, page) {
-        let _ = writeln!(body, "<p>Take it:</p>\n<pre>{}</pre>", escape(&remedy));
+    body.push_str("</table>\n<h2 style=\"font-size:15px;margin:18px 0 6px\">Timeline</h2>\n");
+    for line in timeline(incident) {
+        let _ = writeln!(
+            body,
+            "<p style=\"margin:0 0 6px;font-size:13px;overflow-wrap:anywhere\">{}</p>",
+            escape(&line)
+        );
     }
-    let lines = timeline(incident).iter().map(|line| escape(line)).collect::<Vec<_>>().join("\n");
-    let _ = write!(body, "<p>Timeline</p>\n<pre>{lines}</pre>\n</body></html>\n");
+    body.push_str("</div></body></html>\n");
     body
 }
 
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+/// What can be done with a thumb; without links, how to do it by hand.
+fn buttons(url: &str, incident: &Incident, page: &Page, links: Option<&Links>) -> String {
+    let Some(Links { acknowledge, resolve }) = links else {
+        let remedy = remedy(url, incident, page).unwrap_or_default();
+        return format!(
+            "<p style=\"margin:0\">Take it:</p>\n<pre style=\"white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px\">{}</pre>\n",
+            escape(&remedy)
+        );
+    };
+    let button = "display:inline-block;margin:0 8px 8px 0;padding:12px 20px;border-radius:6px;font-weight:600;text-decoration:none";
+    format!(
+        "<p style=\"margin:0 0 8px\"><a href=\"{}\" style=\"{button};background:#0b57d0;color:#fff\">Acknowledge</a>\
+         <a href=\"{}\" style=\"{button};background:#e8eaed;color:#1c1c1e\">Resolve</a></p>\n",
+        escape(acknowledge),
+        escape(resolve)
+    )
 }
 
 #[cfg(test)]
@@ -170,8 +224,19 @@ mod tests {
         let mut incident = opened_incident();
         incident.title.push_str(" <b>&");
         let firing = incident.pages[0].clone();
-        insta::assert_snapshot!("plain_firing", plain(URL, &incident, &firing));
-        insta::assert_snapshot!("html_firing", html(URL, &incident, &firing));
+        insta::assert_snapshot!("plain_firing", plain(URL, &incident, &firing, None));
+        insta::assert_snapshot!("html_firing", html(URL, &incident, &firing, None, None));
+        let links = Links {
+            acknowledge: format!("{URL}/v1/links/a"),
+            resolve: format!("{URL}/v1/links/r"),
+        };
+        let (plain_links, html_links) = (
+            plain(URL, &incident, &firing, Some(&links)),
+            html(URL, &incident, &firing, Some(&links), Some(("c@example.org", "a > b"))),
+        );
+        assert!(plain_links.contains("Take it:    http://127.0.0.1:8480/v1/links/a\n"));
+        assert!(html_links.contains("<a href=\"http://127.0.0.1:8480/v1/links/r\""));
+        assert!(html_links.contains("<img src=\"cid:c@example.org\" alt=\"a &gt; b\""));
         let text = "failover any-primary failed: 10 attempts failed, the last: answered 503";
         incident::note(&mut incident, time(9), "watchkeep", text);
         let to = rules().recipients(Some("alice"));
@@ -181,7 +246,7 @@ mod tests {
         assert_eq!(description(&incident, &failed), format!("watchkeep: {text}"));
         incident::resolve(&mut incident, "alice", "resolved", time(60)).unwrap();
         let resolved = incident.pages.iter().find(|p| p.kind == PageKind::Resolved).unwrap();
-        insta::assert_snapshot!("plain_resolved", plain(URL, &incident, resolved));
+        insta::assert_snapshot!("plain_resolved", plain(URL, &incident, resolved, None));
         assert_eq!(description(&incident, resolved), "alice: resolved");
     }
 }
