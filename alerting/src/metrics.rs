@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) notifications: IntCounterVec,
     pub(crate) notification_seconds: HistogramVec,
     pub(crate) pending_pages: IntGauge,
+    pub(crate) dead_man_calls: IntCounterVec,
     pub(crate) incidents: IntGaugeVec,
     pub(crate) failovers: IntGaugeVec,
     pub(crate) disagreement: IntGaugeVec,
@@ -141,6 +142,13 @@ impl Metrics {
                 registry,
                 IntGauge::with_opts(of("pending_pages", "Pages that are still to be delivered.")),
             )?,
+            dead_man_calls: add(
+                registry,
+                IntCounterVec::new(
+                    of("dead_man_calls_total", "Calls of the dead man's switch by result."),
+                    &["result"],
+                ),
+            )?,
             incidents: add(
                 registry,
                 IntGaugeVec::new(of("incidents", "Incidents on record by status."), &["status"]),
@@ -204,6 +212,7 @@ impl Metrics {
             self.verdict_changes.with_label_values(&[status]);
         }
         for result in [DELIVERED, FAILED] {
+            self.dead_man_calls.with_label_values(&[result]);
             for policy in policies {
                 self.callbacks.with_label_values(&[policy, result]);
             }

@@ -39,6 +39,7 @@ use crate::{
 };
 
 mod commit;
+mod dead_man;
 mod escalate;
 mod gauges;
 mod heartbeats;
@@ -76,6 +77,7 @@ enum Done {
     Decided(Target, Instant, Outcome),
     Panicked(String, panics::Outcome),
     Marked,
+    SaidWell,
     Called(Effect, Option<Box<Written>>),
     Paged(Effect, Option<Box<Versioned<Incident>>>),
     Escalated(String, Option<Box<Versioned<Incident>>>),
@@ -109,6 +111,8 @@ struct Room {
     open: Open,
     ticks: u32,
     marking: bool,
+    /// When the dead man's switch was called last.
+    called: Option<Instant>,
     /// Effects under way, and those that may not begin again in this term.
     running: HashSet<Effect>,
     tasks: JoinSet<Done>,
@@ -143,6 +147,7 @@ pub(crate) async fn run(
         open: Open::default(),
         ticks: 0,
         marking: false,
+        called: None,
         running: HashSet::new(),
         tasks: JoinSet::new(),
     };
@@ -241,6 +246,9 @@ impl Room {
         }
         self.soil(due, Instant::now());
         self.ticks = self.ticks.wrapping_add(1);
+        if let Some(fence) = self.fence() {
+            self.say_that_all_is_well(fence);
+        }
         if !self.ticks.is_multiple_of(TICKS_PER_MARK) {
             return;
         }
@@ -289,7 +297,7 @@ impl Room {
         for incident in self.mirror.incidents.values() {
             self.robin.learn(&incident.record);
         }
-        self.marking = false;
+        (self.marking, self.called) = (false, None);
         self.fleet = Fleet::default();
         self.open = self.mirror.windows.open(clock::now());
         if term.is_some() {
@@ -458,6 +466,7 @@ impl Room {
                 self.marking = false;
                 return;
             }
+            Done::SaidWell => return,
             Done::Called(effect, Some(written)) => {
                 self.running.remove(&effect);
                 let (failover, incident) = *written;

@@ -77,7 +77,8 @@ fn config(sink: &Sink, secret: &std::path::Path) -> Value {
             {"targets": [{"schedule": "primary"}], "wait_seconds": 1},
             {"targets": [{"person": "bob"}], "wait_seconds": 600},
         ]}],
-        "pages": {"escalation": "db", "link_secret_file": secret},
+        "pages": {"escalation": "db", "link_secret_file": secret,
+                  "dead_man_url": "http://127.0.0.1:1/alive"},
         "heartbeats": [{"name": "backup", "interval_seconds": 1}],
         "integrations": [{"name": "legacy", "routing_key_file": secret}],
     })
@@ -95,8 +96,10 @@ async fn a_mail_another_library_reads_and_its_link_stops_the_escalation() {
     let report = json!({"title": "the cellar is under water: größer & <b>", "dedup_key": "cellar", "by": "janitor",
         "description": "40 cm", "details": {"dashboard_url": "http://grafana.example.org/d/1"}});
     // At once on one node: one incident.
-    let (first, second) =
-        tokio::join!(node.post("/v1/incidents", report.clone()), node.post("/v1/incidents", report.clone()));
+    let (first, second) = tokio::join!(
+        node.post("/v1/incidents", report.clone()),
+        node.post("/v1/incidents", report.clone())
+    );
     assert_eq!(first.1["id"], second.1["id"]);
     assert_eq!(world.all::<Incident>(watchkeep_catalog::keys::INCIDENTS).await.len(), 1);
 
@@ -109,7 +112,9 @@ async fn a_mail_another_library_reads_and_its_link_stops_the_escalation() {
     let parts = read["parts"].as_array().unwrap();
     assert_eq!((&parts[0]["type"], &parts[1]["type"]), (&json!("text/plain"), &json!("text/html")));
     let html = parts[1]["text"].as_str().unwrap();
-    assert!(html.contains("größer &amp; &lt;b&gt;") && html.contains("http://grafana.example.org/d/1"));
+    assert!(
+        html.contains("größer &amp; &lt;b&gt;") && html.contains("http://grafana.example.org/d/1")
+    );
     let text = parts[0]["text"].as_str().unwrap();
     let link = text.lines().find_map(|line| line.strip_prefix("Take it:    ")).unwrap().trim();
     assert!(html.contains(link));
@@ -125,7 +130,10 @@ async fn a_mail_another_library_reads_and_its_link_stops_the_escalation() {
     for _ in 0..3 {
         let (status, page) = raw(&node, Method::GET, path).await;
         assert_eq!(status, StatusCode::OK);
-        assert!(page.contains("<form method=\"post\">") && page.contains("Acknowledge as alice"), "{page}");
+        assert!(
+            page.contains("<form method=\"post\">") && page.contains("Acknowledge as alice"),
+            "{page}"
+        );
     }
     let all: Vec<Incident> = world.all(watchkeep_catalog::keys::INCIDENTS).await;
     assert_eq!(all[0].status, IncidentStatus::Triggered);
@@ -153,11 +161,16 @@ async fn heartbeats_and_events_open_and_end_incidents() {
     let node = Node::start("a", config(&sink, &secret), &etcd.client);
     node.leads().await;
     let world = World(&etcd.client);
+    let calls = || node.metric("watchkeep_alerting_dead_man_calls_total{result=\"failed\"}");
+    until("nobody takes the dead man's call", async || (calls() == 1.0).then_some(())).await;
     let (status, answer) = node.post("/v1/heartbeats/backup", json!(null)).await;
     assert_eq!((status, &answer["late"]), (StatusCode::OK, &json!(false)), "{answer}");
     assert_eq!(node.post("/v1/heartbeats/other", json!(null)).await.0, StatusCode::NOT_FOUND);
     let missed = world.incident("a missed heartbeat", |i| i.source == "heartbeat").await;
-    assert_eq!((missed.alert.as_str(), missed.status), ("HeartbeatMissed", IncidentStatus::Triggered));
+    assert_eq!(
+        (missed.alert.as_str(), missed.status),
+        ("HeartbeatMissed", IncidentStatus::Triggered)
+    );
     until("it is over", async || {
         node.post("/v1/heartbeats/backup", json!(null)).await;
         let all: Vec<Incident> = world.all(watchkeep_catalog::keys::INCIDENTS).await;
@@ -172,7 +185,10 @@ async fn heartbeats_and_events_open_and_end_incidents() {
     for action in ["trigger", "trigger", "acknowledge", "resolve", "resolve"] {
         let (status, answer) = node.post("/v2/enqueue", event(action)).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
-        assert_eq!(answer, json!({"status": "success", "message": "Event processed", "dedup_key": "disk"}));
+        assert_eq!(
+            answer,
+            json!({"status": "success", "message": "Event processed", "dedup_key": "disk"})
+        );
     }
     let disk = world.incident("the event's incident", |i| i.source == "events").await;
     assert_eq!((disk.status, disk.severity.as_str()), (IncidentStatus::Resolved, "warning"));
@@ -195,7 +211,8 @@ async fn changes_of_a_schedule_and_a_calendar_another_library_reads() {
     let changes = "/v1/oncall/schedules/primary/changes";
     let now = chrono::Utc::now();
     let at = |hours: i64| (now + chrono::TimeDelta::hours(hours)).to_rfc3339();
-    let offer = json!({"kind": "swap", "giver": "alice", "from": at(24), "to": at(48), "by": "alice"});
+    let offer =
+        json!({"kind": "swap", "giver": "alice", "from": at(24), "to": at(48), "by": "alice"});
     let (status, offered) = node.post(changes, offer).await;
     assert_eq!(status, StatusCode::CREATED, "{offered}");
     let who = async |hours: i64| {
@@ -207,8 +224,12 @@ async fn changes_of_a_schedule_and_a_calendar_another_library_reads() {
     assert_eq!(node.post(&take, json!({"by": "mallory"})).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(node.post(&take, json!({"by": "bob"})).await.0, StatusCode::OK);
     assert_eq!(node.post(&take, json!({"by": "bob"})).await.0, StatusCode::CONFLICT);
-    assert_eq!((who(23).await, who(30).await, who(49).await), (json!("alice"), json!("bob"), json!("alice")));
-    let nonsense = json!({"kind": "override", "person": "bob", "from": at(2), "to": at(1), "by": "alice"});
+    assert_eq!(
+        (who(23).await, who(30).await, who(49).await),
+        (json!("alice"), json!("bob"), json!("alice"))
+    );
+    let nonsense =
+        json!({"kind": "override", "person": "bob", "from": at(2), "to": at(1), "by": "alice"});
     assert_eq!(node.post(changes, nonsense).await.0, StatusCode::BAD_REQUEST);
 
     let (status, ics) = raw(&node, Method::GET, "/v1/oncall/people/bob/calendar.ics").await;

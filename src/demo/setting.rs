@@ -10,7 +10,7 @@ use tokio::{
     process::{Child, Command},
 };
 use watchkeep_alerting::config::{
-    Callback, FailoverPolicy, Pages, Person, Receiver, Schedule, SmtpConfig, SmtpTls, When,
+    Callback, FailoverPolicy, Notify, Pages, Person, Receiver, Schedule, SmtpConfig, SmtpTls, When,
 };
 use watchkeep_catalog::Status;
 
@@ -93,6 +93,7 @@ pub(super) fn config(smtp_port: u16, hook_port: u16, standby: &Server) -> anyhow
         email: Some(MAIL.to_owned()),
         webhook: None,
         secret_file: None,
+        notify: Notify::default(),
     }];
     config.alerting.receivers = vec![Receiver {
         name: "ops-hook".to_owned(),
@@ -104,12 +105,16 @@ pub(super) fn config(smtp_port: u16, hook_port: u16, standby: &Server) -> anyhow
     config.alerting.schedules = vec![Schedule {
         name: "primary".to_owned(),
         time_zone: "Europe/Berlin".to_owned(),
-        handoff: "0 0 9 * * Mon *".to_owned(),
-        start: yesterday.date_naive(),
+        handoff: Some("0 0 9 * * Mon *".to_owned()),
+        start: Some(yesterday.date_naive()),
         rotation: vec![PERSON.to_owned()],
+        layers: Vec::new(),
     }];
-    config.alerting.pages =
-        Pages { schedule: Some("primary".to_owned()), receivers: vec!["ops-hook".to_owned()] };
+    config.alerting.pages = Pages {
+        schedule: Some("primary".to_owned()),
+        receivers: vec!["ops-hook".to_owned()],
+        ..Pages::default()
+    };
     config.alerting.failover = vec![FailoverPolicy {
         name: "db".to_owned(),
         when: When {

@@ -269,6 +269,8 @@ pub struct Pages {
     pub urgent: Vec<String>,
     /// File with the secret that signs the links in mails; without it there are none.
     pub link_secret_file: Option<String>,
+    /// A URL that is called every minute while all is well.
+    pub dead_man_url: Option<String>,
 }
 
 impl Default for Pages {
@@ -279,6 +281,7 @@ impl Default for Pages {
             receivers: Vec::new(),
             urgent: ["critical", "error", "page"].map(str::to_owned).to_vec(),
             link_secret_file: None,
+            dead_man_url: None,
         }
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn undefined(what: &str, name: &str, defined: &[&str]) -> String {
 }
 
 /// An absolute http(s) URL with a host and without a password.
-fn check_url(text: &str) -> Result<(), String> {
+pub(super) fn check_url(text: &str) -> Result<(), String> {
     let url = Url::parse(text)
         .map_err(|e| format!("{text:?} is not a URL: {e}; write it as http://host:port/path"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {

@@ -138,6 +138,9 @@ impl AlertingConfig {
         if let Some(file) = &pages.link_secret_file {
             found.check("pages.link_secret_file", Secret::read(file).map(drop));
         }
+        if let Some(url) = &pages.dead_man_url {
+            found.check("pages.dead_man_url", check_url(url));
+        }
     }
 
     fn check_sources(&self, found: &mut Findings, names: &Names<'_>) {
