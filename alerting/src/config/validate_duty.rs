@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AlertingConfig, Channel, EscalationPolicy, Invalid, Notify, Secret, Target, validate::Findings,
+    AlertingConfig, Channel, EscalationPolicy, Invalid, Notify, Secret, Target,
+    validate::{Findings, check_url},
 };
 use crate::{oncall::Schedule, text::instant};
 
