@@ -2,16 +2,17 @@
 //! The incident's id follows from the alert and from when it began to fire, so a second try finds the first.
 
 use watchkeep_catalog::{
-    Incident, IncidentStatus, PageKind, Time,
+    Incident, Time,
     client::{Compare, Op, Txn},
     keys,
 };
 
 use super::Shared;
 use crate::{
-    decide::told,
     incident::{self, WATCHKEEP},
+    oncall,
     rule::{Active, Labels, state::time},
+    rules::Rules,
     store::{self, StoreError, update_incident},
     text::shorten,
 };
@@ -35,7 +36,9 @@ pub(super) async fn trigger(
     if !shared.settings.opens_incidents {
         return Ok(());
     }
-    let record = opened(shared, fingerprint, labels, active, now);
+    let mut rules = shared.context.rules.clone();
+    rules.changes = oncall::read_changes(&shared.context.client).await?;
+    let record = opened(&rules, fingerprint, labels, active, now);
     let key = keys::incident(&record.id);
     let txn = Txn::new()
         .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
@@ -50,44 +53,31 @@ pub(super) async fn trigger(
 }
 
 fn opened(
-    shared: &Shared,
+    rules: &Rules,
     fingerprint: &str,
     labels: &Labels,
     active: &Active,
     now: Time,
 ) -> Incident {
-    let rules = &shared.context.rules;
     let fired_at = time(active.fired_at_ms.unwrap_or(active.active_at_ms));
     let alert = labels.get("alertname").cloned().unwrap_or_default();
     let said = |name: &str| active.annotations.get(name).filter(|text| !text.is_empty());
     let title = said("summary").or(said("title")).or(said("description")).unwrap_or(&alert);
-    let on_call = rules.on_call(now);
-    let recipients = rules.recipients(on_call.as_deref());
-    let mut record = Incident {
-        id: id(fingerprint, fired_at),
-        title: shorten(title, TITLE_MAX),
-        alert,
-        severity: labels.get("severity").cloned().unwrap_or_else(|| "critical".to_owned()),
-        labels: labels.clone(),
-        status: IncidentStatus::Triggered,
-        started_at: time(active.active_at_ms),
-        opened_at: now,
-        acknowledged_at: None,
-        acknowledged_by: None,
-        resolved_at: None,
-        on_call: on_call.clone(),
-        failover: None,
-        pages: Vec::new(),
-        timeline: Vec::new(),
-    };
+    let id = id(fingerprint, fired_at);
+    let severity = labels.get("severity").map_or("critical", String::as_str);
+    let (title, began) = (shorten(title, TITLE_MAX), time(active.active_at_ms));
+    let mut record = Incident::new(id, title, &alert, severity, began, now);
+    record.labels = labels.clone();
+    record.details = active.annotations.clone();
+    "alert".clone_into(&mut record.source);
+    record.dedup_key = Some(format!("alert/{fingerprint}"));
     let mut note = |at, text: String| incident::note(&mut record, at, WATCHKEEP, text);
     note(time(active.active_at_ms), "the rule's expression holds".to_owned());
     note(fired_at, "the alert fires".to_owned());
     for (name, text) in &active.annotations {
         note(now, format!("{name}: {text}"));
     }
-    note(now, told(on_call.as_deref(), &recipients));
-    incident::page(&mut record, "firing", PageKind::Firing, &recipients);
+    incident::tell(&mut record, rules, None, now);
     record
 }
 
