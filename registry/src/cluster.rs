@@ -1,46 +1,42 @@
-//! One member as the services see it: propose a command, read linearizably, renew a lease, wherever the leader is.
+//! One member as the services see it, wherever the leader is: what it is made of. What it does is beside: [`proposals`], [`reads`],
+//! [`leases`], [`standing`] (does it see a leader, would it vote) and [`members`].
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
-use openraft::{
-    ServerState,
-    async_runtime::watch::WatchReceiver,
-    errors::{ClientWriteError, RaftError},
-};
-use prost::Message;
+use openraft::async_runtime::watch::WatchReceiver;
 use thiserror::Error;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::Instant,
 };
-use tracing::{Instrument, debug_span};
-use watchkeep_api::peer::{Answers, LeaseResponse};
 
 use crate::{
-    auth::{Auth, Caller, Denied},
-    election::{Seen, Timing, Vitals, would_vote},
-    lessor::{CHECKPOINTS_MAX, Left, Lessor, Renewal},
+    auth::{Auth, Denied},
+    election::{Timing, Vitals},
+    lessor::Lessor,
     metrics::Metrics,
-    mvcc::{self, Refusal, ViewError, refused_by},
+    mvcc::{self, ViewError},
     raft::{
         Peers,
-        types::{Encoded, Peer, Raft, Vote},
+        types::{Peer, Raft},
     },
     renewal::Renewer,
-    schema::{Body, Command, LeaseCheckpoint, LeaseRest, MemberInfo, Outcome, Revoke},
-    store::{Store, StoreView},
+    schema::MemberInfo,
+    store::Store,
     watch::Hub,
 };
 
 mod forward;
 mod lead;
+mod leases;
 mod members;
+mod proposals;
 mod queue;
 mod reads;
+mod standing;
 
 use forward::Leader;
 pub(crate) use members::Listed;
@@ -49,12 +45,6 @@ use reads::Reads;
 
 /// How long a request waits for a leader and for its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
-/// How often a command is tried whose caller has changed on the way.
-const TRIES_MAX: usize = 5;
-/// Times that the notes of leases are taken back before a renewal is given up.
-const RENEW_TRIES: usize = 3;
-/// A linearizable read that takes longer to begin is a slow one: etcd asks again after that.
-const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 /// Pause before the leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(15);
 
@@ -256,12 +246,6 @@ impl Cluster {
         self.0.raft.metrics().borrow_watched().current_leader
     }
 
-    /// Whether it may vote for another member. One that has just come back does not know that it confirmed a leader
-    /// a moment ago; that leader answers reads without asking, for as long as nobody who confirmed it votes anew.
-    pub(crate) fn may_vote(&self) -> bool {
-        Instant::now() >= self.0.votes_from
-    }
-
     pub(crate) fn vitals(&self) -> &Vitals {
         &self.0.vitals
     }
@@ -272,65 +256,6 @@ impl Cluster {
 
     pub(crate) fn process(&self) -> u64 {
         self.0.process
-    }
-
-    /// A message of a leader has come. One of a former leader, which knows nothing of a higher vote, does not count.
-    pub(crate) fn heard_from(&self, vote: &Vote) {
-        if *vote >= self.0.raft.metrics().borrow_watched().vote {
-            self.0.vitals.heard(Instant::now());
-        }
-    }
-
-    /// What this member sees, for elections.
-    pub(crate) fn seen(&self, now: Instant) -> Seen {
-        let metrics = self.0.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let (own, vitals) = (self.0.id, &self.0.vitals);
-        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-        let leads = metrics.state == ServerState::Leader;
-        let leader = metrics.current_leader.filter(|leader| *leader != own);
-        let (quiet, new) = vitals.quiet(now);
-        let before = voters
-            .iter()
-            .filter(|id| **id < own && Some(**id) != leader && !vitals.is_absent(**id));
-        Seen {
-            may_stand: voters.contains(&own) && !leads,
-            alone: voters == [own],
-            quiet,
-            new,
-            gone: leader.is_none_or(|leader| vitals.leader_has_ended(leader)),
-            rank: u32::try_from(before.count()).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Whether it says that it would vote for another. A leader does not as long as others confirm it.
-    pub(crate) fn would_vote(&self) -> bool {
-        let now = Instant::now();
-        let leads = self.leader() == Some(self.0.id);
-        if leads { !self.has_leader() } else { would_vote(self.0.timing, &self.seen(now)) }
-    }
-
-    /// How long a leader or a follower may be silent until it is taken for lost.
-    pub(crate) fn patience(&self) -> Duration {
-        self.0.silence
-    }
-
-    /// Whether there is a leader within reach: itself, confirmed by a quorum, or another that was heard lately.
-    pub(crate) fn has_leader(&self) -> bool {
-        let metrics = self.0.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        match metrics.current_leader {
-            Some(leader) if leader == self.0.id => {
-                // A lone voter is its own quorum; openraft keeps no time for it.
-                let alone = metrics.membership_config.voter_ids().nth(1).is_none();
-                let confirmed = metrics.last_quorum_acked;
-                let fresh =
-                    confirmed.is_some_and(|at| openraft::Instant::elapsed(&*at) < self.0.silence);
-                alone || fresh
-            }
-            Some(_) => self.0.vitals.quiet(Instant::now()).0 < self.0.silence,
-            None => false,
-        }
     }
 
     /// The Raft membership: id, peer address, whether it is a learner.
@@ -352,101 +277,8 @@ impl Cluster {
         self.0.permits.try_acquire().map_err(|_| ClusterError::TooManyRequests)
     }
 
-    /// Puts a command of this member's own into the log, through the leader, and answers with what applying it gave.
-    /// What a client asks for goes by [`Self::propose_for`].
-    pub(crate) async fn propose(&self, body: Body) -> Result<Outcome, ClusterError> {
-        self.propose_as(body, "", 0).await
-    }
-
-    /// The same for a caller, who is judged where the command stands in the log. When users or roles have changed on
-    /// its way there, it is tried again with what its caller is now.
-    pub(crate) async fn propose_for(
-        &self,
-        caller: &Caller,
-        body: Body,
-    ) -> Result<Outcome, ClusterError> {
-        if caller.user().is_empty() {
-            return self.propose_as(body, "", caller.revision()).await;
-        }
-        let mut caller = caller.clone();
-        for _ in 1..TRIES_MAX {
-            let outcome = self.propose_as(body.clone(), caller.user(), caller.revision()).await?;
-            if outcome.refusal != Refusal::AuthOldRevision as u32 {
-                return Ok(outcome);
-            }
-            let revision = outcome.auth.map_or(0, |auth| auth.revision);
-            let renewing = self.auth().renewed(&caller, revision, self.applied_index());
-            let renewed = tokio::time::timeout(REQUEST_TIMEOUT, renewing).await;
-            match renewed.map_err(|_| self.late())? {
-                Some(renewed) => caller = renewed.map_err(ClusterError::Denied)?,
-                None => return Ok(outcome),
-            }
-        }
-        self.propose_as(body, caller.user(), caller.revision()).await
-    }
-
-    async fn propose_as(
-        &self,
-        body: Body,
-        auth_user: &str,
-        auth_revision: u64,
-    ) -> Result<Outcome, ClusterError> {
-        if let Some(refused) = self.refused_by_alarm(&body).await? {
-            return Ok(refused);
-        }
-        let span = debug_span!("propose");
-        let command = Command {
-            time_ms: now_ms(),
-            body: Some(body),
-            trace_parent: watchkeep_api::trace::trace_parent(&span).unwrap_or_default(),
-            auth_user: auth_user.to_owned(),
-            auth_revision,
-        };
-        let command = Bytes::from(command.encode_to_vec());
-        let _pending = self.0.metrics.proposal();
-        let proposing = async {
-            loop {
-                match self.propose_once(command.clone()).await {
-                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
-                    other => return other,
-                }
-            }
-        };
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, proposing.instrument(span)).await;
-        let answer = answer.unwrap_or_else(|_| Err(self.late()));
-        if answer.is_err() {
-            self.0.metrics.proposals_failed.inc();
-        }
-        answer
-    }
-
-    /// Keeps out of the log what an alarm refuses anyway. This member may not know yet that the alarm has ended, so it asks
-    /// the leader first.
-    async fn refused_by_alarm(&self, body: &Body) -> Result<Option<Outcome>, ClusterError> {
-        if refused_by(self.0.store.alarms(), body).is_none() {
-            return Ok(None);
-        }
-        let view = self.linearizable_view().await?;
-        let applied = view.applied();
-        Ok(refused_by(applied.alarms, body).map(|refusal| Outcome {
-            refusal: refusal as u32,
-            revision: applied.revision,
-            term: applied.term,
-            ..Outcome::default()
-        }))
-    }
-
     fn late(&self) -> ClusterError {
         if !self.has_leader() { ClusterError::NoLeader } else { ClusterError::Timeout }
-    }
-
-    async fn propose_once(&self, command: Bytes) -> Result<Outcome, ClusterError> {
-        let answer = match self.remote_leader() {
-            Some(leader) => self.forward(leader).push(command)?,
-            None => self.0.lead.push(command)?,
-        };
-        // Whoever had it has ended without a word.
-        answer.await.unwrap_or(Err(ClusterError::LeaderChanged))
     }
 
     /// The leader, when it is known and another member.
@@ -454,229 +286,11 @@ impl Cluster {
         remote_leader(&self.0.raft, self.0.id)
     }
 
-    /// The queue to a leader. That to a former one is served until all in it is answered.
-    fn forward(&self, leader: Leader) -> Queue {
-        let mut forward = self.0.forward.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*forward {
-            Some((to, queue)) if *to == leader => queue.clone(),
-            _ => {
-                let (queue, batches) = queue::queue(self.0.requests_max);
-                let (peers, applied) = (self.0.peers.clone(), self.0.applied_index.clone());
-                tokio::spawn(forward::run(batches, peers, leader.clone(), applied));
-                *forward = Some((leader, queue.clone()));
-                queue
-            }
-        }
-    }
-
-    /// Puts another member's batch of commands into the log, if this member leads. Answers when all are answered.
-    pub(crate) async fn propose_all(&self, commands: Vec<Bytes>) -> Answers {
-        let waiting: Vec<_> =
-            commands.into_iter().map(|command| self.0.lead.push(command)).collect();
-        let mut answers = Vec::with_capacity(waiting.len());
-        for answer in waiting {
-            answers.push(forward::proposed(match answer {
-                Ok(answer) => answer.await.unwrap_or(Err(ClusterError::LeaderChanged)),
-                Err(refused) => Err(refused),
-            }));
-        }
-        Answers { answers }
-    }
-
-    /// Puts a command into the log if this member leads.
-    async fn propose_here(&self, command: Bytes) -> Result<Outcome, ClusterError> {
-        match self.0.raft.client_write(Encoded(command)).await {
-            Ok(written) => written.data.outcome.ok_or(ClusterError::Stopped),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
-                Err(ClusterError::NotLeader)
-            }
-            Err(RaftError::APIError(_)) => Err(ClusterError::LeaderChanged),
-            Err(RaftError::Fatal(_)) => Err(ClusterError::Stopped),
-        }
-    }
-
-    /// Revokes a lease that ran out while this member led in `term`. Never by way of another leader: that one knows
-    /// of renewals that this one does not.
-    pub(crate) async fn expire(&self, id: i64, term: u64) -> Result<(), ClusterError> {
-        let body = Some(Body::Revoke(Revoke { id, term }));
-        let command = Command { time_ms: now_ms(), body, ..Command::default() };
-        let outcome = self.propose_here(command.encode_to_vec().into()).await?;
-        if outcome.refusal == 0 {
-            self.0.metrics.etcd.leases_expired.inc();
-        }
-        // It stays as it is until the alarm ends.
-        if outcome.refusal == Refusal::Corrupt as u32 { Err(ClusterError::Corrupt) } else { Ok(()) }
-    }
-
-    /// A view that has everything that was acknowledged before this call.
-    pub(crate) async fn linearizable_view(&self) -> Result<StoreView, ClusterError> {
-        self.catch_up().await?;
-        Ok(self.0.store.view())
-    }
-
-    /// Waits until everything is applied here that was acknowledged before this call.
-    pub(crate) async fn catch_up(&self) -> Result<(), ClusterError> {
-        let reading = async {
-            let index = loop {
-                match self.0.reads.index().await {
-                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
-                    found => break found?.index,
-                }
-            };
-            if *self.0.applied_index.borrow() >= index {
-                return Ok(());
-            }
-            let mut applied = self.0.applied_index.clone();
-            let reached = applied.wait_for(|applied| *applied >= index).await;
-            reached.map(|_| ()).map_err(|_| ClusterError::Stopped)
-        };
-        let began = Instant::now();
-        let read = tokio::time::timeout(REQUEST_TIMEOUT, reading).await;
-        if began.elapsed() > SLOW_READ_INDEX {
-            self.0.metrics.etcd.slow_read_indexes.inc();
-        }
-        if !matches!(read, Ok(Ok(()))) {
-            self.0.metrics.etcd.read_indexes_failed.inc();
-        }
-        read.unwrap_or_else(|_| Err(self.late()))
-    }
-
-    /// The index that a linearizable read must have applied, if this member leads.
-    pub(crate) async fn read_index_here(&self) -> Result<u64, ClusterError> {
-        if self.remote_leader().is_some() {
-            return Err(ClusterError::NotLeader);
-        }
-        let found = self.0.reads.index().await?;
-        if found.here { Ok(found.index) } else { Err(ClusterError::NotLeader) }
-    }
-
-    /// Renews leases, wherever the leader is; answers in their order.
-    pub(crate) async fn renew(&self, ids: Vec<i64>) -> Result<Vec<LeaseResponse>, ClusterError> {
-        self.0.renewer.renew(ids).await
-    }
-
-    /// Renews leases on the leader, for [`crate::renewal`].
-    pub(crate) async fn renew_batch(
-        &self,
-        ids: &[i64],
-    ) -> Result<Vec<LeaseResponse>, ClusterError> {
-        let asking = async {
-            loop {
-                let answer = match self.remote_leader() {
-                    Some(leader) => {
-                        let answer = self.0.peers.renew(leader.id, &leader.address, ids).await;
-                        answer.map_err(|_| ClusterError::NotLeader)
-                    }
-                    None => self.renew_here(ids).await,
-                };
-                match answer {
-                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
-                    other => return other,
-                }
-            }
-        };
-        tokio::time::timeout(REQUEST_TIMEOUT, asking).await.unwrap_or_else(|_| Err(self.late()))
-    }
-
-    /// What is left of a lease, asked of the leader.
-    pub(crate) async fn lease(&self, id: i64) -> Result<LeaseResponse, ClusterError> {
-        let asking = async {
-            loop {
-                let answer = match self.remote_leader() {
-                    Some(leader) => {
-                        let answer = self.0.peers.lease(leader.id, &leader.address, id).await;
-                        answer.map_err(|_| ClusterError::NotLeader)
-                    }
-                    None => self.lease_here(id).await,
-                };
-                match answer {
-                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
-                    other => return other,
-                }
-            }
-        };
-        tokio::time::timeout(REQUEST_TIMEOUT, asking).await.unwrap_or_else(|_| Err(self.late()))
-    }
-
-    /// Renews leases if this member leads, which it makes sure of first: a leader that was replaced must not promise
-    /// what its successor does not know.
-    pub(crate) async fn renew_here(&self, ids: &[i64]) -> Result<Vec<LeaseResponse>, ClusterError> {
-        self.read_index_here().await?;
-        for _ in 0..RENEW_TRIES {
-            let renewals = self.0.lessor.renew(ids, Instant::now());
-            // Just elected: it does not know yet what is left.
-            let renewals = renewals.ok_or(ClusterError::NotLeader)?;
-            if !renewals.contains(&Renewal::Noted) {
-                self.0.metrics.leases_renewed.inc_by(ids.len() as u64);
-                return Ok(renewals.into_iter().map(renewed).collect());
-            }
-            let _turn = self.0.checkpoints.lock().await;
-            let (term, rests) = self.0.lessor.to_take_back(ids);
-            for rests in rests.chunks(CHECKPOINTS_MAX) {
-                self.checkpoint(term, rests.to_vec()).await?;
-            }
-        }
-        Err(ClusterError::NotLeader)
-    }
-
-    /// What is left of a lease if this member leads.
-    pub(crate) async fn lease_here(&self, id: i64) -> Result<LeaseResponse, ClusterError> {
-        self.read_index_here().await?;
-        if !self.0.lessor.leads() {
-            return Err(ClusterError::NotLeader);
-        }
-        Ok(self.0.lessor.left(id, Instant::now()).map_or(NO_LEASE, response))
-    }
-
-    /// Notes in the log what is left of long leases, if this member leads.
-    pub(crate) async fn note_leases(&self) -> Result<(), ClusterError> {
-        let _turn = self.0.checkpoints.lock().await;
-        let (term, rests) = self.0.lessor.to_note(Instant::now());
-        if rests.is_empty() { Ok(()) } else { self.checkpoint(term, rests).await }
-    }
-
-    /// One checkpoint at a time: a note must not come after it has been taken back.
-    async fn checkpoint(&self, term: u64, rests: Vec<LeaseRest>) -> Result<(), ClusterError> {
-        let body = Some(Body::LeaseCheckpoint(LeaseCheckpoint { rests, term }));
-        let command = Command { time_ms: now_ms(), body, ..Command::default() };
-        let outcome = self.propose_here(command.encode_to_vec().into()).await?;
-        match outcome.refusal {
-            0 => Ok(()),
-            refusal if refusal == Refusal::Corrupt as u32 => Err(ClusterError::Corrupt),
-            _ => Err(ClusterError::NotLeader),
-        }
-    }
-
-    /// Resolves when this member, which leads, has applied everything that was committed before it did.
-    pub(crate) async fn applied_as_leader(&self) -> Result<(), ClusterError> {
-        let index = self.read_index_here().await?;
-        let mut applied = self.0.applied_index.clone();
-        let reached = applied.wait_for(|applied| *applied >= index).await;
-        reached.map(drop).map_err(|_| ClusterError::Stopped)
-    }
-
     /// Whether the Raft core still runs; else why it ended.
     pub(crate) fn ended(&self) -> Option<String> {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.running_state.as_ref().err().map(ToString::to_string)
-    }
-}
-
-/// There is no such lease.
-const NO_LEASE: LeaseResponse = LeaseResponse { left_ms: -1, granted_seconds: 0 };
-
-fn response(left: Left) -> LeaseResponse {
-    LeaseResponse {
-        left_ms: i64::try_from(left.left.as_millis()).unwrap_or(i64::MAX),
-        granted_seconds: left.granted_seconds,
-    }
-}
-
-fn renewed(renewal: Renewal) -> LeaseResponse {
-    match renewal {
-        Renewal::Renewed(left) => response(left),
-        Renewal::Unknown | Renewal::Noted => NO_LEASE,
     }
 }
 

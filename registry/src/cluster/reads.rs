@@ -5,15 +5,23 @@
 use std::time::Duration;
 
 use openraft::LinearizerOption;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
-use super::{ClusterError, remote_leader};
-use crate::raft::{Peers, types::Raft};
+use super::{Cluster, ClusterError, PAUSE, REQUEST_TIMEOUT, remote_leader};
+use crate::{
+    raft::{Peers, types::Raft},
+    store::StoreView,
+};
 
 /// Most that are answered together.
 const TOGETHER_MAX: usize = 4_096;
 /// A question that is not answered by then is asked again.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// A linearizable read that takes longer to begin is a slow one: etcd asks again after that.
+const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 
 /// What was found out.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +59,58 @@ impl Reads {
             mpsc::error::TrySendError::Closed(_) => ClusterError::Stopped,
         })?;
         found.await.unwrap_or(Err(ClusterError::Stopped))
+    }
+}
+
+impl Cluster {
+    /// A view that has everything that was acknowledged before this call.
+    pub(crate) async fn linearizable_view(&self) -> Result<StoreView, ClusterError> {
+        self.catch_up().await?;
+        Ok(self.0.store.view())
+    }
+
+    /// Waits until everything is applied here that was acknowledged before this call.
+    pub(crate) async fn catch_up(&self) -> Result<(), ClusterError> {
+        let reading = async {
+            let index = loop {
+                match self.0.reads.index().await {
+                    Err(ClusterError::NotLeader) => tokio::time::sleep(PAUSE).await,
+                    found => break found?.index,
+                }
+            };
+            if *self.0.applied_index.borrow() >= index {
+                return Ok(());
+            }
+            let mut applied = self.0.applied_index.clone();
+            let reached = applied.wait_for(|applied| *applied >= index).await;
+            reached.map(|_| ()).map_err(|_| ClusterError::Stopped)
+        };
+        let began = Instant::now();
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, reading).await;
+        if began.elapsed() > SLOW_READ_INDEX {
+            self.0.metrics.etcd.slow_read_indexes.inc();
+        }
+        if !matches!(read, Ok(Ok(()))) {
+            self.0.metrics.etcd.read_indexes_failed.inc();
+        }
+        read.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    /// The index that a linearizable read must have applied, if this member leads.
+    pub(crate) async fn read_index_here(&self) -> Result<u64, ClusterError> {
+        if self.remote_leader().is_some() {
+            return Err(ClusterError::NotLeader);
+        }
+        let found = self.0.reads.index().await?;
+        if found.here { Ok(found.index) } else { Err(ClusterError::NotLeader) }
+    }
+
+    /// Resolves when this member, which leads, has applied everything that was committed before it did.
+    pub(crate) async fn applied_as_leader(&self) -> Result<(), ClusterError> {
+        let index = self.read_index_here().await?;
+        let mut applied = self.0.applied_index.clone();
+        let reached = applied.wait_for(|applied| *applied >= index).await;
+        reached.map(drop).map_err(|_| ClusterError::Stopped)
     }
 }
 
