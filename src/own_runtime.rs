@@ -1,4 +1,4 @@
-//! Threads of its own for the registry: no report, page or probe of the other rooms keeps a heartbeat waiting.
+//! Threads of its own for a room: no report or page of another one keeps a heartbeat or a probe waiting.
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -7,16 +7,23 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
-    /// Half of the cores, one at least: the others are left to the threads that write (log, state, storage engine). With
-    /// few workers, what one task hands to the next mostly stays on its core and wakes no other.
+    /// Half of the cores, one at least: the others are left to the threads that write (log, state, storage engine, series).
+    /// With few workers, what one task hands to the next mostly stays on its core and wakes no other. (Where probes are few
+    /// and far between, that waking cost as much as the probes.) `room` names the threads.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    pub(crate) fn start(room: &str) -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads((cores / 2).max(1)).thread_name("registry").enable_all();
+        builder.worker_threads((cores / 2).max(1)).thread_name(room).enable_all();
         builder.build().map(|runtime| Self(Some(runtime)))
+    }
+
+    /// Makes something that spawns tasks: they run on these threads.
+    pub(crate) fn make<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _inside = self.0.as_ref().map(Runtime::enter);
+        make()
     }
 
     /// Runs a task, and all that it spawns, on these threads.

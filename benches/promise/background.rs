@@ -7,13 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{task::JoinHandle, time::sleep};
 use tonic::{Status, transport::Endpoint};
 use watchkeep_api::etcdserverpb::{
-    CompactionRequest, SnapshotRequest, kv_client::KvClient, maintenance_client::MaintenanceClient,
+    CompactionRequest, SnapshotRequest, StatusRequest, kv_client::KvClient,
+    maintenance_client::MaintenanceClient,
 };
 
 const COMPACT_EVERY: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ const COMPACT_EVERY: Duration = Duration::from_secs(5);
 const REVISIONS_KEPT: i64 = 10_000;
 /// Between two backups.
 const BACKUP_PAUSE: Duration = Duration::from_secs(15);
+/// What ended so long ago may still show.
+const AFTERMATH: Duration = Duration::from_millis(500);
 /// How often the end is looked for.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -31,11 +34,35 @@ pub(crate) struct Done {
     backups: u64,
     backup_bytes: u64,
     errors: Vec<String>,
+    /// What was done and when, counted from the beginning.
+    spells: Vec<Spell>,
+}
+
+/// A time during which something was done beside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spell {
+    pub(crate) what: &'static str,
+    pub(crate) from: Duration,
+    pub(crate) to: Duration,
+}
+
+impl Done {
+    /// What went on at a time, or had ended shortly before.
+    pub(crate) fn at(&self, time: Duration) -> Vec<&'static str> {
+        let mut found: Vec<_> = self
+            .spells
+            .iter()
+            .filter(|spell| spell.from <= time && time <= spell.to + AFTERMATH)
+            .map(|spell| spell.what)
+            .collect();
+        found.dedup();
+        found
+    }
 }
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { compactions, backups, backup_bytes, errors } = self;
+        let Self { compactions, backups, backup_bytes, errors, .. } = self;
         write!(
             f,
             "beside: {compactions} compactions, {backups} backups of {} MiB",
@@ -56,9 +83,9 @@ pub(crate) struct Background {
 
 /// Starts it.
 pub(crate) fn start(urls: &[String], revision: Arc<AtomicI64>) -> Background {
-    let over = Arc::new(AtomicBool::new(false));
-    let compacting = tokio::spawn(compact(urls[0].clone(), revision, Arc::clone(&over)));
-    let backing_up = tokio::spawn(back_up(urls.to_vec(), Arc::clone(&over)));
+    let (over, began) = (Arc::new(AtomicBool::new(false)), Instant::now());
+    let compacting = tokio::spawn(compact(urls[0].clone(), revision, Arc::clone(&over), began));
+    let backing_up = tokio::spawn(back_up(urls.to_vec(), Arc::clone(&over), began));
     Background { over, compacting, backing_up }
 }
 
@@ -71,6 +98,7 @@ impl Background {
         Done {
             compactions: compacted.compactions,
             errors: [compacted.errors, backed_up.errors].concat(),
+            spells: [compacted.spells, backed_up.spells].concat(),
             ..backed_up
         }
     }
@@ -84,7 +112,12 @@ async fn pause(time: Duration, over: &AtomicBool) {
     }
 }
 
-async fn compact(url: String, revision: Arc<AtomicI64>, over: Arc<AtomicBool>) -> Done {
+async fn compact(
+    url: String,
+    revision: Arc<AtomicI64>,
+    over: Arc<AtomicBool>,
+    began: Instant,
+) -> Done {
     let mut done = Done::default();
     let channel = Endpoint::from_shared(url).expect("an URL").connect_lazy();
     let (mut kv, mut compacted) = (KvClient::new(channel), 0);
@@ -93,18 +126,21 @@ async fn compact(url: String, revision: Arc<AtomicI64>, over: Arc<AtomicBool>) -
         let revision = revision.load(Ordering::Relaxed) - REVISIONS_KEPT;
         if revision > compacted {
             compacted = revision;
+            let from = began.elapsed();
             match kv.compact(CompactionRequest { revision, physical: false }).await {
                 Ok(_) => done.compactions += 1,
                 Err(status) => done.errors.push(format!("compact: {status}")),
             }
+            done.spells.push(Spell { what: "compaction", from, to: began.elapsed() });
         }
     }
     done
 }
 
-async fn back_up(urls: Vec<String>, over: Arc<AtomicBool>) -> Done {
+async fn back_up(urls: Vec<String>, over: Arc<AtomicBool>, began: Instant) -> Done {
     let mut done = Done::default();
     for url in urls.iter().cycle() {
+        let from = began.elapsed();
         match backup(url).await {
             Ok(bytes) => {
                 done.backups += 1;
@@ -112,12 +148,20 @@ async fn back_up(urls: Vec<String>, over: Arc<AtomicBool>) -> Done {
             }
             Err(status) => done.errors.push(format!("backup: {status}")),
         }
+        done.spells.push(Spell { what: "backup", from, to: began.elapsed() });
         pause(BACKUP_PAUSE, &over).await;
         if over.load(Ordering::SeqCst) {
             break;
         }
     }
     done
+}
+
+/// The Raft term, as the first member sees it: it rises with each election.
+pub(crate) async fn term(urls: &[String]) -> Result<u64, Status> {
+    let channel = Endpoint::from_shared(urls[0].clone()).expect("an URL").connect_lazy();
+    let status = MaintenanceClient::new(channel).status(StatusRequest {}).await?;
+    Ok(status.into_inner().raft_term)
 }
 
 /// Takes a whole backup from one member; its bytes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{PROMISE, SHARE, memory};
+use crate::{PROMISE, SHARE, background::Done, memory};
 
 /// Longest step of the table.
 const STEP: Duration = Duration::from_secs(60);
@@ -18,7 +18,22 @@ pub(crate) struct Report {
     late: u64,
     errors: u64,
     steps: u32,
+    /// When late ones were due, and how long they took.
+    late_ones: Vec<(Duration, Duration)>,
 }
+
+/// Late requests that were due shortly after one another.
+struct Stall {
+    from: Duration,
+    to: Duration,
+    late: u64,
+    worst: Duration,
+}
+
+/// Late requests further apart than this are of two stalls.
+const APART: Duration = Duration::from_millis(250);
+/// Stalls that are printed, the worst first.
+const STALLS_SHOWN: usize = 20;
 
 impl Report {
     pub(crate) fn new(processes: Vec<u32>) -> Self {
@@ -26,7 +41,8 @@ impl Report {
             "    until   answers      p50      p99   p99.99      max  late  memory of each member"
         );
         let (took, step) = (Vec::new(), Vec::new());
-        Self { processes, took, step, step_late: 0, late: 0, errors: 0, steps: 1 }
+        let late_ones = Vec::new();
+        Self { processes, took, step, step_late: 0, late: 0, errors: 0, steps: 1, late_ones }
     }
 
     /// A request that was due at `due` after the beginning.
@@ -37,6 +53,9 @@ impl Report {
         }
         let is_late = !is_ok || took > PROMISE;
         self.late += u64::from(is_late);
+        if is_late {
+            self.late_ones.push((due, took));
+        }
         self.step_late += u64::from(is_late);
         self.errors += u64::from(!is_ok);
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
@@ -63,9 +82,34 @@ impl Report {
         );
     }
 
-    /// Prints it, and says whether the promise was kept.
-    pub(crate) fn verdict(mut self) -> bool {
+    fn stalls(&mut self) -> Vec<Stall> {
+        self.late_ones.sort_unstable();
+        let mut stalls: Vec<Stall> = Vec::new();
+        for (due, took) in &self.late_ones {
+            match stalls.last_mut().filter(|stall| *due <= stall.to + APART) {
+                Some(stall) => {
+                    (stall.to, stall.late) = (*due, stall.late + 1);
+                    stall.worst = stall.worst.max(*took);
+                }
+                None => stalls.push(Stall { from: *due, to: *due, late: 1, worst: *took }),
+            }
+        }
+        stalls.sort_by_key(|stall| std::cmp::Reverse(stall.late));
+        stalls
+    }
+
+    /// Prints it, and says whether the promise was kept. `beside` is what went on meanwhile.
+    pub(crate) fn verdict(mut self, beside: &Done) -> bool {
         self.print_step();
+        let stalls = self.stalls();
+        println!("{} stalls:", stalls.len());
+        for Stall { from, to, late, worst } in stalls.iter().take(STALLS_SHOWN) {
+            let (took, beside) = (*to - *from, beside.at(*from).join(", "));
+            println!(
+                "{:>9.2} s {late:>6} late, due within {took:>6.0?}, worst {worst:.0?}  {beside}",
+                from.as_secs_f64()
+            );
+        }
         self.took.sort_unstable();
         let all = self.took.len().max(1);
         let share = 1.0 - self.late as f64 / all as f64;

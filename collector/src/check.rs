@@ -37,7 +37,8 @@ pub(crate) struct Check {
 struct Run {
     number: u64,
     task: AbortHandle,
-    finished: Option<Finished>,
+    /// Only of one that waits for an earlier one.
+    finished: Option<Box<Finished>>,
 }
 
 /// A probe that has ended.
@@ -101,9 +102,13 @@ impl Check {
 
     /// Takes a result in: it counts as soon as all that began before it have ended.
     pub(crate) fn finished(&mut self, finished: Finished) {
-        let run = self.runs.iter_mut().find(|run| run.number == finished.run);
-        if let Some(run) = run {
-            run.finished = Some(finished);
+        match self.runs.iter().position(|run| run.number == finished.run) {
+            Some(0) => {
+                self.runs.pop_front();
+                self.count(&finished);
+            }
+            Some(at) => self.runs[at].finished = Some(Box::new(finished)),
+            None => {}
         }
         self.settle();
     }
@@ -112,14 +117,14 @@ impl Check {
     pub(crate) fn broke_off(&mut self, task: Id, cause: &str) -> bool {
         let Some(at) = self.runs.iter().position(|run| run.task.id() == task) else { return false };
         let run = &mut self.runs[at];
-        run.finished = Some(Finished {
+        run.finished = Some(Box::new(Finished {
             check: 0,
             run: run.number,
             lag: Duration::ZERO,
             at: Utc::now(),
             outcome: Outcome::never(&format!("the probe broke off: {cause}")),
             span: Span::none(),
-        });
+        }));
         self.settle();
         true
     }

@@ -21,7 +21,7 @@ use crate::{
     recorder::Recorder,
     remote_write::{self, Receivers},
     samples::Sink,
-    scrape::{Job, Scraping},
+    scrape::{Job, ScrapeState, Scraping},
     sharing::Sharing,
 };
 
@@ -65,6 +65,7 @@ pub struct Collector {
     receivers: Arc<Receivers>,
     jobs: Vec<Arc<Job>>,
     foreign: ForeignState,
+    scrapes: ScrapeState,
 }
 
 impl Collector {
@@ -133,6 +134,7 @@ impl Collector {
             receivers,
             jobs,
             foreign: ForeignState::default(),
+            scrapes: ScrapeState::default(),
         })
     }
 
@@ -148,6 +150,12 @@ impl Collector {
         Recorder::new(self.store.clone(), self.receivers.clone())
     }
 
+    /// What it scrapes, and how that goes.
+    #[must_use]
+    pub fn scrapes(&self) -> ScrapeState {
+        self.scrapes.clone()
+    }
+
     /// What it mirrors of foreign registrations.
     #[must_use]
     pub fn foreign(&self) -> ForeignState {
@@ -161,7 +169,8 @@ impl Collector {
         let publisher = Publisher::new(self.client.clone(), self.metrics.clone(), writing.clone());
         let (local, kept) = keeper::start(self.store, self.metrics.clone());
         let sink = Sink { local, receivers: self.receivers.clone(), metrics: self.metrics.clone() };
-        let scraping = Scraping::new(&self.id, self.jobs, sink.clone(), self.metrics.clone());
+        let scraping =
+            Scraping::new(&self.id, self.jobs, sink.clone(), self.metrics.clone(), self.scrapes);
         let shared = Arc::new(Shared {
             collector: self.id.clone(),
             epoch: Instant::now(),

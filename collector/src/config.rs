@@ -51,6 +51,10 @@ pub struct CollectorConfig {
     pub targets: TargetRanges,
     /// blackbox_exporter's `blackbox.yml`, for `/probe`; none: there is no `/probe`.
     pub blackbox_config: Option<PathBuf>,
+    /// Whether the metrics of all nodes are fetched, as job `watchkeep`.
+    pub self_scrape: bool,
+    /// Between two of those. 100 to 3600000.
+    pub self_scrape_interval_ms: u64,
     /// Whose metrics are fetched, and how.
     pub scrape_configs: Vec<ScrapeConfig>,
     /// Prefixes whose foreign registrations are instances, too.
@@ -95,6 +99,8 @@ impl Default for CollectorConfig {
             files_dir: None,
             targets: TargetRanges::default(),
             blackbox_config: None,
+            self_scrape: true,
+            self_scrape_interval_ms: 10_000,
             scrape_configs: Vec::new(),
             foreign: Vec::new(),
             remote_write: Vec::new(),
@@ -119,6 +125,12 @@ impl CollectorConfig {
             ("target_metrics_max", wide(self.target_metrics_max), 0, 1_000_000),
             ("series_max", wide(self.series_max), 1, 100_000_000),
             ("facts_max", wide(self.facts_max), 0, wide(FACTS_MAX)),
+            (
+                "self_scrape_interval_ms",
+                i64::try_from(self.self_scrape_interval_ms).unwrap_or(i64::MAX),
+                100,
+                3_600_000,
+            ),
         ]
         .into_iter()
         .filter(|(_, value, min, max)| !(min..=max).contains(&value))

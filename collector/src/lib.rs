@@ -49,4 +49,4 @@ pub use metrics::Metrics;
 pub use probe::judge;
 pub use recorder::Recorder;
 pub use remote_write::{QueueConfig, RemoteWriteConfig, write_router};
-pub use scrape::ScrapeConfig;
+pub use scrape::{LastScrape, ScrapeConfig, ScrapeState, TargetState};

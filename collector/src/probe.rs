@@ -133,6 +133,7 @@ impl Prober {
         let endpoint = Endpoint {
             address: address.to_owned(),
             port: kind.settings().port().unwrap_or(port),
+            source: check.source_ip_address,
             reuse: check.reuse,
             policy: context.policy.clone(),
             ip_protocol: check.ip_protocol,

@@ -4,7 +4,7 @@
 //! ```text
 //! instances ─┐
 //! jobs ──────┼─▶ target ─schedule─▶ fetch ─▶ page ─▶ samples, markers, up ─▶ sink
-//! collectors ┘   (the one that is ours)
+//! collectors ┘   (those that are ours)
 //! ```
 
 use std::{
@@ -15,23 +15,23 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
-use watchkeep_catalog::{Client, Instance, client::Change, keys};
+use watchkeep_catalog::{Client, KeyValue, client::Change, keys};
 
 mod config;
 mod fetch;
 mod page;
-mod share;
+mod state;
 mod target;
 mod work;
 
 pub use config::ScrapeConfig;
 pub(crate) use config::{Job, validate};
+pub use state::{LastScrape, ScrapeState, TargetState};
 
-use share::Collectors;
 use target::Target;
 use work::Work;
 
-use crate::{metrics::Metrics, samples::Sink, targets};
+use crate::{metrics::Metrics, samples::Sink, schedule::hash, sharing::Sharing, targets};
 
 /// Pages fetched at a time; further ones wait.
 const SCRAPES_MAX: usize = 100;
@@ -43,15 +43,16 @@ pub(crate) struct Shared {
     permits: Semaphore,
     sink: Sink,
     metrics: Metrics,
+    state: ScrapeState,
 }
 
 /// Everything that is to be fetched, by us or by others.
 pub(crate) struct Scraping {
-    collector: String,
     jobs: Vec<Arc<Job>>,
     shared: Arc<Shared>,
-    instances: BTreeMap<String, Instance>,
-    collectors: Collectors,
+    /// Of each instance's key, what jobs make of it; an instance that no job means has no entry.
+    wanted: BTreeMap<String, BTreeMap<usize, Target>>,
+    sharing: Sharing,
     running: HashMap<(usize, String), Running>,
 }
 
@@ -62,14 +63,19 @@ struct Running {
 }
 
 impl Scraping {
-    pub(crate) fn new(collector: &str, jobs: Vec<Arc<Job>>, sink: Sink, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        collector: &str,
+        jobs: Vec<Arc<Job>>,
+        sink: Sink,
+        metrics: Metrics,
+        state: ScrapeState,
+    ) -> Self {
         let permits = Semaphore::new(SCRAPES_MAX);
         Self {
-            collector: collector.to_owned(),
             jobs,
-            shared: Arc::new(Shared { epoch: Instant::now(), permits, sink, metrics }),
-            instances: BTreeMap::new(),
-            collectors: Collectors::default(),
+            shared: Arc::new(Shared { epoch: Instant::now(), permits, sink, metrics, state }),
+            wanted: BTreeMap::new(),
+            sharing: Sharing::of_one(collector),
             running: HashMap::new(),
         }
     }
@@ -82,8 +88,8 @@ impl Scraping {
             tokio::select! {
                 () = token.cancelled() => break,
                 Some(change) = collectors.recv() => {
-                    if self.collectors.apply(&change) {
-                        let all: Vec<_> = self.instances.keys().cloned().collect();
+                    if self.sharing.apply(change) {
+                        let all: Vec<_> = self.wanted.keys().cloned().collect();
                         for key in all {
                             self.settle(&key).await;
                         }
@@ -107,24 +113,38 @@ impl Scraping {
     /// the probes' side tells of it.
     fn note(&mut self, change: Change) -> Vec<String> {
         match change {
-            Change::Put(kv) => match targets::read(&kv) {
-                Ok(instance) => {
-                    self.instances.insert(kv.key.clone(), instance);
-                    vec![kv.key]
-                }
-                Err(_) => Vec::new(),
-            },
+            Change::Put(kv) => self.put(&kv).then_some(kv.key).into_iter().collect(),
             Change::Delete { key, .. } => {
-                self.instances.remove(&key);
-                vec![key]
+                self.wanted.remove(&key).map(|_| key).into_iter().collect()
             }
             Change::Reset(kvs, _) => {
                 let gone = |key: &&String| kvs.binary_search_by(|kv| kv.key.cmp(key)).is_err();
-                let mut keys: Vec<_> = self.instances.keys().filter(gone).cloned().collect();
-                keys.iter().for_each(|key| drop(self.instances.remove(key)));
-                keys.extend(kvs.into_iter().flat_map(|kv| self.note(Change::Put(kv))));
+                let mut keys: Vec<_> = self.wanted.keys().filter(gone).cloned().collect();
+                keys.iter().for_each(|key| drop(self.wanted.remove(key)));
+                keys.extend(kvs.into_iter().filter_map(|kv| self.put(&kv).then_some(kv.key)));
                 keys
             }
+        }
+    }
+
+    /// Whether what is wanted of the instance may have changed.
+    fn put(&mut self, kv: &KeyValue) -> bool {
+        let Ok(instance) = targets::read(kv) else { return false };
+        let wanted = self.jobs.iter().enumerate().filter_map(|(at, job)| {
+            let target = Target::of(job, &instance).unwrap_or_else(|reason| {
+                let (job, service, instance) =
+                    (&job.config.job_name, &instance.service, &instance.id);
+                warn!(job, service, instance, reason, "metrics of the instance cannot be fetched");
+                None
+            });
+            Some((at, target?))
+        });
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        if wanted.is_empty() {
+            self.wanted.remove(&kv.key).is_some()
+        } else {
+            self.wanted.insert(kv.key.clone(), wanted);
+            true
         }
     }
 
@@ -132,13 +152,15 @@ impl Scraping {
     async fn settle(&mut self, key: &str) {
         for at in 0..self.jobs.len() {
             let id = (at, key.to_owned());
-            let wanted = self.wanted(&id);
-            let is_ours = self.collectors.owner(&format!("{at}{key}")) == Some(&*self.collector);
-            let target = wanted.clone().filter(|_| is_ours);
-            if self.running.get(&id).map(|running| &running.target) == target.as_ref() {
+            let wanted = self.wanted.get(key).and_then(|wanted| wanted.get(&at));
+            let is_ours = self.sharing.owns(hash([&*self.jobs[at].config.job_name, key]));
+            let target = wanted.filter(|_| is_ours);
+            if self.running.get(&id).map(|running| &running.target) == target {
                 continue;
             }
+            let (wanted, target) = (wanted.cloned(), target.cloned());
             if let Some(running) = self.running.remove(&id) {
+                self.shared.state.end(&id);
                 let labels = running.target.labels.clone();
                 let work = running.end().await;
                 // What only moves to another collector goes on there.
@@ -148,21 +170,17 @@ impl Scraping {
             }
             if let Some(target) = target {
                 let stop = CancellationToken::new();
-                let work = Work::new(self.jobs[at].clone(), target.clone(), self.shared.clone());
+                self.shared.state.begin(id.clone(), target.state(&self.jobs[at].config.job_name));
+                let work = Work::new(
+                    id.clone(),
+                    self.jobs[at].clone(),
+                    target.clone(),
+                    self.shared.clone(),
+                );
                 let task = tokio::spawn(work.run(stop.clone()));
                 self.running.insert(id, Running { target, stop, task });
             }
         }
-    }
-
-    fn wanted(&self, (at, key): &(usize, String)) -> Option<Target> {
-        let instance = self.instances.get(key)?;
-        Target::of(&self.jobs[*at], instance).unwrap_or_else(|reason| {
-            let (service, instance) = (&instance.service, &instance.id);
-            let job = &self.jobs[*at].config.job_name;
-            warn!(job, service, instance, reason, "metrics of the instance cannot be fetched");
-            None
-        })
     }
 }
 

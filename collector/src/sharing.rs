@@ -1,4 +1,5 @@
-//! Which collectors probe a check: rendezvous hashing over the collectors that are alive. Pure.
+//! Which collectors probe a check, and which one fetches a page of metrics: rendezvous hashing over the collectors that are
+//! alive. Pure.
 //!
 //! Each collector has a score for each check, a hash of both. The best of every zone come first, the zones in the order of
 //! their best; where there are fewer zones than vantage points, the best of the others follow:
@@ -11,6 +12,10 @@
 //! So nobody has to agree on anything: who sees the same members comes to the same owners. When a member goes, only what it
 //! owned gets one owner more; when one comes, it takes the place of one owner here and there and nothing else moves
 //! (Thaler and Ravishankar 1998, highest random weight).
+//!
+//! A collector that has no lease is no member to the others. To itself it is one where probes are concerned: they carry its
+//! name, so that nothing collides, and its opinions wait for its lease. Where metrics are fetched it is none: their samples
+//! carry no collector's name, so that only one may fetch them.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -26,6 +31,10 @@ pub(crate) struct Sharing {
     me: Member,
     vantage_points: usize,
     others: BTreeMap<String, Member>,
+    /// Whether this collector is a member only while it has a lease.
+    with_lease: bool,
+    /// Whether it has one.
+    leased: bool,
     /// Whether the members have been listed: before, nobody knows what is whose.
     known: bool,
 }
@@ -50,38 +59,62 @@ impl Sharing {
             me: Member::new(me, zone),
             vantage_points: vantage_points.max(1),
             others: BTreeMap::new(),
+            with_lease: false,
+            leased: false,
             known: false,
         }
+    }
+
+    /// Of what only one may do: collector `me` is a member while it has its lease.
+    pub(crate) fn of_one(me: &str) -> Self {
+        Self { with_lease: true, ..Self::new(me, "", 1) }
     }
 
     pub(crate) fn is_known(&self) -> bool {
         self.known
     }
 
-    /// Collectors that are alive, this one included.
-    pub(crate) fn members(&self) -> usize {
-        self.others.len() + 1
+    /// Whether this collector is a member.
+    fn takes_part(&self) -> bool {
+        self.leased || !self.with_lease
     }
 
-    /// Takes in a change under [`keys::COLLECTORS`]; true when checks may have other owners now.
+    /// Collectors that are alive.
+    pub(crate) fn members(&self) -> usize {
+        self.others.len() + usize::from(self.takes_part())
+    }
+
+    /// Takes in a change under [`keys::COLLECTORS`]; true when something may have other owners now.
     pub(crate) fn apply(&mut self, change: Change) -> bool {
-        match change {
+        let took_part = self.takes_part();
+        let others = match change {
             Change::Put(kv) => self.put(&kv),
-            Change::Delete { key, .. } => {
-                id_of(&key).is_some_and(|id| self.others.remove(id).is_some())
-            }
+            Change::Delete { key, .. } => match id_of(&key) {
+                Some(id) if id == self.id => {
+                    self.leased = false;
+                    false
+                }
+                Some(id) => self.others.remove(id).is_some(),
+                None => false,
+            },
             Change::Reset(kvs, _) => {
                 let before = std::mem::take(&mut self.others);
+                self.leased = false;
                 kvs.iter().for_each(|kv| {
                     self.put(kv);
                 });
                 !std::mem::replace(&mut self.known, true) || before != self.others
             }
-        }
+        };
+        others || took_part != self.takes_part()
     }
 
     fn put(&mut self, kv: &KeyValue) -> bool {
-        let Some(id) = id_of(&kv.key).filter(|id| *id != self.id) else { return false };
+        let Some(id) = id_of(&kv.key) else { return false };
+        if id == self.id {
+            self.leased = true;
+            return false;
+        }
         let zone = match kv.json::<Collector>() {
             Ok(record) => record.zone,
             Err(error) => {
@@ -93,21 +126,34 @@ impl Sharing {
         self.others.insert(id.to_owned(), member.clone()).as_ref() != Some(&member)
     }
 
-    /// Whether this collector is an owner.
+    /// Whether this collector is an owner of a check.
     pub(crate) fn is_mine(&self, target: &TargetId) -> bool {
+        self.owns(of_check(target))
+    }
+
+    /// Whether this collector is an owner of what has this hash.
+    pub(crate) fn owns(&self, of_target: u64) -> bool {
         // As long as there are no more members than vantage points, everything is everybody's.
-        self.members() <= self.vantage_points || self.owners(target).contains(&&*self.id)
+        let is_everybodys = self.members() <= self.vantage_points;
+        self.takes_part() && (is_everybodys || self.owners_of(of_target).contains(&&*self.id))
     }
 
     /// The owners of a check, the best first: as many as there are vantage points, or all members.
     pub(crate) fn owners(&self, target: &TargetId) -> Vec<&str> {
-        let TargetId { service, instance, check } = target;
-        let of_target = hash([&**service, instance, check]);
+        self.owners_of(of_check(target))
+    }
+
+    fn owners_of(&self, of_target: u64) -> Vec<&str> {
         let members = self.others.iter().map(|(id, member)| (id.as_str(), member));
-        let members = members.chain([(self.id.as_str(), &self.me)]);
+        let me = self.takes_part().then_some((self.id.as_str(), &self.me));
+        let members = members.chain(me);
         let scored = members.map(|(id, member)| (score(of_target, member.hash), id, &*member.zone));
         pick(scored.collect(), self.vantage_points)
     }
+}
+
+fn of_check(TargetId { service, instance, check }: &TargetId) -> u64 {
+    hash([&**service, instance, check])
 }
 
 fn id_of(key: &str) -> Option<&str> {

@@ -7,6 +7,7 @@
 
 mod auth;
 mod authority;
+mod background;
 pub mod backup;
 mod bootstrap;
 mod calls;

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
-use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape, TcpCheck};
+use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape};
 
 use super::{api::Node, login::Login, report::Report, serve::stop_token};
 use crate::out;
@@ -185,8 +185,9 @@ impl Register {
     }
 
     fn instance(&self) -> Instance {
-        let http = self.http_path.clone().map(|path| HttpCheck { path, ..HttpCheck::default() });
-        let tcp = self.tcp.then(TcpCheck::default);
+        let http =
+            self.http_path.clone().map(|path| Box::new(HttpCheck { path, ..HttpCheck::default() }));
+        let tcp = self.tcp.then(Box::default);
         let check = Check {
             name: if http.is_some() { "http" } else { "tcp" }.to_owned(),
             interval_ms: self.interval_ms,

@@ -107,14 +107,23 @@ async fn the_checks_of_a_collector_that_is_killed_go_on_elsewhere() {
     }
 }
 
+/// One world after the other: they are named by the process.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_loses_its_network_changes_no_verdict() {
-    let network = match Network::create(world::NAMESPACES) {
-        Ok(network) => network,
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{why}"),
-        Err(why) => return println!("skipped, no network namespaces: {why}"),
-    };
-    let mut world = World::start(network).await;
+async fn networks_fail_and_no_verdict_changes_for_it() {
+    for scenario in [0, 1] {
+        let network = match Network::create(world::NAMESPACES) {
+            Ok(network) => network,
+            Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{why}"),
+            Err(why) => return println!("skipped, no network namespaces: {why}"),
+        };
+        match scenario {
+            0 => collectors_lose_their_networks(World::of_collectors(network)).await,
+            _ => the_leader_is_split_away(World::of_thirds(network)).await,
+        }
+    }
+}
+
+async fn collectors_lose_their_networks(mut world: World) {
     world.register("web", "web-1").await;
     world.opinions("web-1", &[Status::Passing; 3]).await;
     let verdict = world.verdict("web-1", Status::Passing).await;
@@ -156,4 +165,42 @@ async fn a_collector_that_loses_its_network_changes_no_verdict() {
     // And a real fault is still found.
     world.stop_target();
     world.verdict("web-1", Status::Critical).await;
+}
+
+/// The leader of the registry, the collector and the alerting beside it are cut off from the other two nodes, but not from the
+/// service: what they see and say counts no more, and the other two hold the verdict and find the fault, once.
+async fn the_leader_is_split_away(mut world: World) {
+    world.register("web", "web-1").await;
+    world.opinions("web-1", &[Status::Passing; 3]).await;
+    let passing = world.verdict("web-1", Status::Passing).await;
+    let away = world.leader().await;
+    let others: Vec<_> = world::THIRDS.into_iter().filter(|at| *at != away).collect();
+    world.split(away);
+    world.ask(&others);
+    world.opinions("web-1", &[Status::Passing; 2]).await;
+    world.has_decided("marker-1").await;
+    assert_eq!(world.verdict("web-1", Status::Passing).await, passing);
+
+    // The one that is away goes on probing, though nobody hears it.
+    let probed = world.probes(away).await;
+    eventually("probes without a quorum", SOON, async || {
+        let now = world.probes(away).await;
+        ensure(now > probed + 10.0, || format!("{now} after {probed}"))
+    })
+    .await;
+
+    world.stop_target();
+    let critical = world.verdict("web-1", Status::Critical).await;
+    let key = keys::verdict("web", "web-1");
+    let written = world.client.get(&key).await.expect("read").expect("a verdict").mod_revision;
+    world.network.heal();
+    world.opinions("web-1", &[Status::Critical; 3]).await;
+    // Back among them, it has nothing to add, not even by asking itself.
+    world.ask(&[away]);
+    assert_eq!(world.verdict("web-1", Status::Critical).await, critical);
+    let still = world.client.get(&key).await.expect("read").expect("a verdict").mod_revision;
+    assert_eq!(still, written, "decided once");
+    let incidents = world.client.list(keys::INCIDENTS).await.expect("read").0;
+    let of_web = incidents.iter().filter_map(|kv| kv.json::<serde_json::Value>().ok());
+    assert_eq!(of_web.filter(|incident| incident["service"] == "web").count(), 1, "{incidents:?}");
 }

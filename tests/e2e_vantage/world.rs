@@ -1,6 +1,7 @@
-//! A registry with alerting, three collectors, and a service, each in a network namespace of its own.
+//! Nodes and a service, each in a network namespace of its own: one registry with alerting and three collectors, or three nodes
+//! that are everything.
 
-use std::{fs, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, fs, net::Ipv4Addr, time::Duration};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -12,8 +13,10 @@ use crate::{
     network::Network,
 };
 
-/// Registry and alerting.
+/// Registry and alerting, where there is one of it.
 const REGISTRY: usize = 0;
+/// Nodes that are everything.
+pub(crate) const THIRDS: [usize; 3] = [0, 1, 2];
 /// Collectors.
 pub(crate) const COLLECTORS: [usize; 3] = [1, 2, 3];
 /// The service.
@@ -25,49 +28,75 @@ const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) network: Network,
-    client: Client,
+    /// Asks all of the registry's members, or those that it is told to.
+    pub(crate) client: Client,
     dir: TempDir,
-    registry: Option<Process>,
+    /// Where the registry's members are.
+    members: Vec<usize>,
+    nodes: BTreeMap<usize, Process>,
     target: Option<Process>,
-    _collectors: Vec<Process>,
 }
 
 impl World {
-    pub(crate) async fn start(network: Network) -> Self {
-        let dir = TempDir::with_prefix("watchkeep-vantage-").expect("a folder");
-        let url = format!("http://{}:2379", network.address(REGISTRY));
-        let client = Client::new(&[url]).expect("a client");
-        let mut world =
-            Self { network, client, dir, registry: None, target: None, _collectors: Vec::new() };
+    /// A registry with alerting, and three collectors.
+    pub(crate) fn of_collectors(network: Network) -> Self {
+        let mut world = Self::empty(network, vec![REGISTRY]);
         world.configure(REGISTRY, "registry, alerting");
+        COLLECTORS.iter().for_each(|at| world.configure(*at, "collector"));
         world.start_registry();
-        world.target = Some(world.serve());
-        world._collectors = COLLECTORS
-            .iter()
-            .map(|at| {
-                world.configure(*at, "collector");
-                world.node(*at)
-            })
-            .collect();
+        COLLECTORS.iter().for_each(|at| world.start(*at));
         world
+    }
+
+    /// Three nodes with all roles.
+    pub(crate) fn of_thirds(network: Network) -> Self {
+        let mut world = Self::empty(network, THIRDS.to_vec());
+        THIRDS.iter().for_each(|at| world.configure(*at, "registry, collector, alerting"));
+        THIRDS.iter().for_each(|at| world.start(*at));
+        world
+    }
+
+    fn empty(network: Network, members: Vec<usize>) -> Self {
+        let dir = TempDir::with_prefix("watchkeep-vantage-").expect("a folder");
+        let client = Self::client(&network, &members);
+        let nodes = BTreeMap::new();
+        let mut world = Self { network, client, dir, members, nodes, target: None };
+        world.target = Some(world.serve());
+        world
+    }
+
+    fn client(network: &Network, members: &[usize]) -> Client {
+        let urls = members.iter().map(|at| format!("http://{}:2379", network.address(*at)));
+        Client::new(&urls.collect::<Vec<_>>()).expect("a client")
+    }
+
+    /// From now on only these members are asked.
+    pub(crate) fn ask(&mut self, members: &[usize]) {
+        self.client = Self::client(&self.network, members);
     }
 
     fn configure(&self, at: usize, roles: &str) {
         let dir = self.dir.path().join(format!("node-{}", at + 1));
         fs::create_dir(&dir).expect("a folder");
-        let (id, address, registry) =
-            (at + 1, self.network.address(at), self.network.address(REGISTRY));
-        let cluster = match at {
-            REGISTRY => format!("initial_cluster: {{{id}: \"{address}:2380\"}}, "),
-            _ => String::new(),
+        let (id, address) = (at + 1, self.network.address(at));
+        let members = || self.members.iter().map(|at| (at + 1, self.network.address(*at)));
+        let list = |each: Vec<String>| each.join(", ");
+        let cluster = match self.members.contains(&at) {
+            true => {
+                let all = members().map(|(id, address)| format!("{id}: \"{address}:2380\""));
+                format!("initial_cluster: {{{}}}, ", list(all.collect()))
+            }
+            false => String::new(),
         };
+        let endpoints = members().map(|(_, address)| format!("\"http://{address}:2379\""));
         let config = format!(
             "node: {{id: {id}, zone: zone-{id}, data_dir: {:?}, roles: [{roles}]}}\n\
              listen: {{client: \"{address}:2379\", peer: \"{address}:2380\", http: \"{address}:8480\"}}\n\
              external_url: \"http://{address}:8480\"\n\
-             registry: {{{cluster}endpoints: [\"http://{registry}:2379\"]}}\n\
+             registry: {{{cluster}endpoints: [{}]}}\n\
              collector: {{lease_ttl_seconds: 2}}\n",
-            dir.join("data")
+            dir.join("data"),
+            list(endpoints.collect())
         );
         fs::write(dir.join("watchkeep.yaml"), config).expect("write the configuration");
     }
@@ -100,13 +129,39 @@ impl World {
         Process::spawn("nginx", command, &dir.join("log"))
     }
 
+    fn start(&mut self, at: usize) {
+        self.nodes.insert(at, self.node(at));
+    }
+
     pub(crate) fn start_registry(&mut self) {
-        self.registry = Some(self.node(REGISTRY));
+        self.start(REGISTRY);
     }
 
     /// SIGKILL.
     pub(crate) fn stop_registry(&mut self) {
-        self.registry.take().expect("it runs").kill();
+        self.nodes.remove(&REGISTRY).expect("it runs").kill();
+    }
+
+    /// Cuts one of three nodes off from the other two, not from the service.
+    pub(crate) fn split(&self, one: usize) {
+        for other in THIRDS.into_iter().filter(|at| *at != one) {
+            self.network.cut(one, other).expect("cut");
+            self.network.cut(other, one).expect("cut");
+        }
+    }
+
+    /// Which member leads the registry.
+    pub(crate) async fn leader(&self) -> usize {
+        eventually("a leader", SOON, async || {
+            for at in &self.members {
+                let url = format!("http://{}:2379/metrics", self.network.address(*at));
+                if metric(&url, "etcd_server_is_leader").await == Ok(1.0) {
+                    return Ok(*at);
+                }
+            }
+            Err("nobody leads".to_owned())
+        })
+        .await
     }
 
     /// SIGKILL.

@@ -103,13 +103,12 @@ fn judge(at: &mut Judge<'_>, module: &Module) {
         }
         None => {}
     }
-    if let Some(IcmpModule { payload_size, source_ip_address, .. }) = &module.icmp {
+    if let Some(IcmpModule { payload_size, .. }) = &module.icmp {
         let mut at = at.below("icmp");
         if *payload_size > PAYLOAD_BYTES_MAX {
             let message = format!("is {payload_size}: give 0 to {PAYLOAD_BYTES_MAX}");
             at.refuse("payload_size", message);
         }
-        at.absent(&[("source_ip_address", source_ip_address.is_some())]);
     }
     if let Some(GrpcModule { tls_config, .. }) = &module.grpc {
         judge_tls(&mut at.below("grpc"), tls_config);
@@ -210,7 +209,6 @@ fn judge_tcp(at: &mut Judge<'_>, tcp: &TcpModule) {
         at.pattern("expect", &step.expect);
         at.absent(&[("labels", !step.labels.is_empty())]);
     }
-    at.absent(&[("source_ip_address", tcp.source_ip_address.is_some())]);
     judge_tls(at, &tcp.tls_config);
 }
 
@@ -241,7 +239,6 @@ fn judge_dns(at: &mut Judge<'_>, dns: &DnsModule) {
         at.patterns("fail_if_not_matches_regexp", fail_if_not_matches_regexp);
         at.patterns("fail_if_none_matches_regexp", fail_if_none_matches_regexp);
     }
-    at.absent(&[("source_ip_address", dns.source_ip_address.is_some())]);
     judge_tls(at, &dns.tls_config);
 }
 

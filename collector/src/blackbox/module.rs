@@ -44,31 +44,34 @@ impl Module {
             ProberKind::Http => {
                 let module = self.http.clone().unwrap_or_default();
                 prefer(&mut check, module.preferred_ip_protocol, module.ip_protocol_fallback);
-                check.http = Some(http::check(&module, &aim, hostname)?);
+                check.http = Some(Box::new(http::check(&module, &aim, hostname)?));
                 if aim.https { 443 } else { 80 }
             }
             ProberKind::Tcp => {
                 let module = self.tcp.clone().unwrap_or_default();
                 prefer(&mut check, module.preferred_ip_protocol, module.ip_protocol_fallback);
-                check.tcp = Some(tcp(&module));
+                check.source_ip_address = module.source_ip_address;
+                check.tcp = Some(Box::new(tcp(&module)));
                 0
             }
             ProberKind::Dns => {
                 let module = self.dns.as_ref().ok_or("the module has no section dns")?;
                 prefer(&mut check, module.preferred_ip_protocol, module.ip_protocol_fallback);
-                check.dns = Some(dns(module));
+                check.source_ip_address = module.source_ip_address;
+                check.dns = Some(Box::new(dns(module)));
                 if module.dns_over_tls { 853 } else { 53 }
             }
             ProberKind::Icmp => {
                 let module = self.icmp.clone().unwrap_or_default();
                 prefer(&mut check, module.preferred_ip_protocol, module.ip_protocol_fallback);
-                check.icmp = Some(icmp(&module));
+                check.source_ip_address = module.source_ip_address;
+                check.icmp = Some(Box::new(icmp(&module)));
                 0
             }
             ProberKind::Grpc => {
                 let module = self.grpc.clone().unwrap_or_default();
                 prefer(&mut check, module.preferred_ip_protocol, module.ip_protocol_fallback);
-                check.grpc = Some(grpc(&module));
+                check.grpc = Some(Box::new(grpc(&module)));
                 if module.tls { 443 } else { 80 }
             }
         };

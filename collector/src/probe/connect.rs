@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpSocket, TcpStream, lookup_host},
     time::Instant,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Endpoint {
     pub(crate) ip_protocol: IpProtocol,
     /// Take an address of the other protocol when there is none of this.
     pub(crate) fallback: bool,
+    /// The own address to connect from; none: the system chooses.
+    pub(crate) source: Option<IpAddr>,
     /// Keep the connection for the next probe.
     pub(crate) reuse: bool,
 }
@@ -60,11 +62,41 @@ impl Endpoint {
                 }
             ));
         }
+        let chosen = self.reachable(chosen)?;
         // One that is denied is as bad as all: what resolves to it is not what it seems.
         for address in &chosen {
             self.policy.judge(address.ip())?;
         }
         Ok(chosen)
+    }
+
+    /// Those of the same protocol as the own address, where one is given.
+    fn reachable(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+        let Some(source) = self.source else { return Ok(found) };
+        let same = |address: &SocketAddr| address.is_ipv4() == source.is_ipv4();
+        let reachable: Vec<_> = found.into_iter().filter(same).collect();
+        if reachable.is_empty() {
+            return Err(format!(
+                "source_ip_address {source}: {} has no address of the same protocol",
+                self.address
+            ));
+        }
+        Ok(reachable)
+    }
+
+    /// Where sockets to `to` are bound.
+    pub(super) fn local(&self, to: SocketAddr) -> SocketAddr {
+        let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        SocketAddr::new(self.source.unwrap_or(any), 0)
+    }
+
+    async fn stream(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        if self.source.is_none() {
+            return TcpStream::connect(to).await;
+        }
+        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(self.local(to))?;
+        socket.connect(to).await
     }
 
     /// Resolves to the first address, for what has no connection to try; the phase is then [`Phase::Connect`].
@@ -84,7 +116,7 @@ impl Endpoint {
         let mut failed = String::new();
         for socket in found {
             tell(socket, watch);
-            match TcpStream::connect(socket).await {
+            match self.stream(socket).await {
                 Ok(stream) => {
                     // Without it small requests may wait for an acknowledgement; if it fails they do.
                     let _ = stream.set_nodelay(true);
@@ -144,3 +176,6 @@ pub(super) fn io_words(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,27 @@
-//! The DNS probe: one question to the server that the instance is, by UDP, TCP or TLS.
+//! The DNS probe: one question to the server that the instance is, by UDP, TCP or TLS; over a stream of its own, unless the
+//! check asks for reuse: then it is kept for the next question (RFC 7766 §6.2.1).
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use hickory_proto::{
     op::{Message, MessageType, Query, ResponseCode},
     rr::{DNSClass, Name, RData, RecordType},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::UdpSocket,
 };
 use watchkeep_catalog::{DnsCheck, DnsTransport};
 
-use super::{Context, Endpoint, Phase, Stopwatch, connect::io_words, tls::Tls};
+use super::{
+    Context, Endpoint, Phase, Stopwatch,
+    connect::{io_words, tell},
+    http::connection::Stream,
+    tls::Tls,
+};
 
 mod code;
 #[cfg(any(test, fuzzing))]
@@ -36,6 +45,20 @@ pub(super) struct DnsProbe {
     answer: Rules,
     authority: Rules,
     additional: Rules,
+    /// The stream of the last probe.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A stream and where it leads.
+struct Kept {
+    stream: Box<dyn Stream>,
+    peer: Option<SocketAddr>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 impl DnsProbe {
@@ -69,6 +92,7 @@ impl DnsProbe {
             answer: Rules::new("answer", &check.validate_answer_rrs)?,
             authority: Rules::new("authority", &check.validate_authority_rrs)?,
             additional: Rules::new("additional", &check.validate_additional_rrs)?,
+            kept: Mutex::default(),
         })
     }
 
@@ -87,33 +111,63 @@ impl DnsProbe {
         let answer = match self.transport {
             DnsTransport::Udp => {
                 let server = endpoint.first(watch).await?;
-                self.by_datagram(server, &bytes, question.metadata.id, watch).await?
+                let way = (endpoint.local(server), server);
+                self.by_datagram(way, &bytes, question.metadata.id, watch).await?
             }
-            DnsTransport::Tcp => {
-                let stream = endpoint.connect(watch).await?;
-                self.by_stream(stream, &bytes, question.metadata.id, watch).await?
-            }
-            DnsTransport::Tls => {
-                let stream = endpoint.connect(watch).await?;
-                let tls = self.tls.as_ref().ok_or("TLS is not set up")?;
-                let stream = tls.connect(stream, endpoint, watch).await?;
-                self.by_stream(stream, &bytes, question.metadata.id, watch).await?
+            DnsTransport::Tcp | DnsTransport::Tls => {
+                self.by_some_stream(endpoint, &bytes, question.metadata.id, watch).await?
             }
         };
         self.judge(&answer, watch)
     }
 
-    async fn by_datagram(
+    /// Over the stream of the last probe, or over a new one.
+    async fn by_some_stream(
         &self,
-        server: SocketAddr,
+        endpoint: &Endpoint,
         question: &[u8],
         id: u16,
         watch: &mut Stopwatch,
     ) -> Result<Message, String> {
-        let any: SocketAddr =
-            if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
+        let kept = self.kept().take();
+        if let Some(mut kept) = kept {
+            if let Some(peer) = kept.peer {
+                tell(peer, watch);
+            }
+            // One that was closed meanwhile says nothing about the server.
+            if let Ok(answer) = self.by_stream(&mut *kept.stream, question, id, watch).await {
+                watch.note(|| "over the connection of the last probe".to_owned());
+                *self.kept() = Some(kept);
+                return Ok(answer);
+            }
+            watch.enter(Phase::Resolve);
+        }
+        let stream = endpoint.connect(watch).await?;
+        let peer = stream.peer_addr().ok();
+        let mut stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(tls.connect(stream, endpoint, watch).await?),
+        };
+        let answer = self.by_stream(&mut *stream, question, id, watch).await?;
+        if endpoint.reuse {
+            *self.kept() = Some(Kept { stream, peer });
+        }
+        Ok(answer)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn by_datagram(
+        &self,
+        (local, server): (SocketAddr, SocketAddr),
+        question: &[u8],
+        id: u16,
+        watch: &mut Stopwatch,
+    ) -> Result<Message, String> {
         let socket =
-            UdpSocket::bind(any).await.map_err(|e| format!("no socket: {}", io_words(&e)))?;
+            UdpSocket::bind(local).await.map_err(|e| format!("no socket: {}", io_words(&e)))?;
         let failed = |e: std::io::Error| format!("ask {server}: {}", io_words(&e));
         socket.connect(server).await.map_err(failed)?;
         watch.enter(Phase::Processing);
@@ -128,16 +182,13 @@ impl DnsProbe {
         }
     }
 
-    async fn by_stream<S>(
+    async fn by_stream(
         &self,
-        mut stream: S,
+        stream: &mut dyn Stream,
         question: &[u8],
         id: u16,
         watch: &mut Stopwatch,
-    ) -> Result<Message, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<Message, String> {
         watch.enter(Phase::Processing);
         let mut framed = u16::try_from(question.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
         framed.extend_from_slice(question);

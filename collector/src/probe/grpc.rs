@@ -1,17 +1,27 @@
 //! The gRPC probe: `grpc.health.v1.Health/Check`, over HTTP/2 as it is; a whole gRPC client would cost more than the
-//! call.
+//! call. Over a connection of its own, unless the check asks for reuse: then it is kept for the next probe.
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use ::http::{HeaderMap, Request, StatusCode, header::CONTENT_TYPE};
+use ::http::{
+    HeaderMap, HeaderValue, Request, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::body::Incoming;
 use watchkeep_catalog::GrpcCheck;
 
-use super::{Context, Endpoint, Phase, Stopwatch, tls::Tls, words};
+use super::{
+    Context, Endpoint, Phase, Stopwatch,
+    connect::tell,
+    http::connection::{Connection, IsTls, Stream},
+    tls::Tls,
+    words,
+};
 
 mod message;
 
@@ -29,10 +39,19 @@ const UNAVAILABLE: i32 = 14;
 #[derive(Debug)]
 pub(super) struct GrpcProbe {
     tls: Option<Tls>,
-    uri: ::http::Uri,
+    authority: HeaderValue,
     /// A whole message of gRPC, with its length before it.
     question: Bytes,
     service: String,
+    /// The connection of the last probe.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A connection and where it leads.
+#[derive(Debug)]
+struct Kept {
+    connection: Connection,
+    peer: Option<SocketAddr>,
 }
 
 /// What a server answered.
@@ -52,11 +71,11 @@ impl GrpcProbe {
     ) -> Result<Self, String> {
         let tls = check.tls.as_ref();
         let tls = tls.map(|tls| context.tls(tls, &["h2"], &endpoint.address)).transpose()?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let uri = format!("{scheme}://{endpoint}/grpc.health.v1.Health/Check");
-        let uri = uri.parse().map_err(|e| format!("address {endpoint}: {e}"))?;
+        let authority = HeaderValue::try_from(endpoint.to_string());
+        let authority = authority.map_err(|e| format!("address {endpoint}: {e}"))?;
         let question = message::question(&check.service);
-        Ok(Self { tls, uri, question, service: check.service.clone() })
+        let service = check.service.clone();
+        Ok(Self { tls, authority, question, service, kept: Mutex::default() })
     }
 
     pub(super) async fn run(
@@ -66,45 +85,72 @@ impl GrpcProbe {
     ) -> Result<String, String> {
         watch.fact("probe_grpc_ssl", 0.0);
         watch.fact("probe_grpc_status_code", f64::from(UNAVAILABLE));
-        let stream = endpoint.connect(watch).await?;
-        let answer = match &self.tls {
-            None => self.ask(stream, watch).await?,
-            Some(tls) => {
-                let stream = tls.connect(stream, endpoint, watch).await?;
-                watch.fact("probe_grpc_ssl", 1.0);
-                self.ask(stream, watch).await?
-            }
-        };
+        let answer = self.ask_somehow(endpoint, watch).await?;
         self.judge(&answer, watch)
     }
 
-    async fn ask<S>(&self, stream: S, watch: &mut Stopwatch) -> Result<Answer, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Over the connection of the last probe, or over a new one.
+    async fn ask_somehow(
+        &self,
+        endpoint: &Endpoint,
+        watch: &mut Stopwatch,
+    ) -> Result<Answer, String> {
+        let ssl = f64::from(u8::from(self.tls.is_some()));
+        let kept = self.kept().take();
+        if let Some(mut kept) = kept {
+            watch.enter(Phase::Processing);
+            // One that was closed meanwhile says nothing about the server.
+            if kept.connection.is_alive().await
+                && let Ok(answer) = self.ask(&mut kept.connection, watch).await
+            {
+                watch.note(|| "over the connection of the last probe".to_owned());
+                watch.fact("probe_grpc_ssl", ssl);
+                if let Some(peer) = kept.peer {
+                    tell(peer, watch);
+                }
+                *self.kept() = Some(kept);
+                return Ok(answer);
+            }
+            watch.enter(Phase::Resolve);
+        }
+        let stream = endpoint.connect(watch).await?;
+        let peer = stream.peer_addr().ok();
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(tls.connect(stream, endpoint, watch).await?),
+        };
+        watch.fact("probe_grpc_ssl", ssl);
         watch.enter(Phase::Processing);
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(|e| format!("no HTTP/2: {}", words(&e)))?;
-        let request = Request::post(self.uri.clone())
+        let mut connection = Connection::begin(stream, true).await?;
+        let answer = self.ask(&mut connection, watch).await?;
+        if endpoint.reuse {
+            *self.kept() = Some(Kept { connection, peer });
+        }
+        Ok(answer)
+    }
+
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        watch: &mut Stopwatch,
+    ) -> Result<Answer, String> {
+        let mut request = Request::post("/grpc.health.v1.Health/Check")
+            .header(HOST, self.authority.clone())
             .header(CONTENT_TYPE, "application/grpc")
             .header("te", "trailers")
             .header("user-agent", AGENT)
             .body(Full::new(self.question.clone()))
             .map_err(|e| e.to_string())?;
-        let exchange = async {
-            let answer = sender.send_request(request).await;
-            let answer = answer.map_err(|e| format!("no answer: {}", words(&e)))?;
-            watch.enter(Phase::Transfer);
-            read(answer).await
-        };
-        tokio::pin!(exchange);
-        // The connection does the work; when it ends first, the exchange has all it will ever get.
-        tokio::select! {
-            biased;
-            result = &mut exchange => result,
-            _ended = connection => exchange.await,
+        if self.tls.is_some() {
+            request.extensions_mut().insert(IsTls);
         }
+        let answer = connection.send(request).await?;
+        watch.enter(Phase::Transfer);
+        connection.work(read(answer)).await
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge(&self, answer: &Answer, watch: &mut Stopwatch) -> Result<String, String> {

@@ -107,7 +107,9 @@ impl HttpProbe {
             context: context.clone(),
             tls: check.tls.clone(),
             version: check.version,
-            proxy: proxy.map(|proxy| Via::new("http.proxy", proxy, context)).transpose()?,
+            proxy: proxy
+                .map(|proxy| Via::new("http.proxy", proxy, context).map(Box::new))
+                .transpose()?,
             unix_socket: unix_socket.map(|path| context.policy.socket(path)).transpose()?,
         };
         // The instance may be asked by its address under the name of its service.
@@ -295,7 +297,7 @@ impl HttpProbe {
             headers.append(COOKIE, cookie);
         }
         if reached.through_proxy
-            && let Some(value) = self.route.proxy.as_ref().and_then(Via::authorization)
+            && let Some(value) = self.route.proxy.as_deref().and_then(Via::authorization)
         {
             headers.insert(PROXY_AUTHORIZATION, value);
         }

@@ -40,8 +40,10 @@ impl IcmpProbe {
         endpoint: &Endpoint,
         watch: &mut Stopwatch,
     ) -> Result<String, String> {
-        let address = endpoint.first(watch).await?.ip();
-        let socket = EchoSocket::open(address, self.ttl, self.dont_fragment)?;
+        let found = endpoint.first(watch).await?;
+        let address = found.ip();
+        let source = endpoint.source.map(|_| endpoint.local(found));
+        let socket = EchoSocket::open(address, source, self.ttl, self.dont_fragment)?;
         let version = if address.is_ipv4() { Version::V4 } else { Version::V6 };
         let (id, sequence) = draw();
         let packet = packet::request(version, id, sequence, &self.payload);

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 use url::Url;
 use watchkeep_catalog::{Instance, Scheme, Scrape};
 
-use super::config::Job;
+use super::{config::Job, state::TargetState};
 use crate::schedule::{self, Schedule};
 
 /// A page to fetch again and again: when none of this differs, nothing has changed.
@@ -23,6 +23,18 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// As it is shown, before its first scrape. The query may hold secrets: it is left out.
+    pub(super) fn state(&self, name: &str) -> TargetState {
+        TargetState {
+            job: self.labels.get("job").map_or(name, String::as_str).to_owned(),
+            url: self.url.split('?').next().unwrap_or_default().to_owned(),
+            labels: self.labels.clone(),
+            interval: self.interval,
+            timeout: self.timeout,
+            last: None,
+        }
+    }
+
     /// What `job` makes of an instance; none when it is not meant, or dropped by a rule.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::{
     Shared,
     config::Job,
     page::{Reader, Rules, STALE, Taken},
+    state::LastScrape,
     target::Target,
 };
 use crate::keeper::Samples;
@@ -27,6 +28,7 @@ const REPORTS: [&str; 5] = [
 
 /// A target that is fetched.
 pub(super) struct Work {
+    id: (usize, String),
     job: Arc<Job>,
     target: Target,
     shared: Arc<Shared>,
@@ -37,10 +39,15 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(job: Arc<Job>, target: Target, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        id: (usize, String),
+        job: Arc<Job>,
+        target: Target,
+        shared: Arc<Shared>,
+    ) -> Self {
         let own = target.labels.iter().map(|(n, v)| (&**n, &**v));
         let reports = REPORTS.map(|name| Labels::new(own.clone().chain([(METRIC_NAME, name)])));
-        Self { job, target, shared, reader: Reader::default(), reports, up: None }
+        Self { id, job, target, shared, reader: Reader::default(), reports, up: None }
     }
 
     /// Fetches until `stop`, and then gives itself back.
@@ -100,6 +107,8 @@ impl Work {
         let seconds = started.elapsed().as_secs_f64();
         self.report(&mut taken, result.is_ok(), seconds, at_ms);
         shared.metrics.scraped(result.is_ok(), seconds);
+        let error = result.as_ref().err().cloned();
+        shared.state.scraped(&self.id, LastScrape { at_ms, seconds, error });
         self.tell(result);
         shared.sink.push(taken.samples);
     }

@@ -123,3 +123,22 @@ fn members_come_and_go() {
     assert!(!sharing.apply(Change::Delete { key: keys::collector("me"), revision: 4 }));
     assert!((0..100).all(|n| sharing.is_mine(&target(n))), "alone");
 }
+
+/// What only one may do: somebody does it as long as anybody has a lease, and without its own nobody does.
+#[test]
+fn without_its_lease_a_collector_does_nothing_that_only_one_may_do() {
+    let mut sharing = Sharing::of_one("a");
+    assert!(!sharing.owns(1) && sharing.members() == 0);
+    assert!(sharing.apply(Change::Reset(vec![], 1)), "now it is known");
+    assert!(!sharing.owns(1));
+    assert!(sharing.apply(Change::Put(member("a", ""))), "its own lease has come");
+    assert!(!sharing.apply(Change::Put(member("a", ""))) && sharing.owns(1));
+    assert!(sharing.apply(Change::Put(member("b", ""))));
+    let mut other = Sharing::of_one("b");
+    other.apply(Change::Reset(vec![member("a", ""), member("b", "")], 3));
+    let mine = (0..1_000).filter(|n| sharing.owns(*n)).count();
+    assert!((400..600).contains(&mine), "{mine}");
+    assert!((0..1_000).all(|n| sharing.owns(n) != other.owns(n)));
+    assert!(sharing.apply(Change::Delete { key: keys::collector("a"), revision: 4 }));
+    assert!((0..1_000).all(|n| !sharing.owns(n)));
+}

@@ -61,7 +61,8 @@ pub async fn report(
         service: service.to_owned(),
         instance: instance.to_owned(),
     })?;
-    let ttl = ttl(&registered.json()?, check)?;
+    let registered: Instance = registered.json()?;
+    let ttl = ttl(&registered, check)?;
     let (seconds, output) = (ttl.ttl_seconds(), cut(output));
     // A lease that was granted for another time, because the check has changed, is left to run out.
     let lease = match known? {
@@ -79,9 +80,9 @@ pub async fn report(
     Ok(ttl.ttl_ms)
 }
 
-fn ttl(instance: &Instance, check: &str) -> Result<crate::TtlCheck, ReportError> {
+fn ttl<'a>(instance: &'a Instance, check: &str) -> Result<&'a crate::TtlCheck, ReportError> {
     let found = instance.checks.iter().find(|known| known.name == check);
-    found.and_then(|found| found.ttl.clone()).ok_or_else(|| {
+    found.and_then(|found| found.ttl.as_deref()).ok_or_else(|| {
         let ttl = instance.checks.iter().filter(|known| known.ttl.is_some());
         let known: Vec<_> = ttl.map(|known| known.name.as_str()).collect();
         ReportError::NoCheck {

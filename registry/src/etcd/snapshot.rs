@@ -17,6 +17,7 @@ use watchkeep_api::etcdserverpb::SnapshotResponse;
 
 use super::{ETCD_VERSION, header};
 use crate::{
+    background,
     backup::{BackupWriter, Origin},
     cluster::{Cluster, ClusterError},
 };
@@ -51,7 +52,12 @@ impl Snapshots {
         let permit = permit.map_err(|_| ClusterError::TooManyRequests)?;
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         let (cluster, runtime) = (self.cluster.clone(), Handle::current());
-        tokio::task::spawn_blocking(move || send(&cluster, &sender, &runtime, permit));
+        let reading = move || {
+            background::yield_to_others(background::WHENEVER);
+            send(&cluster, &sender, &runtime, permit);
+        };
+        let thread = std::thread::Builder::new().name("backup".to_owned()).spawn(reading);
+        thread.map_err(|e| Status::unavailable(format!("watchkeep: no thread for it: {e}")))?;
         Ok(ReceiverStream::new(pieces))
     }
 }

@@ -13,6 +13,7 @@ use std::{
 use tracing::{debug, error};
 
 use super::{Inner, Layers, Memtable, Segments, StoreError};
+use crate::background;
 
 /// How long a thread sleeps at most before it looks whether the store is still open.
 const IDLE: Duration = Duration::from_millis(200);
@@ -79,20 +80,24 @@ impl Signals {
 pub(super) fn spawn(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let mut leftovers = Leftovers::read(inner);
     inner.upkeep.merging().due = true;
-    thread(inner, "store-flush", flush)?;
-    thread(inner, "store-merge", move |inner| merge(inner, &mut leftovers))
+    thread(inner, "store-flush", background::SOON, flush)?;
+    thread(inner, "store-merge", background::WHENEVER, move |inner| merge(inner, &mut leftovers))
 }
 
 fn thread(
     inner: &Arc<Inner>,
     name: &str,
+    nice: i32,
     mut step: impl FnMut(&Inner) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError> {
     let inner = Arc::clone(inner);
     let path = inner.engine.dir().to_owned();
     std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || run(&inner, &mut step))
+        .spawn(move || {
+            background::yield_to_others(nice);
+            run(&inner, &mut step);
+        })
         .map(|_| ())
         .map_err(|e| StoreError::Engine { path, message: e.to_string() })
 }

@@ -43,7 +43,11 @@ pub(super) fn check(
         body_file: module.body_file.as_deref().map(path),
         version: if module.enable_http2 { HttpVersion::Auto } else { HttpVersion::Http1 },
         tls: tls(&module.tls_config),
-        proxy: module.proxy_url.as_ref().map(|url| proxy(module, &url.0)).transpose()?,
+        proxy: module
+            .proxy_url
+            .as_ref()
+            .map(|url| proxy(module, &url.0).map(Box::new))
+            .transpose()?,
         redirects_max: if module.follows_redirects() { REDIRECTS_MAX } else { 0 },
         body_bytes_max: Some(limit),
         compression: match module.compression.as_str() {
@@ -88,15 +92,17 @@ fn identify(check: &mut HttpCheck, module: &HttpModule) {
         Some(Authorization { scheme, credentials })
     });
     check.authorization = bearer.or(other);
-    check.oauth2 = module.oauth2.as_ref().map(|given: &config::OAuth2| OAuth2 {
-        client_id: given.client_id.clone(),
-        client_secret: secret(given.client_secret.as_ref(), given.client_secret_file.as_ref())
-            .unwrap_or_else(|| Secret::Literal(String::new())),
-        token_url: given.token_url.clone(),
-        scopes: given.scopes.clone(),
-        endpoint_params: given.endpoint_params.clone(),
-        tls: given.tls_config.as_ref().map(tls).unwrap_or_default(),
-        proxy: check.proxy.clone(),
+    check.oauth2 = module.oauth2.as_ref().map(|given: &config::OAuth2| {
+        Box::new(OAuth2 {
+            client_id: given.client_id.clone(),
+            client_secret: secret(given.client_secret.as_ref(), given.client_secret_file.as_ref())
+                .unwrap_or_else(|| Secret::Literal(String::new())),
+            token_url: given.token_url.clone(),
+            scopes: given.scopes.clone(),
+            endpoint_params: given.endpoint_params.clone(),
+            tls: given.tls_config.as_ref().map(tls).unwrap_or_default(),
+            proxy: check.proxy.clone(),
+        })
     });
 }
 

@@ -28,6 +28,7 @@ fn probe() -> DnsProbe {
     let endpoint = Endpoint {
         address: "127.0.0.1".to_owned(),
         port: 53,
+        source: None,
         reuse: false,
         policy,
         ip_protocol: IpProtocol::Any,

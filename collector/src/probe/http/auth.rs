@@ -122,7 +122,9 @@ impl Client {
             context: context.clone(),
             tls: oauth2.tls.clone(),
             version: HttpVersion::Http1,
-            proxy: proxy.map(|p| Via::new("http.oauth2.proxy", p, context)).transpose()?,
+            proxy: proxy
+                .map(|p| Via::new("http.oauth2.proxy", p, context).map(Box::new))
+                .transpose()?,
             unix_socket: None,
         };
         let tls = place.tls.then(|| route.tls(&place.host)).transpose()?;

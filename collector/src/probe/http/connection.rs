@@ -92,6 +92,11 @@ impl Connection {
         drive(&mut self.driver, work).await
     }
 
+    /// Does `work` with an answer, and the connection's meanwhile.
+    pub(crate) async fn work<T>(&mut self, work: impl Future<Output = T>) -> T {
+        drive(&mut self.driver, work).await
+    }
+
     /// Whether another request may be sent, as far as can be told: the other end may have closed it.
     pub(crate) async fn is_alive(&mut self) -> bool {
         let Some(driver) = &mut self.driver else { return false };

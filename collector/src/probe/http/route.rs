@@ -30,7 +30,7 @@ pub(crate) struct Route {
     pub(crate) context: Arc<Context>,
     pub(crate) tls: TlsSettings,
     pub(crate) version: HttpVersion,
-    pub(crate) proxy: Option<Via>,
+    pub(crate) proxy: Option<Box<Via>>,
     pub(crate) unix_socket: Option<PathBuf>,
 }
 

@@ -38,11 +38,16 @@ pub(super) struct EchoSocket {
 }
 
 impl EchoSocket {
-    /// Opens one to `to`. With `dont_fragment` on IPv4 the caller makes the IP header.
+    /// Opens one to `to`, from `source` if there is one. With `dont_fragment` on IPv4 the caller makes the IP header.
     ///
     /// # Errors
     /// In words, when the system gives none.
-    pub(super) fn open(to: IpAddr, ttl: Option<u8>, dont_fragment: bool) -> Result<Self, String> {
+    pub(super) fn open(
+        to: IpAddr,
+        source: Option<SocketAddr>,
+        ttl: Option<u8>,
+        dont_fragment: bool,
+    ) -> Result<Self, String> {
         let v4 = to.is_ipv4();
         let (domain, protocol) =
             if v4 { (Domain::IPV4, Protocol::ICMPV4) } else { (Domain::IPV6, Protocol::ICMPV6) };
@@ -75,6 +80,9 @@ impl EchoSocket {
                 setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
             } else {
                 setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
+            }
+            if let Some(source) = source {
+                socket.bind(&source.into())?;
             }
             // Connected, it hears of errors, and of nobody else.
             socket.connect(&SocketAddr::new(to, 0).into())?;

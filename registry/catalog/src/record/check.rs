@@ -1,5 +1,7 @@
 //! How an instance is probed.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -81,7 +83,10 @@ pub struct Check {
     /// With `ip_protocol`: take an address of the other protocol when there is none of this.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub ip_protocol_fallback: bool,
-    /// Keep the connection for the next probe, where the kind can.
+    /// The collector's own address to probe from: kinds that connect only. None: the system chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ip_address: Option<IpAddr>,
+    /// Keep the connection for the next probe: kinds `http`, `grpc`, and `dns` by TCP or TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reuse: bool,
     /// Expressions in CEL over what was seen, which must all be true.
@@ -89,40 +94,40 @@ pub struct Check {
     pub assertions: Vec<String>,
     /// Ask by HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpCheck>,
+    pub http: Option<Box<HttpCheck>>,
     /// Connect, and perhaps talk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<TcpCheck>,
+    pub tcp: Option<Box<TcpCheck>>,
     /// Look at the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<TlsCheck>,
+    pub tls: Option<Box<TlsCheck>>,
     /// Open a WebSocket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub websocket: Option<WebSocketCheck>,
+    pub websocket: Option<Box<WebSocketCheck>>,
     /// Connect to a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unix: Option<UnixCheck>,
+    pub unix: Option<Box<UnixCheck>>,
     /// Ask gRPC's health service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc: Option<GrpcCheck>,
+    pub grpc: Option<Box<GrpcCheck>>,
     /// Ask a DNS server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<DnsCheck>,
+    pub dns: Option<Box<DnsCheck>>,
     /// Send an echo request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub icmp: Option<IcmpCheck>,
+    pub icmp: Option<Box<IcmpCheck>>,
     /// Run a local program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub script: Option<ScriptCheck>,
+    pub script: Option<Box<ScriptCheck>>,
     /// Ask an etcd's member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etcd: Option<EtcdCheck>,
+    pub etcd: Option<Box<EtcdCheck>>,
     /// The service reports itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<TtlCheck>,
+    pub ttl: Option<Box<TtlCheck>>,
     /// As another check, instance or service is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alias: Option<AliasCheck>,
+    pub alias: Option<Box<AliasCheck>>,
 }
 
 /// When a check flaps: by the weighted share of changes among its last 21 results, as Nagios counts it.
@@ -252,6 +257,7 @@ impl Default for Check {
             fall: two(),
             ip_protocol: IpProtocol::Any,
             ip_protocol_fallback: yes(),
+            source_ip_address: None,
             reuse: false,
             assertions: Vec::new(),
             http: None,
@@ -316,6 +322,20 @@ impl Check {
         ] {
             CheckError::range(field, value, min, max)?;
         }
+        if self.reuse && !kind.settings().reuses() {
+            return Err(CheckError::Field {
+                field: "reuse",
+                value: "true".to_owned(),
+                remedy: "only http, grpc, and dns by tcp or tls keep a connection; leave it out",
+            });
+        }
+        if let Some(address) = self.source_ip_address.filter(|_| !kind.settings().connects()) {
+            return Err(CheckError::Field {
+                field: "source_ip_address",
+                value: address.to_string(),
+                remedy: "a check of this kind connects to nothing; leave it out",
+            });
+        }
         kind.settings().validate()
     }
 }
@@ -327,6 +347,24 @@ mod tests {
     fn judge(json: &str) -> String {
         let check: Check = serde_json::from_str(json).expect("a check");
         check.validate().map_or_else(|error| error.to_string(), |()| check.kind_name().to_owned())
+    }
+
+    #[test]
+    fn only_what_has_a_connection_keeps_it_or_says_from_where() {
+        for (json, good) in [
+            (r#"{"name":"c","reuse":true,"http":{}}"#, true),
+            (r#"{"name":"c","reuse":true,"grpc":{}}"#, true),
+            (r#"{"name":"c","reuse":true,"dns":{"query_name":".","transport":"tcp"}}"#, true),
+            (r#"{"name":"c","reuse":true,"dns":{"query_name":"."}}"#, false),
+            (r#"{"name":"c","reuse":true,"tcp":{}}"#, false),
+            (r#"{"name":"c","source_ip_address":"127.0.0.1","tcp":{}}"#, true),
+            (r#"{"name":"c","source_ip_address":"::1","icmp":{}}"#, true),
+            (r#"{"name":"c","source_ip_address":"::1","alias":{"service":"s"}}"#, false),
+            (r#"{"name":"c","source_ip_address":"::1","http":{"unix_socket":"/s"}}"#, false),
+        ] {
+            let said = judge(json);
+            assert_eq!(!said.contains("leave it out"), good, "{json}: {said}");
+        }
     }
 
     #[test]

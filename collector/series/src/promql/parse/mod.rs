@@ -18,7 +18,7 @@ use crate::{
     METRIC_NAME, Matcher,
     promql::{
         ParseError,
-        plan::{Kind, Node, What},
+        plan::{At, Kind, Node, What, When},
     },
 };
 
@@ -129,6 +129,19 @@ impl Expr {
         let mut found = Vec::new();
         collect(&self.plan, &mut found);
         found
+    }
+
+    /// The matchers of a text that is one instant vector selector and nothing else: `up{job=~"a|b"}`.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+        match Self::parse(text)?.plan.what {
+            What::Vector(selector) if selector.when == When { at: At::Step, offset_ms: 0 } => {
+                Ok(selector.matchers)
+            }
+            _ => Err(ParseError::new("this is more than a selector like name{label=\"value\"}")),
+        }
     }
 
     /// The metrics that its selectors name with `=`, in the order of the text, each once.

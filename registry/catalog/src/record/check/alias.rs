@@ -33,6 +33,10 @@ fn one() -> u32 {
 }
 
 impl CheckKind for AliasCheck {
+    fn connects(&self) -> bool {
+        false
+    }
+
     fn validate(&self) -> Result<(), CheckError> {
         check_name("alias.service", &self.service)?;
         if let Some(instance) = &self.instance {

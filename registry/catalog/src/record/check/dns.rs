@@ -112,6 +112,10 @@ impl Default for DnsCheck {
 }
 
 impl CheckKind for DnsCheck {
+    fn reuses(&self) -> bool {
+        self.transport != DnsTransport::Udp
+    }
+
     fn port(&self) -> Option<u16> {
         self.port
     }

@@ -20,6 +20,10 @@ pub struct GrpcCheck {
 }
 
 impl CheckKind for GrpcCheck {
+    fn reuses(&self) -> bool {
+        true
+    }
+
     fn port(&self) -> Option<u16> {
         self.port
     }

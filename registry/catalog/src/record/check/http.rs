@@ -82,10 +82,10 @@ pub struct HttpCheck {
     pub authorization: Option<Authorization>,
     /// A token that is fetched first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oauth2: Option<OAuth2>,
+    pub oauth2: Option<Box<OAuth2>>,
     /// Through which proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<Box<Proxy>>,
     /// Over this Unix socket of the collector's machine instead of address and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix_socket: Option<String>,
@@ -171,6 +171,14 @@ impl Default for HttpCheck {
 }
 
 impl CheckKind for HttpCheck {
+    fn reuses(&self) -> bool {
+        true
+    }
+
+    fn connects(&self) -> bool {
+        self.unix_socket.is_none()
+    }
+
     fn port(&self) -> Option<u16> {
         self.port
     }
@@ -221,6 +229,6 @@ impl CheckKind for HttpCheck {
         if let Some(oauth2) = &self.oauth2 {
             oauth2.validate()?;
         }
-        self.proxy.as_ref().map_or(Ok(()), Proxy::validate)
+        self.proxy.as_deref().map_or(Ok(()), Proxy::validate)
     }
 }

@@ -12,6 +12,16 @@ pub trait CheckKind {
         None
     }
 
+    /// Whether a connection can be kept for the next probe.
+    fn reuses(&self) -> bool {
+        false
+    }
+
+    /// Whether it sends anything to an IP address.
+    fn connects(&self) -> bool {
+        true
+    }
+
     /// Judges its fields. What only the collector can tell (regular expressions, files) is left to it.
     ///
     /// # Errors
@@ -51,7 +61,7 @@ macro_rules! kinds {
         impl Check {
             /// All kinds that are set. A valid check has exactly one.
             pub(super) fn kinds(&self) -> impl Iterator<Item = Kind<'_>> {
-                [$(self.$field.as_ref().map(Kind::$variant)),+].into_iter().flatten()
+                [$(self.$field.as_deref().map(Kind::$variant)),+].into_iter().flatten()
             }
         }
     };

@@ -28,6 +28,10 @@ pub struct ScriptCheck {
 }
 
 impl CheckKind for ScriptCheck {
+    fn connects(&self) -> bool {
+        false
+    }
+
     fn validate(&self) -> Result<(), CheckError> {
         let name = &self.command;
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {

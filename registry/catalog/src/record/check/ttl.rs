@@ -26,6 +26,10 @@ impl TtlCheck {
 }
 
 impl CheckKind for TtlCheck {
+    fn connects(&self) -> bool {
+        false
+    }
+
     fn validate(&self) -> Result<(), CheckError> {
         CheckError::range("ttl.ttl_ms", self.ttl_ms, TTL_MS_MIN, TTL_MS_MAX)
     }

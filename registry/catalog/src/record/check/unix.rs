@@ -13,6 +13,10 @@ pub struct UnixCheck {
 }
 
 impl CheckKind for UnixCheck {
+    fn connects(&self) -> bool {
+        false
+    }
+
     fn validate(&self) -> Result<(), CheckError> {
         if self.path.starts_with('/') {
             return Ok(());

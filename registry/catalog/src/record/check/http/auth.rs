@@ -53,7 +53,7 @@ pub struct OAuth2 {
     pub tls: TlsSettings,
     /// Through which proxy that server is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<Box<Proxy>>,
 }
 
 fn is_default(settings: &TlsSettings) -> bool {
@@ -68,7 +68,7 @@ impl OAuth2 {
             return Err(CheckError::Field { field, value, remedy });
         }
         self.tls.validate()?;
-        self.proxy.as_ref().map_or(Ok(()), Proxy::validate)
+        self.proxy.as_deref().map_or(Ok(()), Proxy::validate)
     }
 }
 
