@@ -1,7 +1,11 @@
 //! Alerting's settings: plain serde shapes. What is wrong with them is said in [`AlertingConfig::validate`],
 //! before anything starts. No secret is in here, only the names of files that hold one.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{Maintenance, Quorum, Status};
@@ -86,6 +90,8 @@ pub struct AlertingConfig {
     pub external_url: String,
     /// Whether the rules that come with Watchkeep, about Watchkeep, are evaluated too.
     pub shipped_rules: bool,
+    /// An `alertmanager.yml`: the node is an Alertmanager, too. Flag `--config.file`.
+    pub alertmanager_config: Option<PathBuf>,
 }
 
 impl Default for AlertingConfig {
@@ -114,6 +120,7 @@ impl Default for AlertingConfig {
             external_labels: BTreeMap::new(),
             external_url: String::new(),
             shipped_rules: true,
+            alertmanager_config: None,
         }
     }
 }
@@ -135,7 +142,8 @@ impl AlertingConfig {
             external_labels: self.external_labels.clone(),
             external_url: self.external_url.clone(),
             query_offset: duration(&self.rule_query_offset, Duration::ZERO),
-            opens_incidents: true,
+            // Where there is an Alertmanager's file, its routes say who is told.
+            opens_incidents: self.alertmanager_config.is_none(),
         }
     }
 }

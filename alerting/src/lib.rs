@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use watchkeep_catalog::Client;
 
+pub mod alertmanager;
 mod api;
 mod backoff;
 mod clock;
@@ -51,6 +52,7 @@ pub mod template;
 mod text;
 mod verdict;
 
+pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use slo::{Slo, SloConfig};
@@ -76,6 +78,9 @@ pub enum AlertingError {
         /// What is wrong.
         message: String,
     },
+    /// The alertmanager.yml is wrong.
+    #[error("{0}")]
+    Alertmanager(String),
     /// HTTP requests cannot be prepared.
     #[error("HTTP client: {0}; is a rustls crypto provider installed?")]
     Http(#[from] reqwest::Error),
@@ -95,6 +100,7 @@ pub struct Alerting {
     rules: Option<rule::Rules>,
     ttl_seconds: i64,
     term: watch::Sender<Option<i64>>,
+    alertmanager: Option<Alertmanager>,
 }
 
 impl Alerting {
@@ -122,6 +128,7 @@ impl Alerting {
             rules: None,
             ttl_seconds: config.lease_ttl_seconds,
             term: watch::Sender::new(None),
+            alertmanager: None,
         })
     }
 
@@ -145,6 +152,20 @@ impl Alerting {
     #[must_use]
     pub fn rules(&self) -> Option<rule::Rules> {
         self.rules.clone()
+    }
+
+    /// Makes the node an Alertmanager, too. `loader` reads its configuration, now and at each reload.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or a metric's name is taken on `registry`.
+    pub fn with_alertmanager(
+        mut self,
+        loader: Loader,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, AlertingError> {
+        let (context, ttl_seconds) = (&self.context, self.ttl_seconds);
+        self.alertmanager = Some(Alertmanager::new(loader, context, ttl_seconds, registry)?);
+        Ok(self)
     }
 
     /// The create revision of the leader key while this node leads, none while it does not.
@@ -173,11 +194,21 @@ impl Alerting {
                     rules.run(self.term.subscribe(), &token).await;
                 }
             },
+            async {
+                if let Some(alertmanager) = &self.alertmanager {
+                    alertmanager.run(token.clone(), self.term.subscribe()).await;
+                }
+            },
         );
     }
 
-    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/maintenance[/{id}]`, `/v1/slo[/{service}]`.
+    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/maintenance[/{id}]`, `/v1/slo[/{service}]`, and
+    /// Alertmanager's API where there is an `alertmanager.yml`.
     pub fn router(&self) -> Router {
-        api::router(Arc::clone(&self.context)).merge(self.slo.router())
+        let router = api::router(Arc::clone(&self.context)).merge(self.slo.router());
+        match &self.alertmanager {
+            Some(alertmanager) => router.merge(alertmanager.router()),
+            None => router,
+        }
     }
 }

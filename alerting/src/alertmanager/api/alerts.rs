@@ -1,0 +1,226 @@
+//! `/api/v2/alerts` and `/api/v2/alerts/groups`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{RawQuery, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use watchkeep_catalog::{Alert, LabelSet, Time};
+
+use super::{Problem, filter::Filter, misfit};
+use crate::{
+    alertmanager::{
+        board::{Board, Quiet},
+        intake::Deliverance,
+        merge::{Posted, accept},
+        shared::Shared,
+    },
+    clock,
+    text::instant,
+};
+
+/// Alerts in one request.
+const ALERTS_MAX: usize = 100_000;
+
+/// An alert as it is posted. Go's zero time means that there is none.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Postable {
+    labels: Option<LabelSet>,
+    #[serde(default)]
+    annotations: Option<LabelSet>,
+    #[serde(default)]
+    starts_at: Option<Time>,
+    #[serde(default)]
+    ends_at: Option<Time>,
+    #[serde(default, rename = "generatorURL")]
+    generator_url: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Gettable {
+    annotations: LabelSet,
+    ends_at: String,
+    fingerprint: String,
+    receivers: Vec<Name>,
+    starts_at: String,
+    status: Status,
+    updated_at: String,
+    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
+    generator_url: String,
+    labels: LabelSet,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Name {
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    inhibited_by: Vec<String>,
+    silenced_by: Vec<String>,
+    state: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Group {
+    alerts: Vec<Gettable>,
+    labels: LabelSet,
+    receiver: Name,
+}
+
+fn zero_is_none(at: Option<Time>) -> Option<Time> {
+    at.filter(|at| at.timestamp() > -62_135_596_800)
+}
+
+pub(super) async fn post(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let posted: Vec<Postable> = match serde_json::from_slice(&body) {
+        Ok(posted) => posted,
+        Err(error) => {
+            let message = format!("parsing alerts body from \"\" failed, because {error}");
+            return misfit(StatusCode::BAD_REQUEST, 400, message);
+        }
+    };
+    if posted.len() > ALERTS_MAX {
+        let message = format!("{} alerts in one request: send at most {ALERTS_MAX}", posted.len());
+        return misfit(StatusCode::PAYLOAD_TOO_LARGE, 413, message);
+    }
+    if let Some(at) = posted.iter().position(|alert| alert.labels.is_none()) {
+        let message = format!("alerts.{at}.labels in body is required");
+        return misfit(StatusCode::UNPROCESSABLE_ENTITY, 602, message);
+    }
+    let (now, resolve_timeout) = (clock::now(), shared.setup().plan.config.global.resolve_timeout);
+    let (mut alerts, mut wrong) = (Vec::with_capacity(posted.len()), Vec::new());
+    for alert in posted {
+        let accepted = accept(
+            Posted {
+                labels: alert.labels.unwrap_or_default(),
+                annotations: alert.annotations.unwrap_or_default(),
+                starts_at: zero_is_none(alert.starts_at),
+                ends_at: zero_is_none(alert.ends_at),
+                generator_url: alert.generator_url.unwrap_or_default(),
+            },
+            resolve_timeout,
+            now,
+        );
+        match accepted {
+            Ok(alert) => {
+                shared.metrics.received(alert.is_resolved(now));
+                alerts.push(alert);
+            }
+            Err(error) => {
+                shared.metrics.invalid.inc();
+                wrong.push(error);
+            }
+        }
+    }
+    // What is right is taken, whatever else is wrong.
+    if let Err(problem) = take(&shared, alerts).await {
+        return problem.into_response();
+    }
+    match wrong.as_slice() {
+        [] => StatusCode::OK.into_response(),
+        _ => Problem::bad_request(wrong.join("; ")).into_response(),
+    }
+}
+
+async fn take(shared: &Shared, alerts: Vec<Alert>) -> Result<(), Problem> {
+    let unavailable = |message: String| Problem(StatusCode::SERVICE_UNAVAILABLE, message);
+    if alerts.is_empty() {
+        return Ok(());
+    }
+    let (done, written) = oneshot::channel();
+    let stopping = || unavailable("this node is stopping: send it to another".to_owned());
+    shared.intake.send(Deliverance { alerts, done }).await.map_err(|_| stopping())?;
+    written.await.map_err(|_| stopping())?.map_err(unavailable)
+}
+
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Gettable>>, Problem> {
+    let filter = Filter::read(query.as_deref())?;
+    let (board, now) = (shared.board(), clock::now());
+    let mut found: Vec<Gettable> = board
+        .alerts
+        .iter()
+        .filter(|(_, kept)| !kept.alert.is_resolved(now) && filter.wants_labels(&kept.alert.labels))
+        .filter_map(|(at, kept)| {
+            let receivers = receivers(&board, &kept.alert.labels);
+            let quiet = board.quiet(&kept.alert.labels, now);
+            let wanted = receivers.iter().any(|r| filter.wants_receiver(&r.name));
+            (wanted && filter.wants_state(&quiet))
+                .then(|| gettable(*at, &kept.alert, receivers, &quiet))
+        })
+        .collect();
+    drop(board);
+    found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+    Ok(Json(found))
+}
+
+fn receivers(board: &Board, labels: &LabelSet) -> Vec<Name> {
+    let routes = board.plan.tree.matching(labels).into_iter();
+    routes.map(|at| Name { name: board.plan.tree.routes[at].receiver.clone() }).collect()
+}
+
+fn gettable(fingerprint: u64, alert: &Alert, receivers: Vec<Name>, quiet: &Quiet) -> Gettable {
+    Gettable {
+        annotations: alert.annotations.clone(),
+        // Alertmanager writes its zero time where there is none.
+        ends_at: alert.ends_at.map_or_else(|| "0001-01-01T00:00:00.000Z".to_owned(), instant),
+        fingerprint: format!("{fingerprint:016x}"),
+        receivers,
+        starts_at: instant(alert.starts_at),
+        status: Status {
+            inhibited_by: quiet.inhibited_by.iter().map(|at| format!("{at:016x}")).collect(),
+            silenced_by: quiet.silenced_by.clone(),
+            state: if quiet.is_quiet() { "suppressed" } else { "active" },
+        },
+        updated_at: instant(alert.updated_at),
+        generator_url: alert.generator_url.clone(),
+        labels: alert.labels.clone(),
+    }
+}
+
+pub(super) async fn groups(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Group>>, Problem> {
+    let filter = Filter::read(query.as_deref())?;
+    let (board, now) = (shared.board(), clock::now());
+    let mut groups: BTreeMap<(LabelSet, String, usize), Vec<Gettable>> = BTreeMap::new();
+    for (fingerprint, kept) in &board.alerts {
+        let alert = &kept.alert;
+        if alert.is_resolved(now) || !filter.wants_labels(&alert.labels) {
+            continue;
+        }
+        let quiet = board.quiet(&alert.labels, now);
+        if !filter.wants_state(&quiet) {
+            continue;
+        }
+        let all = receivers(&board, &alert.labels);
+        for at in board.plan.tree.matching(&alert.labels) {
+            let route = &board.plan.tree.routes[at];
+            if filter.wants_receiver(&route.receiver) {
+                let key = (route.group_by.labels(&alert.labels), route.receiver.clone(), at);
+                let group = groups.entry(key).or_default();
+                group.push(gettable(*fingerprint, alert, all.clone(), &quiet));
+            }
+        }
+    }
+    drop(board);
+    let groups = groups.into_iter().map(|((labels, receiver, _), mut alerts)| {
+        alerts.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        Group { alerts, labels, receiver: Name { name: receiver } }
+    });
+    Ok(Json(groups.collect()))
+}

@@ -1,0 +1,114 @@
+//! `http_config`: how a receiver's URL is asked.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::Hidden;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HttpConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) basic_auth: Option<BasicAuth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) authorization: Option<Authorization>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bearer_token: Option<Hidden>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bearer_token_file: Option<String>,
+    /// Known, so that it can be refused with a reason.
+    #[serde(skip_serializing)]
+    pub(crate) oauth2: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_proxy: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) proxy_from_environment: bool,
+    pub(crate) follow_redirects: bool,
+    pub(crate) enable_http2: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_config: Option<TlsConfig>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) http_headers: BTreeMap<String, Header>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            basic_auth: None,
+            authorization: None,
+            bearer_token: None,
+            bearer_token_file: None,
+            oauth2: None,
+            proxy_url: None,
+            no_proxy: None,
+            proxy_from_environment: false,
+            follow_redirects: true,
+            enable_http2: true,
+            tls_config: None,
+            http_headers: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BasicAuth {
+    pub(crate) username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) username_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<Hidden>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password_file: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Authorization {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) credentials: Option<Hidden>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) credentials_file: Option<String>,
+}
+
+impl Default for Authorization {
+    fn default() -> Self {
+        Self { kind: "Bearer".to_owned(), credentials: None, credentials_file: None }
+    }
+}
+
+/// Values of one header.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Header {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) values: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) secrets: Vec<Hidden>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) files: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TlsConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cert_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<String>,
+    /// Known, so that it can be refused with a reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_name: Option<String>,
+    pub(crate) insecure_skip_verify: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_version: Option<String>,
+}

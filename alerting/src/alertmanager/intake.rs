@@ -1,0 +1,165 @@
+//! Alerts on their way into the registry: those of many requests in one transaction, in the order in which they came.
+//! Where the registry is lost they are taken into memory, and written when it is back.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use watchkeep_catalog::{
+    Alert,
+    client::{Op, Txn},
+    keys,
+};
+
+use super::{
+    merge::{is_news, merge},
+    shared::Shared,
+};
+use crate::clock;
+
+/// Records in one transaction: etcd takes 128 operations.
+pub(super) const RECORDS_PER_TXN_MAX: usize = 120;
+/// Requests that are looked at before something is written.
+const REQUESTS_MAX: usize = 256;
+/// Tries of one write, as long as the registry is not known to be lost.
+const TRIES_MAX: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Longest wait for one try.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Alerts that are kept in memory while the registry is lost.
+const UNSAVED_MAX: usize = 100_000;
+
+/// Alerts of one request, and who waits for them.
+pub(crate) struct Deliverance {
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Writes until `token` is cancelled.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut requests: mpsc::Receiver<Deliverance>,
+    token: CancellationToken,
+) {
+    let mut waiting = Vec::new();
+    loop {
+        let count = tokio::select! {
+            () = token.cancelled() => return,
+            count = requests.recv_many(&mut waiting, REQUESTS_MAX) => count,
+        };
+        if count == 0 {
+            return;
+        }
+        let mut alerts = BTreeMap::new();
+        let mut askers = Vec::new();
+        for Deliverance { alerts: posted, done } in waiting.drain(..) {
+            gather(&shared, &mut alerts, posted);
+            askers.push(done);
+        }
+        let result = write(&shared, alerts.into_iter().collect()).await;
+        for asker in askers {
+            // Whoever does not wait any more needs no answer.
+            let _ = asker.send(result.clone());
+        }
+    }
+}
+
+/// What is news of these, as it goes with what is known.
+fn gather(shared: &Shared, alerts: &mut BTreeMap<u64, Alert>, posted: Vec<Alert>) {
+    let (board, now) = (shared.board(), clock::now());
+    for alert in posted {
+        let fingerprint = alert.fingerprint();
+        let stored = board.alerts.get(&fingerprint).map(|kept| &*kept.alert);
+        match alerts.get(&fingerprint).or(stored) {
+            Some(known) => {
+                let merged = merge(known, alert, now);
+                if is_news(known, &merged) {
+                    alerts.insert(fingerprint, merged);
+                }
+            }
+            None => {
+                alerts.insert(fingerprint, alert);
+            }
+        }
+    }
+}
+
+async fn write(shared: &Shared, alerts: Vec<(u64, Alert)>) -> Result<(), String> {
+    for part in alerts.chunks(RECORDS_PER_TXN_MAX) {
+        match write_part(shared, part).await {
+            Ok(revision) => {
+                let (mut board, now) = (shared.board_mut(), clock::now());
+                for (fingerprint, alert) in part {
+                    board.put_alert(*fingerprint, Arc::new(alert.clone()), revision, now);
+                }
+            }
+            Err(Unwritten::Refused(error)) => return Err(error),
+            Err(Unwritten::Silent(error)) => keep(shared, part, &error)?,
+        }
+        shared.wake.notify_one();
+    }
+    Ok(())
+}
+
+/// Why something was not written.
+enum Unwritten {
+    /// The registry refuses it.
+    Refused(String),
+    /// The registry does not answer.
+    Silent(String),
+}
+
+async fn write_part(shared: &Shared, part: &[(u64, Alert)]) -> Result<i64, Unwritten> {
+    let mut txn = Txn::new();
+    for (fingerprint, alert) in part {
+        let op = Op::put_json(&keys::alert(*fingerprint), alert);
+        txn = txn.then(op.map_err(|e| Unwritten::Refused(e.to_string()))?);
+    }
+    let mut last = "the registry is lost".to_owned();
+    for _ in 0..TRIES_MAX {
+        if shared.is_lost() {
+            break;
+        }
+        // The same once more does no harm.
+        match tokio::time::timeout(ANSWER_MAX, shared.client.txn(txn.clone())).await {
+            Ok(Ok(outcome)) => return Ok(outcome.revision),
+            Ok(Err(error)) if error.is_refusal() => {
+                return Err(Unwritten::Refused(error.to_string()));
+            }
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => last = format!("no answer within {ANSWER_MAX:?}"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(Unwritten::Silent(last))
+}
+
+/// Takes alerts into memory: they are told of by this node, and written later.
+fn keep(shared: &Shared, part: &[(u64, Alert)], error: &str) -> Result<(), String> {
+    let mut unsaved = shared.unsaved.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if unsaved.len() + part.len() > UNSAVED_MAX {
+        return Err(format!("{error}; and {UNSAVED_MAX} alerts wait in memory for it already"));
+    }
+    warn!(error, alerts = part.len(), "the registry does not take alerts: they are kept in memory");
+    let (mut board, now) = (shared.board_mut(), clock::now());
+    for (fingerprint, alert) in part {
+        unsaved.insert(*fingerprint, alert.clone());
+        board.put_unsaved(*fingerprint, Arc::new(alert.clone()), now);
+    }
+    Ok(())
+}
+
+/// The registry is back: writes what was taken meanwhile.
+pub(crate) async fn save(shared: &Shared) {
+    let unsaved = {
+        let mut unsaved = shared.unsaved.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::mem::take(&mut *unsaved)
+    };
+    if unsaved.is_empty() {
+        return;
+    }
+    if let Err(error) = write(shared, unsaved.into_iter().collect()).await {
+        warn!(error, "alerts that were taken without the registry are not written");
+    }
+}

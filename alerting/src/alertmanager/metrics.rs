@@ -1,0 +1,149 @@
+//! The metrics of this folder, with Alertmanager's names where it has them.
+
+use std::time::Duration;
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    core::Collector,
+};
+
+/// Bucket boundaries in seconds; one lies at 0.1.
+const SECONDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    received: IntCounterVec,
+    pub(crate) invalid: IntCounter,
+    pub(crate) notifications: IntCounterVec,
+    pub(crate) failed: IntCounterVec,
+    requests: IntCounterVec,
+    requests_failed: IntCounterVec,
+    latency: HistogramVec,
+    pub(crate) groups: IntGauge,
+    pub(crate) config_reloaded: IntGauge,
+    pub(crate) config_reloaded_at: IntGauge,
+    pub(crate) registry_lost: IntGauge,
+}
+
+/// Every integration there is.
+const INTEGRATIONS: [&str; 9] = [
+    "email",
+    "webhook",
+    "slack",
+    "pagerduty",
+    "opsgenie",
+    "telegram",
+    "discord",
+    "msteamsv2",
+    "oncall",
+];
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let of = |name: &str, help: &str| Opts::new(format!("alertmanager_{name}"), help);
+        let counters = |name: &str, help: &str, label: &str| {
+            add(registry, IntCounterVec::new(of(name, help), &[label]))
+        };
+        let gauge = |name: &str, help: &str| add(registry, IntGauge::with_opts(of(name, help)));
+        let latency = HistogramOpts::from(of(
+            "notification_latency_seconds",
+            "Time of one attempt to deliver a notification.",
+        ));
+        let metrics = Self {
+            received: counters(
+                "alerts_received_total",
+                "Alerts that were posted, by status.",
+                "status",
+            )?,
+            invalid: add(
+                registry,
+                IntCounter::with_opts(of("alerts_invalid_total", "Alerts that were refused.")),
+            )?,
+            notifications: counters(
+                "notifications_total",
+                "Notifications that were to be delivered.",
+                "integration",
+            )?,
+            failed: counters(
+                "notifications_failed_total",
+                "Notifications that were not delivered before their group's next look.",
+                "integration",
+            )?,
+            requests: counters(
+                "notification_requests_total",
+                "Attempts to deliver a notification.",
+                "integration",
+            )?,
+            requests_failed: counters(
+                "notification_requests_failed_total",
+                "Attempts to deliver a notification that failed.",
+                "integration",
+            )?,
+            latency: add(
+                registry,
+                HistogramVec::new(latency.buckets(SECONDS.to_vec()), &["integration"]),
+            )?,
+            groups: gauge(
+                "dispatcher_aggregation_groups",
+                "Groups of alerts that this node tells people of.",
+            )?,
+            config_reloaded: gauge(
+                "config_last_reload_successful",
+                "Whether the last reload of the configuration succeeded (1) or not (0).",
+            )?,
+            config_reloaded_at: gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration was last taken.",
+            )?,
+            registry_lost: add(
+                registry,
+                IntGauge::new(
+                    "watchkeep_alerting_registry_lost",
+                    "Whether the registry cannot be reached, so that this node tells people by itself.",
+                ),
+            )?,
+        };
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    /// A series that begins with its first event shows no increase: so all begin now.
+    fn begin(&self) {
+        for status in ["firing", "resolved"] {
+            self.received.with_label_values(&[status]);
+        }
+        for kind in INTEGRATIONS {
+            for counters in
+                [&self.notifications, &self.failed, &self.requests, &self.requests_failed]
+            {
+                counters.with_label_values(&[kind]);
+            }
+            self.latency.with_label_values(&[kind]);
+        }
+        self.config_reloaded.set(1);
+    }
+
+    /// An alert was posted.
+    pub(crate) fn received(&self, resolved: bool) {
+        self.received.with_label_values(&[super::payload::status(resolved)]).inc();
+    }
+
+    /// One attempt was made.
+    pub(crate) fn attempted(&self, integration: &str, took: Duration, failed: bool) {
+        self.requests.with_label_values(&[integration]).inc();
+        self.latency.with_label_values(&[integration]).observe(took.as_secs_f64());
+        if failed {
+            self.requests_failed.with_label_values(&[integration]).inc();
+        }
+    }
+}
+
+fn add<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<C, prometheus::Error>,
+) -> Result<C, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

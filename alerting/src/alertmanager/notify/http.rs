@@ -1,0 +1,213 @@
+//! One HTTP request to a receiver, as its `http_config` says.
+
+use std::{collections::HashMap, time::Duration};
+
+use reqwest::{
+    Certificate, Client, Identity, Proxy, RequestBuilder, header::CONTENT_TYPE, redirect::Policy,
+};
+use serde::Serialize;
+
+use super::{ATTEMPT_TIMEOUT, Failure};
+use crate::{
+    alertmanager::config::{Hidden, HttpConfig, TlsConfig},
+    config::Secret,
+    text,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle connections kept to one host.
+const IDLE_PER_HOST_MAX: usize = 64;
+const REDIRECTS_MAX: usize = 10;
+/// As much of a refusal's body is quoted, in characters.
+const QUOTE_MAX: usize = 200;
+/// As much of an answer is read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// A secret from the file, or from the configuration. Read each time, so that a new one counts at once.
+///
+/// # Errors
+/// When there is none, or the file cannot be read.
+pub(super) fn secret(given: Option<&Hidden>, file: Option<&String>) -> Result<String, Failure> {
+    match (given, file) {
+        (Some(secret), _) => Ok(secret.0.clone()),
+        (None, Some(file)) => {
+            let secret = Secret::read(file).map_err(Failure::Again)?;
+            Ok(secret.text().map_err(Failure::Never)?.to_owned())
+        }
+        (None, None) => Err(Failure::Never("a secret is missing in the configuration".to_owned())),
+    }
+}
+
+/// Clients by their settings: receivers with the same settings share connections.
+#[derive(Default)]
+pub(super) struct Links(HashMap<String, Client>);
+
+impl Links {
+    pub(super) fn get(&mut self, config: Option<&HttpConfig>) -> Result<Link, String> {
+        let config = config.cloned().unwrap_or_default();
+        // What is secret is not in the client, but in each request.
+        let key =
+            format!("{:?} {:?} {}", config.proxy_url, config.tls_config, config.follow_redirects);
+        let key = format!("{key} {}", config.enable_http2);
+        let client = match self.0.get(&key) {
+            Some(client) => client.clone(),
+            None => client(&config)?,
+        };
+        self.0.insert(key, client.clone());
+        Ok(Link { client, config })
+    }
+}
+
+fn client(config: &HttpConfig) -> Result<Client, String> {
+    let redirects = match config.follow_redirects {
+        true => Policy::limited(REDIRECTS_MAX),
+        false => Policy::none(),
+    };
+    let mut builder = Client::builder()
+        .user_agent(concat!("watchkeep/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .redirect(redirects)
+        .tcp_nodelay(true);
+    builder = match &config.proxy_url {
+        Some(url) => builder.proxy(Proxy::all(url).map_err(|e| text::chain(&e))?),
+        None => builder.no_proxy(),
+    };
+    if !config.enable_http2 {
+        builder = builder.http1_only();
+    }
+    if let Some(tls) = &config.tls_config {
+        builder = with_tls(builder, tls)?;
+    }
+    builder.build().map_err(|e| text::chain(&e))
+}
+
+fn with_tls(
+    mut builder: reqwest::ClientBuilder,
+    tls: &TlsConfig,
+) -> Result<reqwest::ClientBuilder, String> {
+    let read = |file: &str| std::fs::read(file).map_err(|e| format!("cannot read {file}: {e}"));
+    if let Some(file) = &tls.ca_file {
+        let certificates = Certificate::from_pem_bundle(&read(file)?);
+        builder = builder
+            .tls_certs_only(certificates.map_err(|e| format!("{file}: {}", text::chain(&e)))?);
+    }
+    if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
+        let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+        let identity = Identity::from_pem(&pem);
+        builder = builder.identity(identity.map_err(|e| format!("{cert}: {}", text::chain(&e)))?);
+    }
+    Ok(builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify))
+}
+
+/// The way to one receiver.
+pub(super) struct Link {
+    client: Client,
+    config: HttpConfig,
+}
+
+/// Which answers mean that it may succeed later.
+#[derive(Clone, Copy)]
+pub(super) enum Retry {
+    /// 5xx.
+    ServerErrors,
+    /// 5xx, and 429: the receiver has a limit of requests.
+    OrTooMany,
+}
+
+impl Link {
+    /// Posts JSON; answers with the body.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        key: &str,
+        body: &impl Serialize,
+        retry: Retry,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        self.send(request, key, retry, timeout).await
+    }
+
+    /// The same with a header of its own.
+    pub(super) async fn post_with(
+        &self,
+        (url, name, value): (&str, &'static str, &str),
+        key: &str,
+        body: &impl Serialize,
+        retry: Retry,
+    ) -> Result<Vec<u8>, Failure> {
+        let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        self.send(request.header(name, value), key, retry, ATTEMPT_TIMEOUT).await
+    }
+
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        key: &str,
+        retry: Retry,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        let request = self.authorize(request)?;
+        // Both names mean the same: the one is a draft of the IETF, the other that of Standard Webhooks.
+        let request = request.header("Idempotency-Key", key).header("webhook-id", key);
+        let response = request.timeout(timeout).send().await;
+        let mut response = response.map_err(|e| {
+            // Without the URL, which may be secret.
+            Failure::Again(text::chain(&e.without_url()))
+        })?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while body.len() < ANSWER_BYTES_MAX {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                _ => break,
+            }
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        let said = text::shorten(&String::from_utf8_lossy(&body), QUOTE_MAX);
+        let error = format!("answered {status}: {said}");
+        let again =
+            status.is_server_error() || matches!((retry, status.as_u16()), (Retry::OrTooMany, 429));
+        Err(if again { Failure::Again(error) } else { Failure::Never(error) })
+    }
+
+    fn authorize(&self, mut request: RequestBuilder) -> Result<RequestBuilder, Failure> {
+        let config = &self.config;
+        if let Some(auth) = &config.basic_auth {
+            let password = match (&auth.password, &auth.password_file) {
+                (None, None) => None,
+                (given, file) => Some(secret(given.as_ref(), file.as_ref())?),
+            };
+            let user = match &auth.username_file {
+                Some(file) => secret(None, Some(file))?,
+                None => auth.username.clone(),
+            };
+            request = request.basic_auth(user, password);
+        }
+        if let Some(auth) = &config.authorization {
+            let credentials = secret(auth.credentials.as_ref(), auth.credentials_file.as_ref())?;
+            request =
+                request.header("Authorization", format!("{} {credentials}", auth.kind.trim()));
+        }
+        if config.bearer_token.is_some() || config.bearer_token_file.is_some() {
+            let token = secret(config.bearer_token.as_ref(), config.bearer_token_file.as_ref())?;
+            request = request.bearer_auth(token);
+        }
+        for (name, header) in &config.http_headers {
+            let mut values = header.values.clone();
+            values.extend(header.secrets.iter().map(|secret| secret.0.clone()));
+            for file in &header.files {
+                values.push(secret(None, Some(file))?);
+            }
+            for value in values {
+                request = request.header(name, value);
+            }
+        }
+        Ok(request)
+    }
+}

@@ -1,0 +1,197 @@
+//! What each receiver is sent, looked at where it arrives.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    alertmanager::{
+        config::AlertmanagerConfig,
+        fixtures::alert,
+        tell::{Shown, Telling},
+    },
+    fixtures::time,
+};
+use watchkeep_catalog::{Notification, NotificationState};
+
+type Seen = Arc<Mutex<Vec<(String, HeaderMap, Value)>>>;
+
+/// A server that keeps what it is sent, and answers with this.
+async fn sink(status: StatusCode) -> (String, Seen) {
+    async fn keep(
+        State((seen, status)): State<(Seen, StatusCode)>,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> (StatusCode, &'static str) {
+        let body = serde_json::from_slice(&body).unwrap();
+        seen.lock().unwrap().push((uri.to_string(), headers, body));
+        (status, "{\"ok\": true}")
+    }
+    let (listener, seen) =
+        (tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), Seen::default());
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(keep).with_state((Arc::clone(&seen), status));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, seen)
+}
+
+fn plan(receiver: Value) -> Arc<Plan> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config =
+        json!({"route": {"receiver": "r", "group_by": ["alertname"]}, "receivers": [receiver]});
+    let config: AlertmanagerConfig = serde_json::from_value(config).unwrap();
+    config.validate().unwrap();
+    Arc::new(Plan::new(config).unwrap())
+}
+
+fn telling(plan: &Plan, resolved: bool) -> Telling {
+    let alert =
+        Arc::new(alert(&[("alertname", "Down"), ("instance", "a")], 0, resolved.then_some(60)));
+    let integration = Arc::clone(&plan.integrations("r")[0]);
+    let fingerprint = alert.fingerprint();
+    Telling {
+        id: "id".to_owned(),
+        group: 0,
+        record: Notification {
+            group_key: "{}:{alertname=\"Down\"}".to_owned(),
+            receiver: "r".to_owned(),
+            integration: integration.way.name().to_owned(),
+            index: 0,
+            sequence: 1,
+            idempotency_key: "key-1".to_owned(),
+            state: NotificationState::Pending,
+            firing: vec![fingerprint],
+            resolved: Vec::new(),
+            decided_at: time(0),
+            finished_at: None,
+            repeat_seconds: 0,
+        },
+        integration,
+        labels: [("alertname".to_owned(), "Down".to_owned())].into(),
+        alerts: vec![Shown { fingerprint, alert, resolved }],
+        deadline: time(3_600),
+    }
+}
+
+/// Sends once by the receiver's only integration.
+async fn send_once(plan: &Arc<Plan>, resolved: bool) -> Result<(), Failure> {
+    let channels = Channels::new(plan, "http://alerts.example.org").unwrap();
+    let telling = telling(plan, resolved);
+    let payload = Payload::new(&telling, "http://alerts.example.org", None);
+    let message = Message { telling: &telling, payload: &payload, words: &channels.words };
+    let channel = &channels.by[&name(&telling.integration)];
+    send(channel, &message, plan).await
+}
+
+#[tokio::test]
+async fn each_service_gets_its_shape() {
+    let (url, seen) = sink(StatusCode::OK).await;
+    let hook = format!("{url}/hook");
+    for (receiver, path, pointers) in [
+        (
+            json!({"webhook_configs": [{"url": hook}]}),
+            "/hook",
+            vec![
+                ("/version", json!("4")),
+                ("/status", json!("firing")),
+                ("/alerts/0/endsAt", json!("0001-01-01T00:00:00Z")),
+            ],
+        ),
+        (
+            json!({"slack_configs": [{"api_url": hook, "channel": "#a"}]}),
+            "/hook",
+            vec![
+                ("/channel", json!("#a")),
+                ("/attachments/0/title", json!("[FIRING:1] Down (a)")),
+                ("/attachments/0/color", json!("danger")),
+            ],
+        ),
+        (
+            json!({"pagerduty_configs": [{"url": hook, "routing_key": "k"}]}),
+            "/hook",
+            vec![
+                ("/event_action", json!("trigger")),
+                ("/routing_key", json!("k")),
+                ("/payload/summary", json!("[FIRING:1] Down (a)")),
+                ("/payload/custom_details/num_firing", json!("1")),
+            ],
+        ),
+        (
+            json!({"opsgenie_configs": [{"api_url": url, "api_key": "k", "tags": "a, b"}]}),
+            "/v2/alerts",
+            vec![
+                ("/message", json!("[FIRING:1] Down (a)")),
+                ("/tags", json!(["a", "b"])),
+                ("/details/instance", json!("a")),
+            ],
+        ),
+        (
+            json!({"telegram_configs": [{"api_url": url, "bot_token": "t", "chat_id": 7}]}),
+            "/bott/sendMessage",
+            vec![("/chat_id", json!(7)), ("/parse_mode", json!("HTML"))],
+        ),
+        (
+            json!({"discord_configs": [{"webhook_url": hook}]}),
+            "/hook",
+            vec![
+                ("/embeds/0/title", json!("[FIRING:1] Down (a)")),
+                ("/embeds/0/color", json!(0x99_2d_22)),
+            ],
+        ),
+        (
+            json!({"msteamsv2_configs": [{"webhook_url": hook}]}),
+            "/hook",
+            vec![("/attachments/0/content/body/0/text", json!("[FIRING:1] Down (a)"))],
+        ),
+    ] {
+        let mut receiver = receiver;
+        receiver["name"] = json!("r");
+        send_once(&plan(receiver.clone()), false)
+            .await
+            .unwrap_or_else(|e| panic!("{receiver}: {e:?}"));
+        let (at, headers, body) = seen.lock().unwrap().pop().expect("a request");
+        assert_eq!(at, path, "{receiver}");
+        assert_eq!(headers["idempotency-key"], "key-1", "{receiver}");
+        for (pointer, expected) in pointers {
+            assert_eq!(body.pointer(pointer), Some(&expected), "{receiver}: {pointer} of {body:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_is_resolved_under_the_same_key() {
+    let (url, seen) = sink(StatusCode::ACCEPTED).await;
+    let receiver = json!({"name": "r", "pagerduty_configs": [{"url": url, "routing_key": "k"}]});
+    let plan = plan(receiver);
+    for resolved in [false, true] {
+        send_once(&plan, resolved).await.expect("it is taken");
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen[0].2["dedup_key"], seen[1].2["dedup_key"]);
+    assert_eq!(
+        (&seen[0].2["event_action"], &seen[1].2["event_action"]),
+        (&json!("trigger"), &json!("resolve"))
+    );
+}
+
+#[tokio::test]
+async fn who_refuses_is_not_asked_again_and_who_fails_is() {
+    for (status, again) in [
+        (StatusCode::BAD_REQUEST, false),
+        (StatusCode::TOO_MANY_REQUESTS, false),
+        (StatusCode::BAD_GATEWAY, true),
+    ] {
+        let (url, _) = sink(status).await;
+        let plan = plan(json!({"name": "r", "webhook_configs": [{"url": url}]}));
+        let failure = send_once(&plan, false).await.expect_err("it is refused");
+        assert_eq!(matches!(failure, Failure::Again(_)), again, "{status}: {failure:?}");
+    }
+}

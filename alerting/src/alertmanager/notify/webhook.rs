@@ -1,0 +1,19 @@
+//! `webhook_configs`: Alertmanager's JSON, version 4.
+
+use super::{
+    ATTEMPT_TIMEOUT, Failure, Message,
+    http::{Link, Retry, secret},
+};
+use crate::alertmanager::config::WebhookConfig;
+
+pub(super) async fn send(
+    link: &Link,
+    config: &WebhookConfig,
+    message: &Message<'_>,
+) -> Result<(), Failure> {
+    let url = secret(config.url.as_ref(), config.url_file.as_ref())?;
+    let timeout = if config.timeout.0.is_zero() { ATTEMPT_TIMEOUT } else { config.timeout.0 };
+    let mut payload = message.payload.clone();
+    payload.truncate(config.max_alerts);
+    link.post(&url, message.key(), &payload, Retry::ServerErrors, timeout).await.map(drop)
+}

@@ -1,0 +1,57 @@
+//! What nobody needs any more goes from the registry: alerts that are over and told, what was told long ago, silences
+//! that ended long ago.
+
+use chrono::TimeDelta;
+use tracing::warn;
+use watchkeep_catalog::{
+    Time,
+    client::{Compare, Op, Txn},
+    keys,
+};
+
+use super::{board::Board, intake::RECORDS_PER_TXN_MAX, shared::Shared};
+use crate::clock;
+
+/// An alert that is over stays so long.
+const ALERT_MINUTES: i64 = 15;
+/// Silences that ended, and what was told, stay so long: Alertmanager's `--data.retention`.
+const RETENTION_HOURS: i64 = 120;
+/// Keys that go in one turn.
+const KEYS_MAX: usize = 6_000;
+
+/// Deletes while `fence` holds.
+pub(crate) async fn run(shared: &Shared, fence: i64) {
+    let keys = idle(&shared.board(), clock::now());
+    for part in keys.chunks(RECORDS_PER_TXN_MAX) {
+        let mut txn = Txn::new().when(Compare::create_revision(keys::ALERTING_LEADER, fence));
+        for (key, revision) in part {
+            // Whoever was heard of again meanwhile stays, and with it the others of this turn, until the next one.
+            txn = txn.when(Compare::mod_revision(key, *revision)).then(Op::delete(key));
+        }
+        if let Err(error) = shared.client.txn(txn).await {
+            warn!(%error, "what is over is not taken away yet");
+            return;
+        }
+    }
+}
+
+/// The keys that nobody needs, and the revisions they were read at.
+fn idle(board: &Board, now: Time) -> Vec<(String, i64)> {
+    let (over, long) =
+        (now - TimeDelta::minutes(ALERT_MINUTES), now - TimeDelta::hours(RETENTION_HOURS));
+    let alerts = board.alerts.iter().filter(|(at, kept)| {
+        kept.alert.is_resolved(over) && !board.is_grouped(**at, &kept.alert.labels)
+    });
+    let alerts = alerts.map(|(at, kept)| (keys::alert(*at), kept.revision));
+    let silences = board.silences.with_revisions().filter(|(silence, _)| silence.ends_at < long);
+    let silences = silences.map(|(silence, revision)| (keys::silence(&silence.id), revision));
+    let told = board.log.iter().filter(|(_, logged)| {
+        let record = &logged.record;
+        let keep = i64::try_from(record.repeat_seconds.saturating_mul(2)).unwrap_or(i64::MAX);
+        record.finished_at.is_some_and(|at| {
+            at < long && TimeDelta::try_seconds(keep).is_some_and(|keep| at + keep < now)
+        })
+    });
+    let told = told.map(|(id, logged)| (keys::notification(id), logged.revision));
+    alerts.chain(silences).chain(told).take(KEYS_MAX).collect()
+}

@@ -1,0 +1,204 @@
+//! The words of notifications: the templates of the file, our own default messages under Alertmanager's names, and the
+//! data they are filled with.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use watchkeep_catalog::{LabelSet, Time};
+
+use super::{
+    config::AlertmanagerConfig,
+    payload::{Payload, PayloadAlert},
+};
+use crate::{
+    config::Invalid,
+    template::{Functions, Library, Template, Value, from_unix_nanos, object, string_map},
+};
+
+mod functions;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+/// Our own messages.
+const DEFAULTS: &str = include_str!("words/default.tmpl");
+/// The name under which they are judged.
+const DEFAULT_NAME: &str = "watchkeep-default.tmpl";
+/// Files that one pattern may mean.
+const FILES_MAX: usize = 1_000;
+
+/// See the module.
+pub(crate) struct Words {
+    functions: Functions,
+    /// Every text of the configuration, judged.
+    templates: HashMap<String, Template>,
+}
+
+impl Words {
+    /// Reads the template files and judges every text.
+    ///
+    /// # Errors
+    /// The path of each text or file that is wrong, and its line in a file.
+    pub(crate) fn new(
+        config: &AlertmanagerConfig,
+        external_url: &str,
+    ) -> Result<Self, Vec<Invalid>> {
+        let functions = functions::functions(external_url);
+        let mut wrong = Vec::new();
+        let mut library = Library::default();
+        let mut take = |library: &mut Library, path: &str, name: &str, text: &str| {
+            if let Err(error) = library.parse(name, text, &functions, &[]) {
+                let message = format!("{}:{}: {}", error.name, error.line, error.message);
+                wrong.push(Invalid { path: path.to_owned(), message });
+            }
+        };
+        take(&mut library, "templates", DEFAULT_NAME, DEFAULTS);
+        for (at, pattern) in config.templates.iter().enumerate() {
+            let path = format!("templates[{at}]");
+            for file in files(pattern) {
+                match std::fs::read_to_string(&file) {
+                    Ok(text) => take(&mut library, &path, &file, &text),
+                    Err(error) => take(
+                        &mut library,
+                        &path,
+                        &file,
+                        &format!("{{{{ cannot be read: {error} }}}}"),
+                    ),
+                }
+            }
+        }
+        let mut templates = HashMap::new();
+        for (path, text) in texts::all(config) {
+            if templates.contains_key(&text) {
+                continue;
+            }
+            match library.clone().parse(&path, &text, &functions, &[]) {
+                Ok(template) => {
+                    templates.insert(text, template);
+                }
+                Err(error) => wrong.push(Invalid {
+                    path,
+                    message: format!("it is not a template: {}", error.message),
+                }),
+            }
+        }
+        if wrong.is_empty() { Ok(Self { functions, templates }) } else { Err(wrong) }
+    }
+
+    fn template(&self, text: &str) -> Result<Option<&Template>, String> {
+        if !text.contains("{{") {
+            return Ok(None);
+        }
+        let found = self.templates.get(text);
+        found.map(Some).ok_or_else(|| format!("text {text:?} was not in the configuration"))
+    }
+
+    /// Filled in as plain text.
+    ///
+    /// # Errors
+    /// When something in it does not fit the data.
+    pub(crate) fn text(&self, text: &str, payload: &Payload) -> Result<String, String> {
+        match self.template(text)? {
+            None => Ok(text.to_owned()),
+            Some(template) => {
+                template.render(&data(payload), &[], &self.functions).map_err(|e| e.to_string())
+            }
+        }
+    }
+
+    /// Filled in as HTML: what comes from alerts is escaped.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub(crate) fn html(&self, text: &str, payload: &Payload) -> Result<String, String> {
+        match self.template(text)? {
+            None => Ok(text.to_owned()),
+            Some(template) => template
+                .render_html(&data(payload), &[], &self.functions)
+                .map_err(|e| e.to_string()),
+        }
+    }
+
+    /// The one or the other.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub(crate) fn text_for(
+        &self,
+        text: &str,
+        payload: &Payload,
+        html: bool,
+    ) -> Result<String, String> {
+        if html { self.html(text, payload) } else { self.text(text, payload) }
+    }
+}
+
+/// The files that a pattern means, in the order of their names. `*` and `?` stand for characters of the last part.
+fn files(pattern: &str) -> Vec<String> {
+    if !pattern.contains(['*', '?']) {
+        return vec![pattern.to_owned()];
+    }
+    let (dir, last) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+    let regex: String = last
+        .chars()
+        .map(|c| match c {
+            '*' => ".*".to_owned(),
+            '?' => ".".to_owned(),
+            c => regex::escape(&c.to_string()),
+        })
+        .collect();
+    let Ok(regex) = regex::Regex::new(&format!("^{regex}$")) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(if dir.is_empty() { "/" } else { dir }) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let found: BTreeSet<String> =
+        names.filter(|name| regex.is_match(name)).take(FILES_MAX).collect();
+    found.into_iter().map(|name| format!("{dir}/{name}")).collect()
+}
+
+fn string(text: &str) -> Value {
+    Value::String(text.into())
+}
+
+fn labels(set: &LabelSet) -> Value {
+    string_map(set.iter())
+}
+
+fn time(at: Option<Time>) -> Value {
+    from_unix_nanos(at.and_then(|at| at.timestamp_nanos_opt()).unwrap_or(0))
+}
+
+fn alert(alert: &PayloadAlert) -> Value {
+    object(
+        "alert",
+        [
+            ("Status", string(alert.status)),
+            ("Labels", labels(&alert.labels)),
+            ("Annotations", labels(&alert.annotations)),
+            ("StartsAt", time(alert.starts_at)),
+            ("EndsAt", time(alert.ends_at)),
+            ("GeneratorURL", string(&alert.generator_url)),
+            ("Fingerprint", string(&alert.fingerprint)),
+        ],
+    )
+}
+
+/// What templates see.
+pub(crate) fn data(payload: &Payload) -> Value {
+    let alerts: Arc<[Value]> = payload.alerts.iter().map(alert).collect();
+    object(
+        "notification",
+        [
+            ("Receiver", string(&payload.receiver)),
+            ("Status", string(payload.status)),
+            ("Alerts", Value::List(alerts)),
+            ("GroupLabels", labels(&payload.group_labels)),
+            ("CommonLabels", labels(&payload.common_labels)),
+            ("CommonAnnotations", labels(&payload.common_annotations)),
+            ("ExternalURL", string(&payload.external_url)),
+        ],
+    )
+}

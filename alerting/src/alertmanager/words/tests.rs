@@ -1,0 +1,133 @@
+//! What our own messages and users' templates say.
+
+use super::*;
+use crate::alertmanager::payload::{Payload, PayloadAlert};
+use crate::fixtures::time as at;
+
+fn set(pairs: &[(&str, &str)]) -> LabelSet {
+    pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+}
+
+fn payload() -> Payload {
+    let alert = |status, instance: &str| PayloadAlert {
+        status,
+        labels: set(&[("alertname", "Down"), ("cluster", "x<y"), ("instance", instance)]),
+        annotations: set(&[("summary", &format!("{instance} is down"))]),
+        starts_at: Some(at(0)),
+        ends_at: (status == "resolved").then(|| at(60)),
+        generator_url: "http://prometheus.example.org/graph".to_owned(),
+        fingerprint: "0".repeat(16),
+    };
+    Payload {
+        receiver: "ops".to_owned(),
+        status: "firing",
+        alerts: vec![alert("firing", "a"), alert("firing", "b"), alert("resolved", "c")],
+        group_labels: set(&[("alertname", "Down")]),
+        common_labels: set(&[("alertname", "Down"), ("cluster", "x<y")]),
+        common_annotations: LabelSet::new(),
+        external_url: "http://alerts.example.org".to_owned(),
+        version: "4",
+        group_key: "{}:{alertname=\"Down\"}".to_owned(),
+        truncated_alerts: 0,
+        watchkeep_notice: None,
+    }
+}
+
+fn words(texts: &[&str]) -> Result<Words, Vec<Invalid>> {
+    let slack: Vec<_> = texts
+        .iter()
+        .map(|text| serde_json::json!({"api_url": "http://x/", "text": text}))
+        .collect();
+    let config = serde_json::json!({
+        "route": {"receiver": "a"},
+        "receivers": [{"name": "a", "slack_configs": slack, "email_configs": [{"to": "a@b.example"}]}],
+    });
+    let config: AlertmanagerConfig = serde_json::from_value(config).unwrap();
+    Words::new(&config, "http://alerts.example.org")
+}
+
+#[test]
+fn alertmanagers_data_and_functions() {
+    let cases = [
+        (r#"{{ template "__subject" . }}"#, "[FIRING:2] Down (x<y)"),
+        (r#"{{ template "slack.default.title" . }}"#, "[FIRING:2] Down (x<y)"),
+        (
+            r#"{{ template "slack.default.titlelink" . }}"#,
+            "http://alerts.example.org/#/alerts?receiver=ops",
+        ),
+        ("{{ .Alerts | len }} {{ .Alerts.Firing | len }} {{ len .Alerts.Resolved }}", "3 2 1"),
+        ("{{ range .Alerts.Firing }}{{ .Labels.instance }},{{ end }}", "a,b,"),
+        (r#"{{ .CommonLabels.SortedPairs.Names | join "," }}"#, "alertname,cluster"),
+        (r#"{{ (.CommonLabels.Remove .GroupLabels.Names).Values | join "," }}"#, "x<y"),
+        (r#"{{ (index .Alerts 0).StartsAt.Format "15:04" }}"#, "09:00"),
+        (r#"{{ .GroupLabels.alertname | toUpper }}{{ .GroupLabels.none }}"#, "DOWN"),
+        (r#"{{ reReplaceAll "D(.*)" "T$1" .GroupLabels.alertname }}"#, "Town"),
+        (r#"{{ join "-" (stringSlice "a" "b") }} {{ "  x " | trimSpace }}"#, "a-b x"),
+        (r#"{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}"#, "danger"),
+    ];
+    let words = words(&cases.map(|(text, _)| text)).expect("good templates");
+    for (text, expected) in cases {
+        assert_eq!(words.text(text, &payload()).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_mail_is_html_and_escapes() {
+    let words = words(&[]).expect("our own templates are good");
+    let html = words.html(r#"{{ template "email.default.html" . }}"#, &payload()).expect("HTML");
+    assert!(html.contains("x&lt;y") && !html.contains("x<y"), "{html}");
+    assert!(
+        html.contains("2 firing") && html.contains("1 over") && html.contains("a is down"),
+        "{html}"
+    );
+}
+
+#[test]
+fn every_default_name_of_alertmanager_is_there() {
+    for name in [
+        "__alertmanager",
+        "__alertmanagerURL",
+        "__subject",
+        "__description",
+        "__text_alert_list",
+        "slack.default.title",
+        "slack.default.username",
+        "slack.default.fallback",
+        "slack.default.callbackid",
+        "slack.default.pretext",
+        "slack.default.titlelink",
+        "slack.default.iconemoji",
+        "slack.default.iconurl",
+        "slack.default.text",
+        "slack.default.footer",
+        "pagerduty.default.description",
+        "pagerduty.default.client",
+        "pagerduty.default.clientURL",
+        "opsgenie.default.message",
+        "opsgenie.default.description",
+        "opsgenie.default.source",
+        "email.default.subject",
+        "email.default.html",
+        "telegram.default.message",
+        "discord.default.title",
+        "discord.default.message",
+        "msteamsv2.default.title",
+        "msteamsv2.default.text",
+    ] {
+        let text = format!("{{{{ template {name:?} . }}}}");
+        let data = if name == "__text_alert_list" {
+            "{{ template \"__text_alert_list\" .Alerts }}"
+        } else {
+            &text
+        };
+        let words = words(&[data]).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        assert!(words.text(data, &payload()).is_ok(), "{name}: {:?}", words.text(data, &payload()));
+    }
+}
+
+#[test]
+fn a_wrong_template_is_named() {
+    let wrong = words(&["{{ nope }}"]).err().expect("no such function");
+    assert_eq!(wrong[0].path, "receivers[0].slack_configs[0].text");
+    assert!(wrong[0].message.contains("nope"), "{}", wrong[0].message);
+}
