@@ -7,19 +7,20 @@ use axum::Router;
 use prometheus::process_collector::ProcessCollector;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use watchkeep_alerting::{Alerting, Source};
+use tracing::{error, info, warn};
+use watchkeep_alerting::{Alerting, Loader, Source, source::External};
 use watchkeep_catalog::{Client, View};
-use watchkeep_collector::{Collector, blackbox::probe_router, keep_series, write_router};
+use watchkeep_collector::{Collector, Recorder, blackbox::probe_router, write_router};
 use watchkeep_registry::Node;
 use watchkeep_series::SeriesStore;
 
 use crate::{
-    config::{Config, Role},
+    config::{Config, Role, alertmanager},
     dns::{Dns, Domain},
-    http::{self, ClusterMember, ClusterState, ClusterView, Reader, Site},
-    metrics::{DnsMetrics, HttpMetrics, ReaderMetrics},
+    http::{self, Asked, ClusterMember, ClusterState, ClusterView, Facts, Reader, Site},
+    metrics::{DnsMetrics, HttpMetrics, QueryMetrics, ReaderMetrics},
     own_runtime::OwnRuntime,
+    querier::Querier,
     rules::{self, PromQl},
     self_watch,
     series_source::StoreSource,
@@ -41,7 +42,7 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
     let http_metrics = Arc::new(HttpMetrics::new(&metrics)?);
     let listener = bind(config.listen.http).await?;
 
-    let apart = OwnRuntime::start()?;
+    let apart = OwnRuntime::start("registry")?;
     let node = match config.runs(Role::Registry) {
         true => {
             let (config, metrics) = (config.registry_config(), metrics.clone());
@@ -157,6 +158,7 @@ impl Rooms {
             foreign: None,
             write: None,
             probe: None,
+            asked: asked(config, metrics)?,
             metrics: metrics.clone(),
             series_metrics: None,
             name: config.node.name.clone(),
@@ -166,34 +168,62 @@ impl Rooms {
             return Ok(site);
         }
         let store = open_series(config).await?;
+        let querier =
+            Querier::new(store.clone(), config.query.clone(), QueryMetrics::new(metrics)?);
+        site.asked.querier = Some(querier.clone());
+        let queues = config.node.data_dir.join("remote-write");
+        let recorder;
         if collects {
-            let collector = Collector::new(
-                config.collector.clone(),
-                config.node.name.clone(),
-                config.node.zone.clone(),
-                client.clone(),
-                store.clone(),
-                alerts.then(|| config.url()),
-                config.node.data_dir.join("remote-write"),
-                metrics,
-            )?;
+            let mut settings = config.collector.clone();
+            settings.scrape_configs.extend(self_watch::scrape(config));
+            let apart = OwnRuntime::start("collector")?;
+            let collector = apart.make(|| {
+                Collector::new(
+                    settings,
+                    config.node.name.clone(),
+                    config.node.zone.clone(),
+                    client.clone(),
+                    store.clone(),
+                    alerts.then(|| config.url()),
+                    queues,
+                    metrics,
+                )
+            })?;
             site.write = alerts.then(|| write_router(store.clone(), collector.metrics()));
             site.foreign = Some(collector.foreign());
+            recorder = collector.recorder();
+            site.asked.scrapes = Some(collector.scrapes());
             if let Some(modules) = config.blackbox()? {
                 let probe = probe_router(modules, &config.collector, collector.metrics());
                 site.probe = Some(probe.map_err(|error| anyhow!("/probe: {error}"))?);
             }
-            self.start("collector", collector.run(self.stop.clone()));
+            let collecting = collector.run(self.stop.clone());
+            self.start("collector", async move {
+                if let Err(error) = apart.run(collecting).await {
+                    error!(%error, "the collector broke off");
+                }
+            });
         } else {
             // No collector runs here: of its metrics, only those of the series store have a meaning.
             let apart = prometheus::Registry::new();
             let series = watchkeep_collector::Metrics::new(&apart)?;
             site.write = Some(write_router(store.clone(), series.clone()));
             site.series_metrics = Some(apart);
-            self.start("series store", keep_series(store.clone(), series, self.stop.clone()));
+            recorder =
+                Recorder::apart(&config.collector, &config.url(), store, queues, series.clone())?;
+            let kept = recorder.clone().keep(client.clone(), series, self.stop.clone());
+            self.start("series store", kept);
         }
         if alerts {
-            site.alerting = Some(self.alert(config, client, store, metrics)?);
+            let source: Arc<dyn Source> = match &config.alerting.data_source {
+                Some(external) => {
+                    Arc::new(External::new(external).map_err(|(field, message)| {
+                        anyhow!("alerting.data_source.{field}: {message}")
+                    })?)
+                }
+                None => Arc::new(StoreSource::new(&querier, recorder)),
+            };
+            site.alerting = Some(self.alert(config, client, source, metrics)?);
         }
         Ok(site)
     }
@@ -217,10 +247,9 @@ impl Rooms {
         &mut self,
         config: &Config,
         client: &Client,
-        store: Arc<SeriesStore>,
+        source: Arc<dyn Source>,
         metrics: &prometheus::Registry,
     ) -> anyhow::Result<Router> {
-        let source: Arc<dyn Source> = Arc::new(StoreSource(store));
         let alerting = Alerting::new(
             &config.alerting,
             config.slo,
@@ -232,6 +261,14 @@ impl Rooms {
         )?;
         let rules = config.alerting.rule_settings(&config.rules_base);
         let alerting = alerting.with_rules(rules, Arc::new(PromQl), source, metrics)?;
+        let alerting = match config.alerting.alertmanager_config.clone() {
+            None => alerting,
+            Some(file) => {
+                let load = move || alertmanager::load(&file).map_err(|wrong| wrong.to_string());
+                let loader: Loader = Arc::new(load);
+                alerting.with_alertmanager(loader, metrics)?
+            }
+        };
         let mut router = alerting.router();
         if let Some(rules) = alerting.rules() {
             router = router.merge(http::rules_router(rules.clone()));
@@ -241,6 +278,17 @@ impl Rooms {
         self.start("alerting", async move { alerting.run(stop).await });
         Ok(router)
     }
+}
+
+/// What Prometheus's API tells of this node; its series come later.
+fn asked(config: &Config, metrics: &prometheus::Registry) -> anyhow::Result<Asked> {
+    let facts = Facts {
+        yaml: serde_saphyr::to_string(config)?,
+        listen: config.listen.http.to_string(),
+        retention_hours: config.collector.retention_hours,
+        started_at: chrono::Utc::now(),
+    };
+    Ok(Asked { querier: None, scrapes: None, facts: Arc::new(facts), metrics: metrics.clone() })
 }
 
 /// Opens the series store; it reads files, so on a thread of its own.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+pub(crate) mod alertmanager;
 mod blackbox;
 mod check;
 mod file;
@@ -9,10 +10,12 @@ mod flags;
 mod index;
 mod parse;
 mod problem;
+mod query;
 
 pub(crate) use file::{Config, LogFormat, Role};
 pub(crate) use flags::{Flags, member};
 pub(crate) use problem::Problems;
+pub(crate) use query::QueryConfig;
 
 use index::Index;
 use problem::{Place, Problem};
@@ -47,6 +50,10 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
         problems.extend(wrong.0);
     }
     problems.extend(rule_problems(&config));
+    if let Some(Err(wrong)) = config.alerting.alertmanager_config.as_deref().map(alertmanager::load)
+    {
+        problems.extend(wrong.0);
+    }
     if problems.is_empty() {
         return Ok(config);
     }

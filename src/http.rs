@@ -28,6 +28,7 @@ mod instances;
 mod observe;
 mod problem;
 mod process;
+mod prometheus;
 mod reader;
 mod reports;
 mod rules;
@@ -35,6 +36,7 @@ mod runbooks;
 mod sd;
 mod services;
 
+pub(crate) use self::prometheus::{Asked, Facts};
 pub(crate) use cluster::{ClusterMember, ClusterState, ClusterView};
 use problem::Problem;
 pub(crate) use reader::Reader;
@@ -58,12 +60,14 @@ pub(crate) struct Site {
     pub(crate) foreign: Option<ForeignState>,
     /// Remote write; none where no series are kept.
     pub(crate) write: Option<Router>,
+    /// What Prometheus's API asks.
+    pub(crate) asked: Asked,
     /// `/probe`; none where no collector runs, or it has no modules.
     pub(crate) probe: Option<Router>,
     /// What `/metrics` shows.
-    pub(crate) metrics: prometheus::Registry,
+    pub(crate) metrics: ::prometheus::Registry,
     /// The metrics of a series store beside which no collector runs.
-    pub(crate) series_metrics: Option<prometheus::Registry>,
+    pub(crate) series_metrics: Option<::prometheus::Registry>,
     /// This node's name.
     pub(crate) name: String,
 }
@@ -85,7 +89,8 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
             site.client.clone(),
         ))
         .merge(assets::router())
-        .merge(runbooks::router());
+        .merge(runbooks::router())
+        .merge(self::prometheus::router(site.asked.clone()));
     if let Some(write) = site.write.clone() {
         router = router.merge(write);
     }

@@ -44,6 +44,45 @@ impl HttpMetrics {
     }
 }
 
+/// Questions in PromQL.
+#[derive(Clone)]
+pub(crate) struct QueryMetrics {
+    pub(crate) results: IntCounterVec,
+    pub(crate) queued: Histogram,
+    pub(crate) evaluated: Histogram,
+}
+
+impl QueryMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When they are registered already.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let histogram = |name: &str, help: &str| {
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))
+        };
+        let results = IntCounterVec::new(
+            Opts::new(
+                "watchkeep_query_results_total",
+                "PromQL queries over HTTP and of rules, by result: success, or the type of the error.",
+            ),
+            &["result"],
+        )?;
+        let queued = histogram(
+            "watchkeep_query_queue_seconds",
+            "How long answered PromQL queries waited for their turn.",
+        )?;
+        let evaluated = histogram(
+            "watchkeep_query_seconds",
+            "How long the evaluation of answered PromQL queries took.",
+        )?;
+        registry.register(Box::new(results.clone()))?;
+        registry.register(Box::new(queued.clone()))?;
+        registry.register(Box::new(evaluated.clone()))?;
+        Ok(Self { results, queued, evaluated })
+    }
+}
+
 /// The catalog kept in memory, as it is when somebody looks.
 struct CatalogMetrics {
     view: View,

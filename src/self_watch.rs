@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use url::Url;
 use watchkeep_catalog::{Check, Client, ClientError, HttpCheck, Instance, Scheme, keys};
+use watchkeep_collector::ScrapeConfig;
 
 use crate::config::Config;
 
@@ -17,6 +18,32 @@ const TTL_SECONDS: i64 = 10;
 const INTERVAL_MS: u64 = 1000;
 /// Pause after a registration that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// How the pages of all nodes are fetched, labelled as a Prometheus that is told their addresses would do it; none where
+/// they are not, or a job of that name is configured. All nodes are thought to be reached in the way this one is.
+pub(crate) fn scrape(config: &Config) -> Option<ScrapeConfig> {
+    let collector = &config.collector;
+    let taken = collector.scrape_configs.iter().any(|job| job.job_name == SERVICE);
+    if !collector.self_scrape || taken {
+        return None;
+    }
+    let url = Url::parse(&config.url()).ok()?;
+    let interval = collector.self_scrape_interval_ms;
+    // The fields are those of the configuration file, and so are the words for them.
+    let job = serde_json::json!({
+        "job_name": SERVICE,
+        "services": [SERVICE],
+        "scheme": url.scheme(),
+        "metrics_path": format!("{}/metrics", url.path().trim_end_matches('/')),
+        "interval_ms": interval,
+        "timeout_ms": interval.min(10_000),
+        "relabel_configs": [
+            {"source_labels": ["__address__"], "target_label": "instance"},
+            {"regex": "service", "action": "labeldrop"},
+        ],
+    });
+    serde_json::from_value(job).ok()
+}
 
 /// This node as an instance.
 fn instance(config: &Config) -> anyhow::Result<Instance> {
@@ -35,7 +62,7 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
         timeout_ms: INTERVAL_MS,
         rise: 1,
         fall: 2,
-        http: Some(http),
+        http: Some(Box::new(http)),
         ..Check::default()
     };
     let instance = Instance {

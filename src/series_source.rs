@@ -1,14 +1,46 @@
-//! Alerting's view of the series store: a PromQL vector selector in, samples out.
+//! The embedded series store as alerting's data source: questions by the PromQL engine, recorded series by the collector's way.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use watchkeep_alerting::source::{SeriesData, Source, SourceError};
-use watchkeep_series::{METRIC_NAME, Matcher, SeriesStore};
+use watchkeep_alerting::source::{
+    MatrixRow, QueryAnswer, QueryData, Recorded, RowValue, SeriesData, Source, SourceError,
+    VectorRow,
+};
+use watchkeep_collector::Recorder;
+use watchkeep_series::{
+    Histogram, Labels, Points, Queryable, Sample, is_stale,
+    promql::{Answer, EvalError, Expr, SampleValue, Value},
+};
+
+use crate::{
+    querier::{Querier, QueryError, When, Wish},
+    sample_json,
+};
 
 /// The store as a [`Source`].
 #[derive(Debug, Clone)]
-pub(crate) struct StoreSource(pub(crate) Arc<SeriesStore>);
+pub(crate) struct StoreSource {
+    querier: Querier,
+    recorder: Recorder,
+}
+
+impl StoreSource {
+    /// Its turns are its own: dashboards do not keep rules waiting.
+    pub(crate) fn new(querier: &Querier, recorder: Recorder) -> Self {
+        Self { querier: querier.apart(), recorder }
+    }
+
+    async fn ask(&self, expr: &str, when: When) -> Result<QueryAnswer, SourceError> {
+        let parsed = Expr::parse(expr).map_err(|error| SourceError::Expression {
+            expr: expr.to_owned(),
+            message: error.to_string(),
+        })?;
+        let answer = self.querier.evaluate(Arc::new(parsed), when, Wish::default()).await;
+        let (answer, _) = answer.map_err(|error| said(error, expr))?;
+        Ok(told(answer))
+    }
+}
 
 impl Source for StoreSource {
     fn select<'a>(
@@ -17,137 +49,116 @@ impl Source for StoreSource {
         from_ms: i64,
         to_ms: i64,
     ) -> BoxFuture<'a, Result<Vec<SeriesData>, SourceError>> {
-        let store = self.0.clone();
         Box::pin(async move {
-            let matchers = matchers(selector).map_err(|message| SourceError::Selector {
+            let wrong = |message| SourceError::Selector { selector: selector.to_owned(), message };
+            let matchers =
+                Expr::parse_selector(selector).map_err(|error| wrong(error.to_string()))?;
+            let samples_max = self.querier.config().samples_max;
+            let read = move |store: &dyn Queryable, stop: &dyn Fn() -> bool| {
+                let (mut found, mut stopped) = (Vec::new(), false);
+                store.select(&matchers, from_ms, to_ms, samples_max, &mut |labels, points| {
+                    stopped |= stop();
+                    if !stopped {
+                        found.push(series(labels, points));
+                    }
+                    Ok(())
+                })?;
+                if stopped { Err(EvalError::Stopped) } else { Ok(found) }
+            };
+            let read = self.querier.run(None, move |store, stop| read(store, stop)).await;
+            let (found, _) = read.map_err(|error| SourceError::Read {
                 selector: selector.to_owned(),
-                message,
+                message: error.to_string(),
             })?;
-            let fail = |message| SourceError::Read { selector: selector.to_owned(), message };
-            // Reading a day of samples takes a while: not on the threads that keep the time of everything else.
-            let read = move || store.select(&matchers, from_ms, to_ms);
-            let found = tokio::task::spawn_blocking(read).await.map_err(|e| fail(e.to_string()))?;
-            let series =
-                found.map_err(|e| fail(e.to_string()))?.into_iter().map(|series| SeriesData {
-                    labels: series
-                        .labels
-                        .iter()
-                        .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                        .collect::<BTreeMap<_, _>>(),
-                    samples: series.samples.iter().map(|s| (s.timestamp_ms, s.value)).collect(),
-                });
-            Ok(series.collect())
+            Ok(found.into_iter().filter(|series| !series.samples.is_empty()).collect())
+        })
+    }
+
+    fn query<'a>(
+        &'a self,
+        expr: &'a str,
+        at_ms: i64,
+    ) -> BoxFuture<'a, Result<QueryAnswer, SourceError>> {
+        Box::pin(self.ask(expr, When::At(at_ms)))
+    }
+
+    fn query_range<'a>(
+        &'a self,
+        expr: &'a str,
+        from_ms: i64,
+        to_ms: i64,
+        step_ms: i64,
+    ) -> BoxFuture<'a, Result<QueryAnswer, SourceError>> {
+        Box::pin(self.ask(expr, When::Range { from_ms, to_ms, step_ms }))
+    }
+
+    fn write(&self, samples: Vec<Recorded>) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let count = samples.len();
+            let samples = samples.into_iter().map(|(labels, timestamp_ms, value)| {
+                (Labels::new(labels), Sample { timestamp_ms, value })
+            });
+            let recorded = self.recorder.record(samples.collect()).await;
+            recorded
+                .map(drop)
+                .map_err(|error| SourceError::Write { samples: count, message: error.to_string() })
         })
     }
 }
 
-/// Reads `name{label="value", other=~"a|b"}`: PromQL's vector selector without offset and range.
-fn matchers(selector: &str) -> Result<Vec<Matcher>, String> {
-    let (name, rest) = take_name(selector.trim());
-    let mut matchers = Vec::new();
-    if !name.is_empty() {
-        matchers.push(Matcher::Equal(METRIC_NAME.to_owned(), name.to_owned()));
-    }
-    let mut rest = rest.trim_start();
-    if rest.is_empty() && !name.is_empty() {
-        return Ok(matchers);
-    }
-    rest = rest.strip_prefix('{').ok_or_else(|| unexpected(rest, "{"))?.trim_start();
-    loop {
-        if let Some(end) = rest.strip_prefix('}') {
-            return if end.trim().is_empty() {
-                Ok(matchers)
-            } else {
-                Err(unexpected(end, "the end"))
-            };
+fn named(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The floats of a series, its ends left out: an external system does not show them, either.
+fn series(labels: &Labels, points: &Points) -> SeriesData {
+    let samples = points.floats.iter().filter(|sample| !is_stale(sample.value));
+    let samples = samples.map(|sample| (sample.timestamp_ms, sample.value)).collect();
+    SeriesData { labels: named(labels), samples }
+}
+
+fn said(error: QueryError, expr: &str) -> SourceError {
+    let expr = expr.to_owned();
+    match error {
+        QueryError::Bad(message) => SourceError::Expression { expr, message },
+        QueryError::Timeout(limit) => {
+            let limit_ms = u64::try_from(Duration::as_millis(&limit)).unwrap_or(u64::MAX);
+            SourceError::Timeout { expr, limit_ms }
         }
-        let (matcher, behind) = take_matcher(rest)?;
-        matchers.push(matcher);
-        let behind = behind.trim_start();
-        rest = match behind.strip_prefix(',') {
-            Some(next) => next.trim_start(),
-            None if behind.starts_with('}') => behind,
-            None => return Err(unexpected(behind, ", or }")),
-        };
+        other => SourceError::Evaluation { expr, message: other.to_string() },
     }
 }
 
-fn take_name(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "_:".contains(c)));
-    text.split_at(end.unwrap_or(text.len()))
-}
-
-fn take_matcher(text: &str) -> Result<(Matcher, &str), String> {
-    let (label, rest) = take_name(text);
-    if label.is_empty() {
-        return Err(unexpected(text, "a label name"));
-    }
-    let rest = rest.trim_start();
-    let operator = ["=~", "!~", "!=", "="].into_iter().find(|op| rest.starts_with(op));
-    let operator = operator.ok_or_else(|| unexpected(rest, "=, !=, =~ or !~"))?;
-    let (value, rest) = take_string(rest[operator.len()..].trim_start())?;
-    let matcher = match operator {
-        "=" => Matcher::Equal(label.to_owned(), value),
-        "!=" => Matcher::NotEqual(label.to_owned(), value),
-        "=~" => Matcher::regex(label, &value).map_err(|e| e.to_string())?,
-        _ => Matcher::not_regex(label, &value).map_err(|e| e.to_string())?,
+fn told(answer: Answer) -> QueryAnswer {
+    let data = match answer.value {
+        Value::Scalar { value, .. } => QueryData::Scalar(value),
+        Value::String { value, .. } => QueryData::String(value),
+        Value::Vector(samples) => {
+            let row = samples.into_iter().map(|sample| VectorRow {
+                labels: named(&sample.labels),
+                timestamp_ms: sample.timestamp_ms,
+                value: match sample.value {
+                    SampleValue::Float(value) => RowValue::Float(value),
+                    SampleValue::Histogram(value) => histogram(&value),
+                },
+            });
+            QueryData::Vector(row.collect())
+        }
+        Value::Matrix(series) => QueryData::Matrix(series.iter().map(row).collect()),
     };
-    Ok((matcher, rest))
+    QueryAnswer { data, warnings: answer.warnings, infos: answer.infos }
 }
 
-/// A string in double or single quotes with backslash escapes, or in backticks as it stands.
-fn take_string(text: &str) -> Result<(String, &str), String> {
-    let mut chars = text.char_indices();
-    let quote = match chars.next() {
-        Some((_, quote @ ('"' | '\'' | '`'))) => quote,
-        _ => return Err(unexpected(text, "a string")),
-    };
-    let mut value = String::new();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            end if end == quote => return Ok((value, &text[at + end.len_utf8()..])),
-            '\\' if quote != '`' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, 't')) => value.push('\t'),
-                Some((_, same @ ('\\' | '"' | '\''))) => value.push(same),
-                _ => return Err(format!("a string with an unknown escape: {text}")),
-            },
-            other => value.push(other),
-        }
-    }
-    Err(format!("a string without its end: {text}"))
+fn row(series: &Points) -> MatrixRow {
+    let floats = series.floats.iter().map(|s| (s.timestamp_ms, RowValue::Float(s.value)));
+    let histograms = series.histograms.iter().map(|s| (s.timestamp_ms, histogram(&s.value)));
+    let mut points: Vec<_> = floats.chain(histograms).collect();
+    points.sort_by_key(|(at, _)| *at);
+    MatrixRow { labels: named(&series.labels), points }
 }
 
-fn unexpected(found: &str, expected: &str) -> String {
-    let found: String = found.chars().take(20).collect();
-    format!("expected {expected} where {found:?} stands")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selectors() {
-        for (selector, expected) in [
-            ("up", Some(r#"[Equal("__name__", "up")]"#)),
-            (
-                r#"up{ job = "a\"b" , zone!='x', }"#,
-                Some(r#"[Equal("__name__", "up"), Equal("job", "a\"b"), NotEqual("zone", "x")]"#),
-            ),
-            (r#"{service=~`a\.b|c`}"#, Some(r#"[Regex("service", Regex("^(?s:a\\.b|c)$"))]"#)),
-            ("up{}", Some(r#"[Equal("__name__", "up")]"#)),
-            ("", None),
-            ("up{", None),
-            ("up{a}", None),
-            ("up{a=b}", None),
-            (r#"up{a="b"} 5"#, None),
-            (r#"up{a="b" c="d"}"#, None),
-            (r#"up{a="b}"#, None),
-            (r#"up{a=~"("}"#, None),
-        ] {
-            let found = matchers(selector).ok().map(|m| format!("{m:?}"));
-            assert_eq!(found.as_deref(), expected, "{selector}");
-        }
-    }
+fn histogram(value: &Histogram) -> RowValue {
+    // What is made there is JSON.
+    let json = serde_json::from_str(&sample_json::histogram(value)).unwrap_or_default();
+    RowValue::Histogram { text: value.to_string(), json }
 }

@@ -56,6 +56,7 @@ fn example_in_full(dir: &Path) -> String {
         if let Some(file) = value.strip_prefix("/etc/watchkeep/") {
             let content = match name {
                 "ca_file" => include_str!("data/ca.pem"),
+                "alertmanager_config" => include_str!("data/alertmanager/everything.yml"),
                 "blackbox_config" => include_str!("data/blackbox/everything.yml"),
                 _ => "c2VjcmV0LW9mLXRoZS10ZXN0cw==\n",
             };

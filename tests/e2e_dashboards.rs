@@ -1,4 +1,5 @@
-//! A real Prometheus scrapes a running cluster, and every query of every dashboard returns data; promtool has
+//! A real Prometheus scrapes a running cluster, and every query of every dashboard returns data, from there and from the
+//! cluster's own query API; promtool has
 //! nothing against any metrics page.
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
@@ -14,7 +15,7 @@ use common::{
     mail::MailServer,
     nginx::Nginx,
     pki::Authority,
-    prometheus::{Prometheus, complaints},
+    prometheus::{Prometheus, ask, complaints},
     receiver::Receiver,
     wait::ensure,
 };
@@ -37,7 +38,8 @@ async fn every_query_of_every_dashboard_returns_data() {
     let dir = TempDir::new().expect("temporary folder");
     let (mail, sink) = (MailServer::start(dir.path()).await, Receiver::start().await);
     let mut nginx = Nginx::start(dir.path(), "web-1").await;
-    let cluster = Cluster::layout(3, &[("alerting", alerting(&mail, &sink))]);
+    let own = json!({"self_scrape_interval_ms": 1_000});
+    let cluster = Cluster::layout(3, &[("alerting", alerting(&mail, &sink)), ("collector", own)]);
     // Panels about certificates need some.
     let peers = Authority::new(dir.path(), "peers");
     cluster.configure_registry(|node| {
@@ -58,21 +60,27 @@ async fn every_query_of_every_dashboard_returns_data() {
         assert!(queries.len() >= 5, "{name}: {} queries", queries.len());
         for query in &queries {
             let what = format!("{name}, panel {:?}: {}", query.panel, query.expr);
-            eventually(&what, LONG, async || {
-                let mut tried = Vec::new();
-                for values in choices(&prometheus, dashboard).await? {
-                    let expr = substitute(&query.expr, &values);
-                    ensure(!expr.contains('$'), || format!("unknown variable in {expr}"))?;
-                    if has_data(&prometheus, &expr, begin).await? {
-                        return Ok(());
+            for address in [prometheus.address(), cluster.nodes[0].http.as_str()] {
+                eventually(&what, LONG, async || {
+                    let mut tried = Vec::new();
+                    for values in choices(address, dashboard).await? {
+                        let expr = substitute(&query.expr, &values);
+                        ensure(!expr.contains('$'), || format!("unknown variable in {expr}"))?;
+                        if has_data(address, &expr, begin).await? {
+                            return Ok(());
+                        }
+                        tried.push(expr);
                     }
-                    tried.push(expr);
-                }
-                Err(format!("no data: {tried:#?}"))
-            })
-            .await;
+                    Err(format!("no data at {address}: {tried:#?}"))
+                })
+                .await;
+            }
         }
-        eprintln!("{name}: {} queries, all with data", queries.len());
+        let panels: std::collections::BTreeSet<_> = queries.iter().map(|q| &q.panel).collect();
+        let (count, panels) = (queries.len(), panels.len());
+        eprintln!(
+            "{name}: {count} queries, all with data; {panels} / {panels} panels, from a node's own API too"
+        );
     }
     for node in &cluster.nodes {
         clean(node).await;
@@ -136,14 +144,14 @@ fn dashboards() -> BTreeMap<String, Value> {
 
 /// Every choice a person has for the dashboard's variables: all values at once, then each by itself.
 async fn choices(
-    prometheus: &Prometheus,
+    address: &str,
     dashboard: &Value,
 ) -> Result<Vec<BTreeMap<String, String>>, String> {
     let fixed = BUILT_IN.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut choices = vec![BTreeMap::from(fixed)];
     for (name, (metric, label)) in variables(dashboard) {
         let values =
-            prometheus.get(&format!("label/{label}/values"), &[("match[]", &metric)]).await?;
+            ask(address, &format!("label/{label}/values"), &[("match[]", &metric)]).await?;
         let values = values.as_array().cloned().unwrap_or_default();
         ensure(!values.is_empty(), || format!("${name}: {metric} has no label {label}"))?;
         let values = values.iter().filter_map(Value::as_str).map(str::to_owned);
@@ -164,13 +172,13 @@ async fn choices(
 
 /// Whether a panel that shows the time from `begin` until now would show a point.
 async fn has_data(
-    prometheus: &Prometheus,
+    address: &str,
     expr: &str,
     begin: chrono::DateTime<chrono::Utc>,
 ) -> Result<bool, String> {
     let (start, end) = (begin.timestamp().to_string(), chrono::Utc::now().timestamp().to_string());
     let query = [("query", expr), ("start", &start), ("end", &end), ("step", "1")];
-    let data = prometheus.get("query_range", &query).await?;
+    let data = ask(address, "query_range", &query).await?;
     let series = data["result"].as_array().cloned().unwrap_or_default();
     let mut points =
         series.iter().flat_map(|one| one["values"].as_array().cloned().unwrap_or_default());

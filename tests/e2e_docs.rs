@@ -7,24 +7,27 @@ mod common;
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(20);
-const DOCUMENTS: [&str; 21] = [
-    "README.md",
+const DOCUMENTS: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "README.md",
     "benches/README.md",
-    "docs/quickstart.md",
-    "docs/configuration.md",
+    "docs/alertmanager.md",
     "docs/api.md",
     "docs/auth.md",
     "docs/backup.md",
     "docs/blackbox.md",
     "docs/checks.md",
+    "docs/configuration.md",
     "docs/dashboards.md",
     "docs/discovery.md",
+    "docs/grafana.md",
     "docs/incidents.md",
     "docs/members.md",
     "docs/migrate.md",
     "docs/oncall.md",
+    "docs/query-api.md",
+    "docs/quickstart.md",
     "docs/remote-write.md",
     "docs/rules.md",
     "docs/scrape.md",

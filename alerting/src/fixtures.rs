@@ -26,7 +26,7 @@ pub(crate) fn instance(service: &str, id: &str) -> Instance {
             timeout_ms: 500,
             rise: 1,
             fall: 2,
-            tcp: Some(TcpCheck::default()),
+            tcp: Some(Box::new(TcpCheck::default())),
             ..Check::default()
         }],
         scrape: None,

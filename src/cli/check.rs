@@ -15,6 +15,9 @@ pub(crate) struct Check {
     /// The file
     #[arg(long, value_name = "FILE", default_value = "watchkeep.yaml")]
     config: PathBuf,
+    /// An alertmanager.yml to check, and nothing else
+    #[arg(long = "config.file", value_name = "FILE", conflicts_with = "config")]
+    alertmanager_config: Option<PathBuf>,
     /// Print the whole configuration, defaults included
     #[arg(long)]
     print: bool,
@@ -23,6 +26,11 @@ pub(crate) struct Check {
 impl Check {
     /// Prints `FILE: ok`, or fails with everything that is wrong.
     pub(super) fn run(self) -> anyhow::Result<()> {
+        if let Some(file) = self.alertmanager_config {
+            config::alertmanager::load(&file)?;
+            out::line(format_args!("{}: ok", file.display()));
+            return Ok(());
+        }
         let config = config::load(Some(&self.config), &Flags::default())?;
         if self.print {
             out::line(serde_saphyr::to_string(&config)?.trim_end());

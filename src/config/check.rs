@@ -29,6 +29,8 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         wrong.push(("alerting.opinions_min".to_owned(), message));
     }
     wrong.extend(config.slo.validate().into_iter().map(|i| (format!("slo.{}", i.path), i.message)));
+    let query = config.query.validate();
+    wrong.extend(query.into_iter().map(|(field, message)| (format!("query.{field}"), message)));
     if let Some(endpoint) = &config.telemetry.otlp_endpoint {
         http_url("telemetry.otlp_endpoint", endpoint, &mut wrong);
     }

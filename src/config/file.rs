@@ -14,6 +14,8 @@ use watchkeep_catalog::{Client, ClientError, ClientTlsConfig, Credentials};
 use watchkeep_collector::CollectorConfig;
 use watchkeep_registry::{InitialClusterState, PeerTlsConfig, RegistryConfig, TlsConfig};
 
+use super::query::QueryConfig;
+
 /// The whole file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) alerting: AlertingConfig,
     /// What services promise when they do not say so themselves.
     pub(crate) slo: SloConfig,
+    /// What a question in PromQL may cost.
+    pub(crate) query: QueryConfig,
     /// Logs and traces.
     pub(crate) telemetry: Telemetry,
     /// The directory that rule files are meant from: the configuration file's.

@@ -25,6 +25,18 @@ pub(crate) struct Flags {
     /// Console and HTTP APIs [default: 127.0.0.1:8480]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) http_listen: Option<SocketAddr>,
+    /// As --http-listen, in Alertmanager's words: [IP]:PORT
+    #[arg(long = "web.listen-address", value_name = "[IP]:PORT", value_parser = listen_address, conflicts_with = "http_listen")]
+    pub(crate) web_listen_address: Option<SocketAddr>,
+    /// As --data-dir, in Alertmanager's words
+    #[arg(long = "storage.path", value_name = "DIR", conflicts_with = "data_dir")]
+    pub(crate) storage_path: Option<PathBuf>,
+    /// How others reach the HTTP listener [default: http://IP:PORT]
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub(crate) web_external_url: Option<String>,
+    /// An alertmanager.yml, whatever its name: this node is an Alertmanager, too. (Watchkeep's own file goes with --config)
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub(crate) alertmanager_config: Option<PathBuf>,
     /// This node's number in the cluster [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) node_id: Option<u64>,
@@ -43,6 +55,18 @@ fn state(text: &str) -> Result<InitialClusterState, String> {
         "existing" => Ok(InitialClusterState::Existing),
         _ => Err("write new or existing".to_owned()),
     }
+}
+
+/// `ip:port`, or `:port` for all addresses.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "write it as IP:PORT or :PORT".to_owned())
+}
+
+/// This machine's name, for links to a listener on all of its addresses.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// `id=host:port`.
@@ -80,6 +104,26 @@ impl Flags {
                 *to = address;
                 note(path, flag);
             }
+        }
+        if let Some(dir) = &self.storage_path {
+            config.node.data_dir.clone_from(dir);
+            note("node.data_dir", "--storage.path");
+        }
+        if let Some(url) = &self.web_external_url {
+            config.external_url = Some(url.clone());
+            note("external_url", "--web.external-url");
+        }
+        if let Some(address) = self.web_listen_address {
+            config.listen.http = address;
+            note("listen.http", "--web.listen-address");
+            if address.ip().is_unspecified() && config.external_url.is_none() {
+                config.external_url =
+                    host_name().map(|name| format!("http://{name}:{}", address.port()));
+            }
+        }
+        if let Some(file) = &self.alertmanager_config {
+            config.alerting.alertmanager_config = Some(file.clone());
+            note("alerting.alertmanager_config", "--config.file");
         }
         if let Some(members) = &self.initial_cluster {
             config.registry.initial_cluster = members.iter().cloned().collect();

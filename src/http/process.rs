@@ -24,6 +24,8 @@ pub(super) fn router(metrics: Registry, series: Option<Registry>, client: Client
     Router::new()
         .route("/healthz", routing::get(async || "ok\n"))
         .route("/metrics", routing::get(exposition).with_state((metrics, series)))
+        .route("/-/healthy", routing::get(async || "Watchkeep is healthy.\n"))
+        .route("/-/ready", routing::get(ready).with_state(client.clone()))
         .route("/readyz", routing::get(ready).with_state(client))
 }
 

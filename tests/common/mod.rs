@@ -8,6 +8,7 @@
     reason = "each test binary uses its own part of this"
 )]
 
+pub mod alertmanager;
 pub mod cluster;
 pub mod dashboard;
 pub mod etcd;

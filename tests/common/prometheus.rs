@@ -54,11 +54,24 @@ impl Prometheus {
     /// # Errors
     /// When the query is refused.
     pub async fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, String> {
-        let url = format!("http://{}/api/v1/{call}", self.address);
-        let answer = http::json(http::client().get(url).query(query)).await?;
-        ensure(answer["status"] == "success", || answer.to_string())?;
-        Ok(answer["data"].clone())
+        ask(&self.address, call, query).await
     }
+
+    /// Its `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// `data` of an answer of Prometheus's API at `address`, whoever speaks it.
+///
+/// # Errors
+/// When the query is refused.
+pub async fn ask(address: &str, call: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+    let url = format!("http://{address}/api/v1/{call}");
+    let answer = http::json(http::client().get(url).query(query)).await?;
+    ensure(answer["status"] == "success", || answer.to_string())?;
+    Ok(answer["data"].clone())
 }
 
 /// Names that are etcd's and that promtool would have otherwise: dashboards know them as they are.

@@ -13,12 +13,16 @@ struct Package {
 }
 
 /// Everything the tests start, and why.
-const PACKAGES: [Package; 14] = [
+const PACKAGES: &[Package] = &[
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
     // Scrapes us and answers the dashboards' queries; brings promtool.
     Package { name: "prometheus", file: "/usr/bin/promtool" },
+    // A data source and a rule evaluator that are not Prometheus.
+    Package { name: "victoria-metrics", file: "/usr/bin/vmalert" },
+    // The oracle of routing and grouping; brings amtool, the client that everybody has.
+    Package { name: "prometheus-alertmanager", file: "/usr/bin/amtool" },
     // dig asks the name server.
     Package { name: "bind9-dnsutils", file: "/usr/bin/dig" },
     // Network namespaces, partitions and slow links between members.
@@ -42,7 +46,7 @@ const PACKAGES: [Package; 14] = [
 ];
 
 /// Mail server for tests, and what reads our calendars, from PyPI, pinned.
-const PYTHON_PACKAGES: [&str; 2] = ["aiosmtpd==1.4.6", "icalendar==6.3.1"];
+const PYTHON_PACKAGES: &[&str] = &["aiosmtpd==1.4.6", "icalendar==6.3.1"];
 
 /// Stops Debian packages from starting their services when they are installed.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -112,8 +112,10 @@ impl Engine {
         span: (i64, i64),
         latency_ms: u64,
     ) -> Result<Probes, SourceError> {
-        let success = format!("probe_success{{service=\"{service}\"}}");
-        let duration = format!("probe_duration_seconds{{service=\"{service}\"}}");
+        // A page that shows the last probes has been scraped by some job: those are not the probes themselves.
+        let of = format!("{{service=\"{service}\",job=\"\"}}");
+        let success = format!("probe_success{of}");
+        let duration = format!("probe_duration_seconds{of}");
         let success = self.source.select(&success, span.0, span.1).await?;
         if success.is_empty() {
             return Ok(Probes::default());

@@ -85,10 +85,12 @@ impl Source for Samples {
         let first = START - START % 1_000 - 60_000;
         let moments = (first..to).step_by(1_000).filter(|at| (from..=to).contains(at));
         let samples: Vec<_> = match selector {
-            r#"probe_success{service="web"}"# => {
+            r#"probe_success{service="web",job=""}"# => {
                 moments.map(|at| (at, if at == first + 50_000 { 0.0 } else { 1.0 })).collect()
             }
-            r#"probe_duration_seconds{service="web"}"# => moments.map(|at| (at, 0.01)).collect(),
+            r#"probe_duration_seconds{service="web",job=""}"# => {
+                moments.map(|at| (at, 0.01)).collect()
+            }
             other => panic!("unexpected selector {other}"),
         };
         Box::pin(async move { Ok(vec![series("web-1", &samples)]) })

@@ -1,0 +1,112 @@
+//! `/federate`: the last sample of each selected series, as a page that a Prometheus scrapes.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use chrono::Utc;
+use watchkeep_series::{
+    Labels, METRIC_NAME, Matcher, Queryable, Sample, SeriesStore, general, is_stale,
+    promql::EvalError,
+};
+
+use super::{Asked, answer::Refusal, params::Params, series::selector};
+
+/// The format's name.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) fn router(asked: Asked) -> Router {
+    Router::new().route("/federate", get(federate)).with_state(asked)
+}
+
+async fn federate(State(asked): State<Asked>, params: Params) -> Result<Response, Refusal> {
+    let querier = asked.querier()?;
+    let selectors = params.all("match[]").map(selector).collect::<Result<Vec<_>, _>>()?;
+    let (lookback_ms, samples_max) = (querier.config().lookback_ms, querier.config().samples_max);
+    let to_ms = Utc::now().timestamp_millis();
+    let read = querier.run(None, move |store, stop| {
+        let mut found = BTreeMap::new();
+        for matchers in &selectors {
+            if stop() {
+                return Err(EvalError::Stopped);
+            }
+            last(store, matchers, (to_ms - lookback_ms, to_ms), samples_max, &mut found)?;
+        }
+        Ok(page(&found))
+    });
+    let (page, _) = read.await?;
+    Ok(([(header::CONTENT_TYPE, TEXT)], page).into_response())
+}
+
+/// The last samples of series that have not ended.
+fn last(
+    store: &SeriesStore,
+    matchers: &[Matcher],
+    (from_ms, to_ms): (i64, i64),
+    samples_max: usize,
+    found: &mut BTreeMap<Labels, Sample>,
+) -> Result<(), EvalError> {
+    Queryable::select(store, matchers, from_ms, to_ms, samples_max, &mut |labels, points| {
+        if let Some(sample) = points.floats.last().filter(|sample| !is_stale(sample.value)) {
+            found.insert(labels.clone(), *sample);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn page(found: &BTreeMap<Labels, Sample>) -> String {
+    let mut metrics: BTreeMap<&str, Vec<(&Labels, &Sample)>> = BTreeMap::new();
+    for (labels, sample) in found {
+        let name = labels.get(METRIC_NAME).unwrap_or_default();
+        metrics.entry(name).or_default().push((labels, sample));
+    }
+    let mut page = String::new();
+    for (name, series) in metrics.into_iter().filter(|(name, _)| !name.is_empty()) {
+        // A String takes everything.
+        let _ = writeln!(page, "# TYPE {name} untyped");
+        for (labels, sample) in series {
+            let mut pairs: Vec<_> = labels
+                .iter()
+                .filter(|(label, _)| *label != METRIC_NAME)
+                .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+                .collect();
+            if labels.get("instance").is_none() {
+                // Or whoever scrapes would put its own there.
+                pairs.push("instance=\"\"".to_owned());
+            }
+            let (pairs, value) = (pairs.join(","), general(sample.value));
+            let _ = writeln!(page, "{name}{{{pairs}}} {value} {}", sample.timestamp_ms);
+        }
+    }
+    page
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages() {
+        let sample = |value| Sample { timestamp_ms: 7, value };
+        let series = |pairs: &[(&str, &str)]| Labels::new(pairs.iter().copied());
+        let found = BTreeMap::from([
+            (series(&[("__name__", "up"), ("instance", "a\"\n")]), sample(1e6)),
+            (series(&[("__name__", "a"), ("job", "x")]), sample(f64::INFINITY)),
+        ]);
+        let expected = concat!(
+            "# TYPE a untyped\na{job=\"x\",instance=\"\"} +Inf 7\n",
+            "# TYPE up untyped\nup{instance=\"a\\\"\\n\"} 1e+06 7\n"
+        );
+        assert_eq!(page(&found), expected);
+    }
+}

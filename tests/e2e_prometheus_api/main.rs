@@ -1,0 +1,15 @@
+//! Prometheus's HTTP API, as its own clients and Grafana use it: the same requests to a real Prometheus and to a node that
+//! hold the same samples, `promtool query`, remote read, vmalert; and data sources outside.
+
+use std::time::Duration;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clients;
+mod grafana;
+mod peers;
+mod shapes;
+mod sources;
+
+const SOON: Duration = Duration::from_secs(30);
