@@ -97,9 +97,10 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
     if let Some(probe) = site.probe.clone() {
         router = router.merge(probe);
     }
-    if let Some(alerting) = site.alerting.clone() {
-        router = router.merge(alerting);
-    }
+    router = match site.alerting.clone() {
+        Some(alerting) => router.merge(alerting),
+        None => router.merge(self::prometheus::no_rules()),
+    };
     router
         .merge(console::router(site))
         .fallback(nothing_here)

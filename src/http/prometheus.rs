@@ -28,6 +28,7 @@ mod targets;
 mod time;
 
 use answer::Refusal;
+pub(super) use rules::router as no_rules;
 pub(crate) use status::Facts;
 
 /// What the calls ask. Cheap to clone.
@@ -56,7 +57,6 @@ impl Asked {
 pub(super) fn router(asked: Asked) -> Router {
     Router::new()
         .merge(query::router(asked.clone()))
-        .merge(rules::router())
         .merge(series::router(asked.clone()))
         .merge(status::router(asked.clone()))
         .merge(targets::router(asked.clone()))
