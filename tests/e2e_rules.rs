@@ -1,0 +1,138 @@
+//! Prometheus's rules in a running cluster: their state outlives the leader and a restart, wrong files change nothing, and
+//! what fires becomes an incident.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+mod common;
+use common::{
+    Cluster, Node, cluster::WATCHKEEP, eventually, http, receiver::Receiver, wait::ensure,
+};
+
+const SOON: Duration = Duration::from_secs(40);
+/// One alert that is pending for a while, one that fires at once, one series.
+const RULES: &str = r#"
+groups:
+  - name: always
+    interval: 1s
+    rules:
+      - record: one
+        expr: vector(1)
+      - alert: Patient
+        expr: one > 0
+        for: 12s
+        labels: {severity: critical}
+        annotations: {summary: "one is {{ $value }}"}
+"#;
+
+fn alerting(dir: &Path, sink: &Receiver) -> Value {
+    let file = dir.join("rules.yml");
+    fs::write(&file, RULES).expect("rules");
+    json!({
+        "rule_files": [file],
+        "receivers": [{"name": "ops", "webhook": sink.url("/page")}],
+        "pages": {"receivers": ["ops"]},
+    })
+}
+
+/// The only active alert, once it is in this state.
+async fn alert(node: &Node, state: &str) -> Value {
+    eventually(&format!("an alert is {state}"), SOON, async || {
+        let answer = http::get(&node.url("/api/v1/alerts")).await?;
+        let alert = answer["data"]["alerts"][0].clone();
+        ensure(alert["state"] == state, || answer.to_string())?;
+        Ok(alert)
+    })
+    .await
+}
+
+/// The history says what fired, and who would have been paged.
+fn replays(node: &Node, rules: &Path) {
+    let now = chrono::Utc::now();
+    let output = Command::new(WATCHKEEP)
+        .args(["rules", "replay", "--json", "--http", &node.url("")])
+        .args(["--from", &(now - chrono::TimeDelta::minutes(2)).to_rfc3339()])
+        .args(["--to", &now.to_rfc3339()])
+        .arg("--config")
+        .arg(node.config())
+        .arg("--rules")
+        .arg(rules)
+        .output()
+        .expect("replay runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let why = String::from_utf8_lossy(&output.stderr);
+    let fired: Value = serde_json::from_str(said.lines().next().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {said} {why}"));
+    assert_eq!(fired["labels"]["alertname"], "Patient", "{said}");
+    assert_eq!(fired["pages"], json!(["ops (firing)"]), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_rules_are_evaluated() {
+    let sections = [("alerting", json!({"shipped_rules": true, "evaluation_interval": "3s"}))];
+    let cluster = Cluster::start(1, &sections).await;
+    let node = &cluster.nodes[0];
+    eventually("every shipped rule is evaluated", SOON, async || {
+        let answer = http::get(&node.url("/api/v1/rules")).await?;
+        let groups = answer["data"]["groups"].as_array().cloned().unwrap_or_default();
+        let rules: Vec<&Value> =
+            groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
+        ensure(rules.len() >= 22, || answer.to_string())?;
+        let wrong = rules.iter().find(|rule| rule["health"] != "ok");
+        ensure(wrong.is_none(), || wrong.map(ToString::to_string).unwrap_or_default())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_alert_goes_on_under_the_next_leader() {
+    let dir = TempDir::new().expect("temporary folder");
+    let sink = Receiver::start().await;
+    let mut cluster = Cluster::start(3, &[("alerting", alerting(dir.path(), &sink))]).await;
+    let leader = cluster.alerting_leader().await;
+    let before = alert(&cluster.nodes[leader], "pending").await;
+    cluster.nodes[leader].kill();
+
+    let survivor = &cluster.nodes[(leader + 1) % 3];
+    let after = alert(survivor, "firing").await;
+    assert_eq!(after["activeAt"], before["activeAt"], "its `for` did not begin again");
+    let pages = sink.wait("/page", 1, SOON).await;
+    assert!(pages[0].json().to_string().contains("one is 1"), "{}", pages[0].json());
+    let incidents = survivor.list("/watchkeep/incidents/").await.expect("incidents");
+    let patient: Vec<_> = incidents.iter().filter(|i| i["alert"] == "Patient").collect();
+    assert_eq!(patient.len(), 1, "{incidents:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_a_wrong_file_and_the_end() {
+    let dir = TempDir::new().expect("temporary folder");
+    let sink = Receiver::start().await;
+    let mut cluster = Cluster::start(1, &[("alerting", alerting(dir.path(), &sink))]).await;
+    let before = alert(&cluster.nodes[0], "pending").await;
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    cluster.ready().await;
+    let node = &cluster.nodes[0];
+    let after = alert(node, "firing").await;
+    assert_eq!(after["activeAt"], before["activeAt"], "its `for` did not begin again");
+    sink.wait("/page", 1, SOON).await;
+
+    replays(node, &dir.path().join("rules.yml"));
+
+    let file = dir.path().join("rules.yml");
+    let reload = async || http::any(Method::POST, &node.url("/-/reload"), None).await;
+    fs::write(&file, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: '('\n").expect("rules");
+    let (status, said) = reload().await;
+    assert!(status.is_server_error() && said.contains("rules.yml:5: expr: "), "{status} {said}");
+    let rules = http::get(&node.url("/api/v1/rules?type=alert")).await.expect("rules");
+    assert_eq!(rules["data"]["groups"][0]["rules"][0]["name"], "Patient", "{rules}");
+
+    fs::write(&file, RULES.replace("one > 0", "one > 1")).expect("rules");
+    let (status, said) = reload().await;
+    assert!(status.is_success(), "{said}");
+    let pages = sink.wait("/page", 2, SOON).await;
+    assert_eq!(pages[1].json()["status"], "resolved", "{}", pages[1].json());
+}
