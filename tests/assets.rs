@@ -18,7 +18,8 @@ const PROCESS_METRICS: [&str; 3] =
 /// What Prometheus adds to a histogram's name.
 const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// Prefixes of metric names; nothing else in a query begins so.
-const PREFIXES: [&str; 5] = ["watchkeep_", "etcd_", "grpc_server_", "probe_", "process_"];
+const PREFIXES: [&str; 7] =
+    ["watchkeep_", "etcd_", "grpc_server_", "probe_", "process_", "prometheus_", "alertmanager_"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -75,7 +75,8 @@ fn offer(
     runtime: &Handle,
     piece: Result<SnapshotResponse, Status>,
 ) -> Result<(), Status> {
-    let sent = runtime.block_on(timeout(STALLED, sender.send(piece)));
+    // The timer is made within the runtime, since this thread is not one of its own.
+    let sent = runtime.block_on(async { timeout(STALLED, sender.send(piece)).await });
     match sent {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Status::cancelled("the client is gone")),
