@@ -28,6 +28,7 @@ struct Held {
 struct Found {
     id: Id,
     labels: Labels,
+    /// The disk has nothing that is older.
     oldest_ms: i64,
     last_ms: i64,
     /// From here on all that came in order is in memory.
@@ -79,6 +80,9 @@ impl SeriesStore {
         held.late.clear();
         held.histograms.clear();
         let memory = self.read();
+        // What is not in a bucket yet is still in memory.
+        let buckets = &memory.meta.buckets;
+        let on_disk_ms = buckets.keys().next().map_or(i64::MAX, |b| chunk::bucket_start_ms(*b));
         for id in ids {
             let Some(series) = memory.index.get(*id) else { continue };
             let head = &series.head;
@@ -99,7 +103,7 @@ impl SeriesStore {
             held.series.push(Found {
                 id: *id,
                 labels: memory.index.labels(series),
-                oldest_ms: head.oldest_ms(),
+                oldest_ms: head.oldest_ms().max(on_disk_ms),
                 last_ms: head.last_ms().unwrap_or(i64::MIN),
                 start_ms: head.start_ms().unwrap_or(i64::MAX),
                 late_on_disk: head.late().and_then(Late::may_be_on_disk),
