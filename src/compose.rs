@@ -271,7 +271,7 @@ impl Rooms {
         };
         let mut router = alerting.router();
         if let Some(rules) = alerting.rules() {
-            router = router.merge(http::rules_router(rules.clone()));
+            router = router.merge(http::rules_router(rules.clone(), alerting.alertmanager()));
             self.start("rules' reload", rules::reload_on_signal(rules, self.stop.clone()));
         }
         let stop = self.stop.clone();

@@ -68,7 +68,7 @@ impl Alertmanager {
     /// When the configuration is wrong or a metric's name is taken.
     pub(crate) fn new(
         loader: Loader,
-        context: &Context,
+        context: Arc<Context>,
         lease_ttl_seconds: i64,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
@@ -97,7 +97,18 @@ impl Alertmanager {
         );
     }
 
-    /// `/api/v2/*` and `/-/reload`.
+    /// Reads the configuration again; a wrong one changes nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub async fn reload(&self) -> Result<(), String> {
+        let shared = Arc::clone(&self.shared);
+        // It reads files.
+        let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
+        reloaded.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// `/api/v2/*`.
     pub(crate) fn router(&self) -> Router {
         api::router(Arc::clone(&self.shared))
     }

@@ -163,9 +163,15 @@ impl Alerting {
         loader: Loader,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
-        let (context, ttl_seconds) = (&self.context, self.ttl_seconds);
+        let (context, ttl_seconds) = (Arc::clone(&self.context), self.ttl_seconds);
         self.alertmanager = Some(Alertmanager::new(loader, context, ttl_seconds, registry)?);
         Ok(self)
+    }
+
+    /// What makes this node an Alertmanager, where it is one.
+    #[must_use]
+    pub fn alertmanager(&self) -> Option<Alertmanager> {
+        self.alertmanager.clone()
     }
 
     /// The create revision of the leader key while this node leads, none while it does not.

@@ -12,27 +12,38 @@ use axum::{
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use watchkeep_alerting::rule::{
-    Active, AlertState, GroupView, Labels, Measure, Rule, RuleKind, RuleState, Rules,
+use watchkeep_alerting::{
+    Alertmanager,
+    rule::{Active, AlertState, GroupView, Labels, Measure, Rule, RuleKind, RuleState, Rules},
 };
 
-/// The routes.
-pub(crate) fn router(rules: Rules) -> Router {
+/// The routes. What is reloaded are the rules and, where there is one, the `alertmanager.yml`.
+pub(crate) fn router(rules: Rules, alertmanager: Option<Alertmanager>) -> Router {
+    let files = Router::new()
+        .route("/-/reload", post(reload).put(reload))
+        .with_state((rules.clone(), alertmanager));
     Router::new()
         .route("/api/v1/rules", get(list))
         .route("/api/v1/alerts", get(alerts))
-        .route("/-/reload", post(reload).put(reload))
         .with_state(rules)
+        .merge(files)
 }
 
-async fn reload(State(rules): State<Rules>) -> Response {
-    match rules.reload().await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(lines) => {
-            let text = format!("the rules from before stay in force:\n{lines}\n");
-            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-        }
+/// Each file is judged by itself: one that is wrong stays as it was.
+async fn reload(State((rules, alertmanager)): State<(Rules, Option<Alertmanager>)>) -> Response {
+    let mut wrong = String::new();
+    if let Err(lines) = rules.reload().await {
+        wrong = format!("the rules from before stay in force:\n{lines}\n");
     }
+    if let Some(alertmanager) = alertmanager
+        && let Err(lines) = alertmanager.reload().await
+    {
+        wrong = format!("{wrong}the alertmanager.yml from before stays in force:\n{lines}\n");
+    }
+    if wrong.is_empty() {
+        return StatusCode::OK.into_response();
+    }
+    (StatusCode::INTERNAL_SERVER_ERROR, wrong).into_response()
 }
 
 async fn list(State(rules): State<Rules>, RawQuery(query): RawQuery) -> Response {

@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use serde_json::{Value, json};
 use watchkeep_catalog::ClientError;
@@ -28,7 +28,6 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v2/alerts/groups", get(alerts::groups))
         .route("/api/v2/silences", get(silences::list).post(silences::post))
         .route("/api/v2/silence/{id}", get(silences::show).delete(silences::expire))
-        .route("/-/reload", post(reload))
         .with_state(shared)
 }
 
@@ -76,18 +75,6 @@ async fn receivers(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let setup = shared.setup();
     let receivers = setup.plan.config.receivers.iter();
     Json(receivers.map(|receiver| json!({ "name": receiver.name })).collect())
-}
-
-async fn reload(State(shared): State<Arc<Shared>>) -> Response {
-    // It reads files.
-    let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
-    match reloaded.unwrap_or_else(|error| Err(error.to_string())) {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(error) => {
-            let message = format!("failed to reload config: {error}\n");
-            (StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
-        }
-    }
 }
 
 /// The matchers of `?filter=…&filter=…`.

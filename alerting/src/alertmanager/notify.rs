@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{
+    incident,
     payload::Payload,
     plan::{Integration, Plan, Way},
     shared::Shared,
@@ -64,7 +65,7 @@ pub(crate) struct Message<'a> {
 
 impl Message<'_> {
     /// Fills in a template.
-    fn text(&self, template: &str) -> Result<String, Failure> {
+    pub(super) fn text(&self, template: &str) -> Result<String, Failure> {
         self.words.text(template, self.payload).map_err(Failure::Never)
     }
 
@@ -78,7 +79,7 @@ impl Message<'_> {
         hex::encode(Sha256::digest(self.payload.group_key.as_bytes()))
     }
 
-    fn is_resolved(&self) -> bool {
+    pub(super) fn is_resolved(&self) -> bool {
         self.payload.status == "resolved"
     }
 }
@@ -168,7 +169,12 @@ pub(crate) async fn deliver(shared: &Shared, telling: &Telling, alone: bool) -> 
             // The semaphore is never closed.
             let _permit = channel.limit.acquire().await;
             let begun = Instant::now();
-            let sending = send(channel, &message, &setup.plan);
+            let sending = async {
+                match &integration.way {
+                    Way::Oncall(config) => incident::report(shared, config, &message).await,
+                    _ => send(channel, &message, &setup.plan).await,
+                }
+            };
             let sent = match tokio::time::timeout_at(deadline, sending).await {
                 Ok(sent) => sent,
                 Err(_) => Err(Failure::Never("no answer before the group's next look".to_owned())),
@@ -211,7 +217,6 @@ async fn send(channel: &Channel, message: &Message<'_>, plan: &Arc<Plan>) -> Res
             service::opsgenie(link, config, global, message).await
         }
         (Way::Email(config), Transport::Email(mailer)) => mailer.send(config, message).await,
-        (Way::Oncall(config), _) => super::incident::report(config, message).await,
         _ => Err(Failure::Never("the receiver was changed: the next look tells it".to_owned())),
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Setup {
 }
 
 pub(crate) struct Shared {
+    pub(crate) context: Arc<Context>,
     pub(crate) client: Client,
     /// This node's name.
     pub(crate) id: String,
@@ -49,7 +50,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        context: &Context,
+        context: Arc<Context>,
         (config, loader): (AlertmanagerConfig, Loader),
         metrics: Metrics,
         intake: mpsc::Sender<Deliverance>,
@@ -61,6 +62,7 @@ impl Shared {
             client: context.client.clone(),
             id: context.id.clone(),
             external_url: context.url.clone(),
+            context,
             metrics,
             started_at: clock::now(),
             wake: Notify::new(),

@@ -12,7 +12,8 @@ use crate::alertmanager::{
 };
 
 /// The types there are here.
-const SUPPORTED: &str = "email, webhook, slack, pagerduty, opsgenie, telegram, discord, msteamsv2";
+const SUPPORTED: &str =
+    "email, webhook, slack, pagerduty, opsgenie, telegram, discord, msteamsv2, oncall";
 
 pub(super) fn check_all(found: &mut Findings, config: &AlertmanagerConfig) {
     check_global(found, &config.global);
@@ -56,10 +57,6 @@ fn check_global(found: &mut Findings, global: &Global) {
 }
 
 fn check_supported(found: &mut Findings, path: &str, receiver: &Receiver) {
-    if !receiver.oncall_configs.is_empty() {
-        let message = "oncall opens no incidents yet: use webhook_configs";
-        found.add(format!("{path}.oncall_configs"), message);
-    }
     for (name, given) in [
         ("wechat", &receiver.wechat_configs),
         ("victorops", &receiver.victorops_configs),
