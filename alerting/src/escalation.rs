@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use watchkeep_catalog::{Escalation, Incident, IncidentStatus, PageState, Time};
+use watchkeep_catalog::{Escalation, Incident, IncidentStatus, Time};
 
 use crate::{
     config::{EscalationPolicy, Target},
@@ -42,15 +42,14 @@ impl RoundRobin {
     }
 }
 
-/// When [`advance`] or a page's delivery has something to do next; none: never, as things stand.
+/// When [`advance`] has something to do next; none: never, as things stand. Pages that are sent later need no waking: it
+/// is looked for them all the time.
 pub(crate) fn wake(incident: &Incident) -> Option<Time> {
-    let due = match incident.status {
+    match incident.status {
         IncidentStatus::Triggered => incident.escalation.as_ref().and_then(|e| e.due),
         IncidentStatus::Acknowledged => incident.snoozed_until,
         IncidentStatus::Resolved => None,
-    };
-    let pending = incident.pages.iter().filter(|page| page.state == PageState::Pending);
-    due.into_iter().chain(pending.filter_map(|page| page.not_before)).min()
+    }
 }
 
 /// Takes what is due at `now`; true when something has changed.

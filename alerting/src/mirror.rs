@@ -84,6 +84,8 @@ pub(crate) struct Mirror {
     pub(crate) keyed: BTreeMap<String, String>,
     /// What people changed in schedules.
     pub(crate) changes: Changes,
+    /// When each was written, by schedule and id.
+    pub(crate) change_revisions: BTreeMap<(String, String), i64>,
     pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
 }
 
@@ -221,8 +223,10 @@ impl Mirror {
                 self.panics.insert(service.to_owned(), panic);
             }
             touched.panics.insert(service.to_owned());
-        } else if segments::<2>(&kv.key, keys::ONCALL).is_some() {
+        } else if let Some([schedule, id]) = segments(&kv.key, keys::ONCALL) {
             oncall::put_change(&mut self.changes, kv.json()?);
+            let place = (schedule.to_owned(), id.to_owned());
+            self.change_revisions.insert(place, kv.mod_revision);
             touched.duty = true;
         } else if let Some([name]) = segments(&kv.key, keys::HEARTBEATS) {
             self.heartbeats.insert(name.to_owned(), kv.json()?);
@@ -350,6 +354,7 @@ impl Mirror {
             touched.all = true;
         } else if let Some([schedule, id]) = segments(key, keys::ONCALL) {
             oncall::remove_change(&mut self.changes, schedule, id);
+            self.change_revisions.remove(&(schedule.to_owned(), id.to_owned()));
             touched.duty = true;
         } else if let Some([name]) = segments(key, keys::HEARTBEATS) {
             self.heartbeats.remove(name);

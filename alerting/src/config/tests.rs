@@ -146,3 +146,20 @@ fn mail_needs_a_server() {
     assert_eq!(paths, ["people[0].email", "people[1].email", "receivers[1].email"]);
     assert!(found[0].message.contains("set smtp"));
 }
+
+/// The example's duty, read and written as the binary does it.
+#[test]
+fn the_example_survives_being_printed() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        alerting: AlertingConfig,
+    }
+    let example = include_str!("../../../watchkeep.example.yaml");
+    let file: File = serde_saphyr::from_str(example).unwrap();
+    assert_eq!(file.alerting.validate(), Ok(()));
+    assert_eq!(file.alerting.escalations[0].steps.len(), 2);
+    let printed = serde_saphyr::to_string(&file.alerting).unwrap();
+    let again: AlertingConfig =
+        serde_saphyr::from_str(&printed).unwrap_or_else(|e| panic!("{e}: {printed}"));
+    assert_eq!(again, file.alerting);
+}

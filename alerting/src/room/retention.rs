@@ -10,7 +10,7 @@ use watchkeep_catalog::{
     keys,
 };
 
-use crate::{mirror::Mirror, store};
+use crate::{incident, mirror::Mirror, store};
 
 /// How often it is looked for what is old.
 pub(super) const INTERVAL: Duration = Duration::from_secs(3_600);
@@ -19,7 +19,7 @@ pub(super) const DAYS: i64 = 90;
 /// Records removed at one time.
 const REMOVED_MAX: usize = 1_000;
 
-/// The keys of incidents, failovers and maintenance windows that ended more than [`DAYS`] ago, with their revisions.
+/// The keys of incidents, failovers, maintenance windows and changes of schedules that ended more than [`DAYS`] ago, with their revisions.
 pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
     let limit = now - TimeDelta::days(DAYS);
     let is_old = |end: Option<Time>| end.is_some_and(|end| end < limit);
@@ -34,9 +34,28 @@ pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
         .values()
         .filter(|f| f.record.state != FailoverState::Pending && is_old(f.record.finished_at))
         .map(|f| (keys::failover(&f.record.id), f.mod_revision));
+    // A dedup key was written with its incident; at another revision it means a later one, and stays.
+    let keyed = mirror
+        .incidents
+        .values()
+        .filter(|i| i.record.status == IncidentStatus::Resolved && is_old(i.record.resolved_at))
+        .filter_map(|i| Some((i.record.dedup_key.as_deref()?, i.create_revision)))
+        .map(|(key, at)| (keys::incident_key(&incident::digest(key)), at));
+    let changes = mirror.changes.values().flatten().filter(|change| change.end() < limit);
+    let changes = changes.filter_map(|change| {
+        let (schedule, id) = (&change.schedule, &change.id);
+        let at = mirror.change_revisions.get(&(schedule.clone(), id.clone()))?;
+        Some((keys::schedule_change(schedule, id), *at))
+    });
     // Whoever reckons what was promised asks for windows of the past, too.
     let windows = mirror.windows.over(limit).map(|(id, at)| (keys::maintenance(id), at));
-    incidents.chain(failovers).chain(windows).take(REMOVED_MAX).collect()
+    keyed
+        .chain(incidents)
+        .chain(failovers)
+        .chain(windows)
+        .chain(changes)
+        .take(REMOVED_MAX)
+        .collect()
 }
 
 /// Deletes each, unless it has changed or another node leads; answers how many are gone.
@@ -66,7 +85,6 @@ mod tests {
     use super::*;
     use crate::{
         fixtures::{opened_failover, opened_incident, time},
-        incident,
         mirror::Versioned,
     };
 
@@ -91,9 +109,13 @@ mod tests {
             &failover.id.clone(),
             Versioned { record: failover, create_revision: 1, mod_revision: 5 },
         );
+        over.id = "keyed".to_owned();
+        over.dedup_key = Some("k".to_owned());
+        mirror
+            .set_incident("keyed", Versioned { record: over, create_revision: 6, mod_revision: 7 });
         let day = |days| time(0) + TimeDelta::days(days);
         assert_eq!(old(&mirror, day(DAYS)), []);
         let found: Vec<_> = old(&mirror, day(DAYS + 1)).into_iter().map(|(_, at)| at).collect();
-        assert_eq!(found, [3, 5]);
+        assert_eq!(found, [6, 3, 7, 5]);
     }
 }

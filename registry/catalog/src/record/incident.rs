@@ -122,7 +122,7 @@ pub struct Incident {
     /// The failover that answers it, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<String>,
-    /// Who opened it: `verdict`, `alert`, `api`, `events` or `heartbeat`.
+    /// Who opened it: empty (a verdict), `alert`, `events`, `heartbeat`, or whoever reported it by the API.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Reports with this key are about this incident, as long as it is open.
