@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     http::{HttpConfig, TlsConfig},
-    value::{Hidden, Span},
+    value::{HIDDEN, Hidden, Span},
 };
 
 mod chat;
@@ -128,11 +128,13 @@ pub(crate) struct WebhookConfig {
     pub(crate) send_resolved: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http_config: Option<HttpConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "show_origin")]
     pub(crate) url: Option<Hidden>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url_file: Option<String>,
     pub(crate) max_alerts: u64,
+    /// Shown only where it is given: Alertmanager 0.25 does not know it.
+    #[serde(skip_serializing_if = "Span::is_zero")]
     pub(crate) timeout: Span,
 }
 
@@ -171,4 +173,14 @@ impl Default for OncallConfig {
             policy: None,
         }
     }
+}
+
+/// A URL without its secrets, but a URL still: Alertmanager's tools read what is shown.
+fn show_origin<S: serde::Serializer>(
+    url: &Option<Hidden>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let url = url.as_ref().and_then(|url| url::Url::parse(&url.0).ok());
+    let origin = url.map_or_else(String::new, |url| url.origin().ascii_serialization());
+    serializer.serialize_str(&format!("{origin}/{HIDDEN}"))
 }

@@ -29,6 +29,12 @@ impl Span {
         Self(Duration::from_secs(seconds))
     }
 
+    /// Whether it is no time at all.
+    #[must_use]
+    pub(crate) fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
     /// As a difference of times; none of ours is too large for it.
     #[must_use]
     pub(crate) fn delta(self) -> chrono::TimeDelta {

@@ -142,6 +142,7 @@ pub(crate) struct TelegramConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bot_token_file: Option<String>,
     pub(crate) chat_id: i64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) message_thread_id: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) message: String,
@@ -235,4 +236,9 @@ impl Default for MsTeamsConfig {
             text: r#"{{ template "msteamsv2.default.text" . }}"#.to_owned(),
         }
     }
+}
+
+/// Serde asks by reference.
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
