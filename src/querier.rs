@@ -258,7 +258,7 @@ mod tests {
         let querier = querier(dir.path(), config);
         let short = Some(Duration::from_millis(20));
         let error = querier.run(short, endless).await.expect_err("endless");
-        assert!(matches!(error, QueryError::Timeout(limit) if limit == short.unwrap_or_default()));
+        assert!(matches!(error, QueryError::Timeout(limit) if Some(limit) == short));
 
         // One runs, and none may wait.
         let running = tokio::spawn({

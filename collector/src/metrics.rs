@@ -187,8 +187,10 @@ impl Metrics {
                 "Collectors that share the checks, as this one sees it.",
             )?,
             flapping: on.gauge("watchkeep_collector_targets_flapping", "Checks that flap.")?,
-            // Only counts: the series themselves are what one sees.
-            listed: IntGauge::new("watchkeep_collector_targets_listed", "Checks with series here.")?,
+            listed: on.gauge(
+                "watchkeep_collector_targets_listed",
+                "Checks with probe_success and probe_duration_seconds on this page.",
+            )?,
             unlisted: on.gauge(
                 "watchkeep_collector_targets_unlisted",
                 "Checks without probe_success and probe_duration_seconds on this page: target_metrics_max others have them.",

@@ -17,7 +17,7 @@ use crate::common::{
 
 /// Another seed shows another world: `WATCHKEEP_SEED=7 cargo test --test e2e_alertmanager`.
 const SEED: u64 = 20_260;
-const STEPS: u64 = 11;
+const STEPS: u64 = 15;
 const RECEIVERS: usize = 8;
 /// No group looks at itself within this time behind the last step.
 const QUIET: Duration = Duration::from_secs(4);

@@ -58,11 +58,15 @@ pub(crate) fn change(
         let state = State::of(known, now);
         let same = known.matchers == wanted.matchers
             && match state {
-                State::Active => known.starts_at == wanted.starts_at,
+                // To the second, since clients cut what is finer.
+                State::Active => known.starts_at.timestamp() == wanted.starts_at.timestamp(),
                 State::Pending => wanted.starts_at >= now,
                 State::Expired => false,
             };
         if same {
+            if state == State::Active {
+                wanted.starts_at = known.starts_at;
+            }
             return Ok(Change { write: wanted, expire: None });
         }
         wanted.id = new_id();

@@ -63,7 +63,7 @@ impl Params {
 
     /// A parameter that has to be there.
     pub(super) fn need<T>(&self, name: &str, value: Option<T>) -> Result<T, Refusal> {
-        value.ok_or_else(|| Refusal::parameter(name, "it is missing".to_owned()))
+        value.ok_or_else(|| Refusal::parameter(name, "it is missing"))
     }
 }
 
