@@ -117,7 +117,7 @@ async fn amtool_does_each_of_its_commands() {
     let glob = format!("--template.glob={}", template.display());
     let rendered =
         amtool(&at, &["template", "render", &glob, "--template.text={{ template \"x\" . }}"]);
-    assert!(rendered.contains("FIRING") || rendered.contains("RESOLVED"), "{rendered}");
+    assert_eq!(rendered.trim(), "ALERTSTATUS", "amtool's own data");
     let status: Value = http::json(http::client().get(cluster.nodes[0].url("/api/v2/status")))
         .await
         .expect("status");
