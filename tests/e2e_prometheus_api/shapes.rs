@@ -182,7 +182,7 @@ fn requests(now: &str, before: &str) -> Vec<Request> {
 
 /// Rows in one order: a vector has none.
 fn sorted((status, mut answer): (u16, Value)) -> (u16, Value) {
-    if let Some(rows) = answer["data"]["result"].as_array_mut() {
+    if let Some(rows) = answer.pointer_mut("/data/result").and_then(Value::as_array_mut) {
         rows.sort_by_key(|row| row["metric"].to_string());
     }
     // Notes are another version's.

@@ -14,7 +14,8 @@ pub(super) fn result(of: &Value, limit: usize) -> (String, bool) {
     let limit = if limit == 0 { usize::MAX } else { limit };
     match of {
         Value::Scalar { timestamp_ms, value: number } => {
-            let text = json_number(*number);
+            // Prometheus writes a scalar without an exponent, and samples with one.
+            let text = if number.is_finite() { number.to_string() } else { json_number(*number) };
             (typed("scalar", &point(*timestamp_ms, &text)), false)
         }
         Value::String { timestamp_ms, value } => {
