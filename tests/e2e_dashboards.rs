@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -50,6 +51,10 @@ async fn every_query_of_every_dashboard_returns_data() {
     let begin = chrono::Utc::now();
     let prometheus = Prometheus::start(dir.path(), &cluster.nodes).await;
     fail_over(&cluster, &mut nginx, &sink).await;
+    // A panel tells how late leases end: one has to.
+    let url = format!("http://{}/v3/lease/grant", cluster.nodes[0].client);
+    let granted = http::any(Method::POST, &url, Some(r#"{"TTL": 1}"#)).await;
+    assert!(granted.0.is_success(), "{granted:?}");
 
     let files = dashboards();
     assert!(files.len() >= 2, "{files:?}");

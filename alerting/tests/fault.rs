@@ -302,8 +302,8 @@ async fn answers_and_refusals_over_http() {
     let alice = r#"{"action":"acknowledge","by":"alice"}"#;
     for (id, body, expected, part) in [
         ("none", alice, 404, "does not exist"),
-        ("none", "", 400, "not an action"),
-        ("none", r#"{"action":"snooze","by":"alice"}"#, 400, "unknown variant `snooze`"),
+        ("none", "", 400, "the body is wrong"),
+        ("none", r#"{"action":"dance","by":"alice"}"#, 400, "unknown variant `dance`"),
         ("none", r#"{"action":"resolve"}"#, 400, "missing field `by`"),
         ("none", r#"{"action":"resolve","by":""}"#, 400, "by: person name"),
         ("none", r#"{"action":"resolve","by":"alice","why":"x"}"#, 400, "unknown field `why`"),

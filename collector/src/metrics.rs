@@ -352,6 +352,14 @@ impl Metrics {
 
 impl SeriesMetrics {
     fn new(on: &On<'_>) -> prometheus::Result<Self> {
+        let errors = on.counters(
+            "watchkeep_series_errors_total",
+            "Operations that failed: append, flush, expire.",
+            &["operation"],
+        )?;
+        for operation in ["append", "flush", "expire"] {
+            errors.with_label_values(&[operation]);
+        }
         Ok(Self {
             active: on.gauge("watchkeep_series_active", "Series in the store.")?,
             appended: on.counter(
@@ -365,11 +373,7 @@ impl SeriesMetrics {
             )?,
             disk_bytes: on.gauge("watchkeep_series_disk_bytes", "Size of the store on disk.")?,
             flush: on.seconds("watchkeep_series_flush_seconds", "Duration of flushes.")?,
-            errors: on.counters(
-                "watchkeep_series_errors_total",
-                "Operations that failed: append, flush, expire.",
-                &["operation"],
-            )?,
+            errors,
         })
     }
 }

@@ -202,5 +202,9 @@ async fn the_leader_is_split_away(mut world: World) {
     assert_eq!(still, written, "decided once");
     let incidents = world.client.list(keys::INCIDENTS).await.expect("read").0;
     let of_web = incidents.iter().filter_map(|kv| kv.json::<serde_json::Value>().ok());
-    assert_eq!(of_web.filter(|incident| incident["service"] == "web").count(), 1, "{incidents:?}");
+    assert_eq!(
+        of_web.filter(|incident| incident["labels"]["service"] == "web").count(),
+        1,
+        "{incidents:?}"
+    );
 }
