@@ -113,6 +113,8 @@ fn alerting(mail: &MailServer, sink: &Receiver) -> Value {
         "schedules": [{"name": "primary", "handoff": "0 0 9 * * Mon *", "start": "2026-01-05",
                        "rotation": ["alice"]}],
         "pages": {"schedule": "primary", "receivers": ["ops-hook"]},
+        "shipped_rules": true,
+        "evaluation_interval": "2s",
         "failover": [{"name": "web", "when": {"service": "web"}, "callback": {"url": sink.url("/callback")}}],
     })
 }
