@@ -1,3 +1,5 @@
+//! The client of an outside Prometheus against a scripted server: what it asks, what it tries again, what it refuses.
+
 use std::sync::{Arc, Mutex};
 
 use axum::{
