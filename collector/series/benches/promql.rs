@@ -1,6 +1,7 @@
-//! How much CPU the engine takes for what the project promises, without a store: `cargo test --release -p
-//! watchkeep-series --test promql_speed -- --ignored --nocapture`. The comparison with Prometheus is `cargo xtask bench
-//! series`.
+//! How much CPU the engine takes for what the project promises, without a store: `cargo bench -p watchkeep-series`. The
+//! comparison with Prometheus is `cargo xtask bench series`.
+
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use watchkeep_series::{
     Labels, Matcher, Points, Queryable, Sample, SeriesError,
@@ -71,9 +72,7 @@ impl Queryable for Fleet {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn speed() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let fleet = Fleet::new();
     let engine = Engine::default();
     let at_ms = (SAMPLES - 1) * STEP_MS;
