@@ -4,7 +4,7 @@
 //!
 //! `cargo xtask bench scale [--checks 20000] [--interval 5] [--minutes 10] [--seconds N] [--facts 0] [--ports 64]`
 //!
-//! `--facts` is `collector.facts_max`: each fact of a probe is a series, and a series that is written to takes about 2.5 kB.
+//! `--facts` is `collector.facts_max`: each fact of a probe is a series, and takes memory of its own.
 //! The targets share the cores.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
