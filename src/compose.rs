@@ -282,8 +282,15 @@ impl Rooms {
 
 /// What Prometheus's API tells of this node; its series come later.
 fn asked(config: &Config, metrics: &prometheus::Registry) -> anyhow::Result<Asked> {
+    // Secrets are in files, but a header may be one.
+    let mut shown = config.clone();
+    let remote = shown.collector.remote_write.iter_mut().map(|receiver| &mut receiver.headers);
+    let source = shown.alerting.data_source.iter_mut().map(|source| &mut source.headers);
+    for value in remote.chain(source).flat_map(|headers| headers.values_mut()) {
+        "<secret>".clone_into(value);
+    }
     let facts = Facts {
-        yaml: serde_saphyr::to_string(config)?,
+        yaml: serde_saphyr::to_string(&shown)?,
         listen: config.listen.http.to_string(),
         retention_hours: config.collector.retention_hours,
         started_at: chrono::Utc::now(),
