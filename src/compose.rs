@@ -66,10 +66,11 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
         }
     });
     let closing = CancellationToken::new();
-    let router = http::router(site, http_metrics);
+    // A bare `Router` would be copied whole, route by route, for every connection.
+    let service = http::router(site, http_metrics).into_make_service();
     let closed = closing.clone().cancelled_owned();
     let mut server =
-        tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(closed).into_future());
+        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(closed).into_future());
     welcome::print(config);
 
     tokio::select! {

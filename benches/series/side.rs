@@ -120,7 +120,7 @@ impl Side {
 
     fn folder(&self) -> PathBuf {
         match self {
-            Self::Ours(cluster) => cluster.nodes[0].dir.join("series"),
+            Self::Ours(cluster) => cluster.nodes[0].dir.join("data").join("series"),
             Self::Theirs { dir, .. } => dir.join("data"),
         }
     }

@@ -28,6 +28,8 @@ const QUEUE_MAX: usize = 50_000;
 const SAMPLES_MAX: usize = 1_000_000;
 /// Probes and scrapes appended at a time.
 const BATCH_MAX: usize = 5_000;
+/// What comes this long after the first is appended with it: to be woken for each probe costs more than to append it.
+const GATHER: Duration = Duration::from_millis(20);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -94,6 +96,7 @@ impl Keeper {
             let wait = flush_at.saturating_duration_since(Instant::now());
             let closed = match samples.recv_timeout(wait) {
                 Ok(first) => {
+                    thread::sleep(GATHER);
                     let more = samples.try_iter().take(BATCH_MAX);
                     let batch: Vec<_> = std::iter::once(first).chain(more).flatten().collect();
                     waiting.fetch_sub(batch.len(), Ordering::Relaxed);

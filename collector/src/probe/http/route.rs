@@ -11,7 +11,7 @@ use tokio::{
 use watchkeep_catalog::{HttpVersion, Proxy, TlsSettings};
 
 use super::{
-    connection::{Connection, Stream},
+    connection::{Connection, Plain, Stream},
     place::Place,
 };
 use crate::probe::{
@@ -178,15 +178,14 @@ impl Route {
             (Some(path), _) => {
                 watch.enter(Phase::Connect);
                 let stream = UnixStream::connect(path).await;
-                Box::new(
-                    stream
-                        .map_err(|e| format!("connect to {}: {}", path.display(), io_words(&e)))?,
-                )
+                let stream =
+                    stream.map_err(|e| format!("connect to {}: {}", path.display(), io_words(&e)));
+                Box::new(Plain(stream?))
             }
             (None, None) => {
                 let stream = endpoint.connect(watch).await?;
                 peer = stream.peer_addr().ok();
-                Box::new(stream)
+                Box::new(Plain(stream))
             }
             (None, Some(via)) => {
                 // Also judges whether the target may be asked at all.
@@ -201,10 +200,10 @@ impl Route {
                         .unwrap_or_default()
                 };
                 if tls.is_some() {
-                    Box::new(via.tunnel(endpoint, &address, place, watch).await?)
+                    Box::new(Plain(via.tunnel(endpoint, &address, place, watch).await?))
                 } else {
                     through_proxy = true;
-                    Box::new(via.connect(endpoint, watch).await?)
+                    Box::new(Plain(via.connect(endpoint, watch).await?))
                 }
             }
         };
