@@ -1,8 +1,12 @@
 //! Alerts that come in: what is wrong with one, what it becomes, and how it goes with what is known. Pure.
 
+use chrono::Datelike;
 use watchkeep_catalog::{Alert, AlertSource, LabelSet, Time};
 
 use super::config::Span;
+
+/// Years that RFC 3339 can write. With others no time can be reckoned.
+const YEARS: std::ops::RangeInclusive<i32> = 0..=9_999;
 
 /// An alert as it was posted.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +26,11 @@ pub(crate) fn accept(posted: Posted, resolve_timeout: Span, now: Time) -> Result
     let mut labels = posted.labels;
     // An empty label is none.
     labels.retain(|_, value| !value.is_empty());
+    for (name, at) in [("startsAt", posted.starts_at), ("endsAt", posted.ends_at)] {
+        if at.is_some_and(|at| !YEARS.contains(&at.year())) {
+            return Err(format!("{name}: its year has more than four digits"));
+        }
+    }
     let timeout = posted.ends_at.is_none();
     let ends_at = posted.ends_at.unwrap_or(now + resolve_timeout.delta());
     let starts_at = posted.starts_at.or(posted.ends_at).unwrap_or(now);
@@ -98,6 +107,27 @@ mod tests {
         let error = accept(backwards, Span::seconds(300), time(0)).unwrap_err();
         assert_eq!(error, "start time must be before end time");
         assert!(accept(Posted::default(), Span::seconds(300), time(0)).is_err());
+    }
+
+    #[test]
+    fn no_time_is_beyond_reckoning() {
+        let posted = |starts_at: Option<&str>, ends_at: Option<&str>| Posted {
+            labels: LabelSet::from([("a".to_owned(), "b".to_owned())]),
+            starts_at: starts_at.map(|at| at.parse().unwrap()),
+            ends_at: ends_at.map(|at| at.parse().unwrap()),
+            ..Posted::default()
+        };
+        let far = "+262142-12-31T23:59:59Z";
+        for (wrong, part) in [
+            (posted(Some(far), Some(far)), "startsAt"),
+            (posted(Some("-262143-01-01T00:00:00Z"), None), "startsAt"),
+            (posted(None, Some(far)), "endsAt"),
+        ] {
+            let error = accept(wrong, Span::seconds(300), time(0)).unwrap_err();
+            assert!(error.starts_with(part), "{error}");
+        }
+        let last = posted(None, Some("9999-12-31T23:59:59Z"));
+        assert!(accept(last, Span::seconds(300), time(0)).is_ok());
     }
 
     #[test]

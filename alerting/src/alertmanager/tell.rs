@@ -131,8 +131,8 @@ impl Board {
                 .collect();
             let pending = logged.iter().any(|r| r.state == NotificationState::Pending);
             if let Some(last) = logged.iter().map(|record| record.decided_at).max() {
-                let next =
-                    if pending { now } else { (last + route.group_interval.delta()).max(now) };
+                let next = last.checked_add_signed(route.group_interval.delta());
+                let next = next.filter(|_| !pending).map_or(now, |next| next.max(now));
                 known.push((group, next));
             }
         }
