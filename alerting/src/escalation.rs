@@ -204,7 +204,8 @@ pub(crate) fn resume(incident: &mut Incident, rules: &Rules, now: Time) {
             again.push((recipient, delay));
         }
     }
-    incident::call(incident, &format!("again-{}", now.timestamp()), &again, now);
+    let reason = incident::fresh_reason(incident, "again", now);
+    incident::call(incident, &reason, &again, now);
 }
 
 /// A policy begins, from its first step.
@@ -238,7 +239,8 @@ pub(crate) fn assign(incident: &mut Incident, people: &[String], rules: &Rules, 
 fn call_people(incident: &mut Incident, people: &[String], rules: &Rules, now: Time) {
     let urgent = rules.is_urgent(&incident.severity);
     let calls: Vec<_> = people.iter().flat_map(|person| rules.calls(person, urgent)).collect();
-    incident::call(incident, &format!("assigned-{}", now.timestamp()), &calls, now);
+    let reason = incident::fresh_reason(incident, "assigned", now);
+    incident::call(incident, &reason, &calls, now);
 }
 
 fn trigger(incident: &mut Incident) {

@@ -67,6 +67,20 @@ pub(crate) fn page(incident: &mut Incident, reason: &str, kind: PageKind, to: &[
     }
 }
 
+/// A reason of this kind that no page of the incident has: whoever is called twice within a second is called twice.
+pub(crate) fn fresh_reason(incident: &Incident, kind: &str, now: Time) -> String {
+    let first = format!("{kind}-{}", now.timestamp());
+    let is_taken =
+        |reason: &str| incident.pages.iter().any(|page| page.id.split('.').next() == Some(reason));
+    let mut reason = first.clone();
+    let mut number = 1;
+    while is_taken(&reason) {
+        number += 1;
+        reason = format!("{first}-{number}");
+    }
+    reason
+}
+
 /// Calls for somebody: pages that are sent after their delay, unless the incident is taken before.
 pub(crate) fn call(
     incident: &mut Incident,

@@ -112,6 +112,27 @@ fn nobody_acknowledges_every_step_at_its_minute() {
 }
 
 #[test]
+fn whoever_is_called_again_within_a_second_is_called() {
+    let rules = rules();
+    let by = || "carol".to_owned();
+    for again in [
+        vec![Action::Acknowledge { by: by() }, Action::Unacknowledge { by: by() }],
+        vec![
+            Action::Reassign { by: by(), to: vec!["carol".to_owned()], escalation: None },
+            Action::Reassign { by: by(), to: vec!["bob".to_owned()], escalation: None },
+        ],
+    ] {
+        let mut incident = incident(&rules, None, "critical");
+        let first = Action::Reassign { by: by(), to: vec!["bob".to_owned()], escalation: None };
+        for action in [first].iter().chain(&again) {
+            act(&mut incident, action, &rules, time(5)).unwrap();
+        }
+        let calls = run(&mut incident, &rules, 5..10, |_, _| {});
+        assert_eq!(calls, said(&[(5, "bob email")]), "{again:?}");
+    }
+}
+
+#[test]
 fn what_is_not_urgent_is_told_otherwise() {
     let rules = rules();
     let mut incident = incident(&rules, None, "warning");
