@@ -17,6 +17,8 @@ pub use cardinality::{Cardinality, Count};
 
 /// A sample further ahead of the clock than this comes from a broken one, and would shut its series.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+/// What takes most room is looked for once in so long, however many samples are refused meanwhile: it looks at all series.
+const CULPRITS_MS: i64 = 60_000;
 /// Log rows beyond this, and beyond what all open chunks have, are in head rows.
 const LOG_BYTES_MAX: usize = 32 << 20;
 
@@ -97,6 +99,8 @@ pub(crate) struct Memory {
     /// Bytes in open chunks, and of all samples in memory, when they were last looked at.
     open_bytes: usize,
     head_bytes: usize,
+    /// What took most room when a series was too many, and when that was.
+    culprits: Option<(i64, String)>,
 }
 
 impl Memory {
@@ -119,6 +123,7 @@ impl Memory {
             credit: 0,
             open_bytes: 0,
             head_bytes: 0,
+            culprits: None,
         }
     }
 
@@ -170,7 +175,7 @@ impl Memory {
         match offender {
             None => Ok(became),
             Some(offender) => Err(SeriesError::SeriesMax {
-                culprits: self.culprits(),
+                culprits: self.culprits_at(now_ms),
                 offender,
                 series_max: self.options.series_max,
                 appended: became,
