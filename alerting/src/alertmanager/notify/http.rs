@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use reqwest::{
-    Certificate, Client, Identity, NoProxy, Proxy, RequestBuilder, header::CONTENT_TYPE,
+    Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, header::CONTENT_TYPE,
     redirect::Policy, tls::Version,
 };
 use serde::Serialize;
@@ -140,17 +140,19 @@ impl Link {
         self.send(request, key, retry, timeout).await
     }
 
-    /// The same with a header of its own.
-    pub(super) async fn post_with(
+    /// The same with a header of its own, and by another method.
+    pub(super) async fn send_with(
         &self,
+        method: Method,
         (url, name, value): (&str, &'static str, &str),
         key: &str,
         body: &impl Serialize,
         retry: Retry,
     ) -> Result<Vec<u8>, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
-        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
-        self.send(request.header(name, value), key, retry, ATTEMPT_TIMEOUT).await
+        let request = self.client.request(method, url).header(CONTENT_TYPE, "application/json");
+        let request = request.body(body).header(name, value);
+        self.send(request, key, retry, ATTEMPT_TIMEOUT).await
     }
 
     async fn send(

@@ -1,6 +1,7 @@
 //! PagerDuty and Opsgenie: services that page people themselves. Both know a group by a key, so that the same thing said
 //! twice is one incident.
 
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -124,6 +125,20 @@ pub(super) async fn opsgenie(
         }
     };
     let authorization = format!("GenieKey {key}");
-    let way = (url.as_str(), "Authorization", authorization.as_str());
-    link.post_with(way, message.key(), &without_empty(body), Retry::OrTooMany).await.map(drop)
+    let body = without_empty(body);
+    let send = async |method: Method, url: &str, body: &Value| {
+        let way = (url, "Authorization", authorization.as_str());
+        link.send_with(method, way, message.key(), body, Retry::OrTooMany).await.map(drop)
+    };
+    send(Method::POST, &url, &body).await?;
+    if !config.update_alerts || message.is_resolved() {
+        return Ok(());
+    }
+    // An alert that is there already keeps its words unless it is told so.
+    for field in ["message", "description"] {
+        let Some(text) = body.get(field) else { continue };
+        let url = format!("{api}/v2/alerts/{alias}/{field}?identifierType=alias");
+        send(Method::PUT, &url, &json!({ field: text })).await?;
+    }
+    Ok(())
 }

@@ -183,6 +183,21 @@ async fn what_is_over_is_resolved_under_the_same_key() {
 }
 
 #[tokio::test]
+async fn opsgenie_is_told_the_words_of_an_alert_that_is_there() {
+    let (url, seen) = sink(StatusCode::ACCEPTED).await;
+    let config = json!({"api_url": url, "api_key": "k", "update_alerts": true, "description": "d"});
+    let plan = plan(json!({"name": "r", "opsgenie_configs": [config]}));
+    send_once(&plan, false).await.expect("it is taken");
+    let seen: Vec<_> = std::mem::take(&mut *seen.lock().unwrap());
+    let alias = seen[0].2["alias"].as_str().unwrap().to_owned();
+    let asked: Vec<_> = seen.iter().map(|(url, _, body)| (url.clone(), body.clone())).collect();
+    let of = |field: &str| format!("/v2/alerts/{alias}/{field}?identifierType=alias");
+    assert_eq!(asked[1], (of("message"), json!({"message": "[FIRING:1] Down (a)"})));
+    assert_eq!(asked[2], (of("description"), json!({"description": "d"})));
+    send_once(&plan, true).await.expect("it is taken");
+}
+
+#[tokio::test]
 async fn who_refuses_is_not_asked_again_and_who_fails_is() {
     for (status, again) in [
         (StatusCode::BAD_REQUEST, false),
