@@ -1,10 +1,7 @@
 //! The words of notifications: the templates of the file, our own default messages under Alertmanager's names, and the
 //! data they are filled with.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use watchkeep_catalog::{LabelSet, Time};
 
@@ -46,7 +43,7 @@ impl Words {
         external_url: &str,
     ) -> Result<Self, Vec<Invalid>> {
         let functions = functions::functions(external_url);
-        let mut wrong = Vec::new();
+        let (mut wrong, mut unreadable) = (Vec::new(), Vec::new());
         let mut library = Library::default();
         let mut take = |library: &mut Library, path: &str, name: &str, text: &str| {
             if let Err(error) = library.parse(name, text, &functions, &[]) {
@@ -57,18 +54,21 @@ impl Words {
         take(&mut library, "templates", DEFAULT_NAME, DEFAULTS);
         for (at, pattern) in config.templates.iter().enumerate() {
             let path = format!("templates[{at}]");
-            for file in files(pattern) {
+            let files = files(pattern).unwrap_or_else(|message| {
+                unreadable.push(Invalid { path: path.clone(), message });
+                Vec::new()
+            });
+            for file in files {
                 match std::fs::read_to_string(&file) {
                     Ok(text) => take(&mut library, &path, &file, &text),
-                    Err(error) => take(
-                        &mut library,
-                        &path,
-                        &file,
-                        &format!("{{{{ cannot be read: {error} }}}}"),
-                    ),
+                    Err(error) => unreadable.push(Invalid {
+                        path: path.clone(),
+                        message: format!("{file} cannot be read: {error}"),
+                    }),
                 }
             }
         }
+        wrong.extend(unreadable);
         let mut templates = HashMap::new();
         for (path, text) in texts::all(config) {
             if templates.contains_key(&text) {
@@ -135,28 +135,17 @@ impl Words {
     }
 }
 
-/// The files that a pattern means, in the order of their names. `*` and `?` stand for characters of the last part.
-fn files(pattern: &str) -> Vec<String> {
-    if !pattern.contains(['*', '?']) {
-        return vec![pattern.to_owned()];
+/// The files that a pattern means, in the order of their names. A pattern that means none is none, as with Alertmanager.
+///
+/// # Errors
+/// When it is not a pattern.
+fn files(pattern: &str) -> Result<Vec<String>, String> {
+    if !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![pattern.to_owned()]);
     }
-    let (dir, last) = pattern.rsplit_once('/').unwrap_or((".", pattern));
-    let regex: String = last
-        .chars()
-        .map(|c| match c {
-            '*' => ".*".to_owned(),
-            '?' => ".".to_owned(),
-            c => regex::escape(&c.to_string()),
-        })
-        .collect();
-    let Ok(regex) = regex::Regex::new(&format!("^{regex}$")) else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(if dir.is_empty() { "/" } else { dir }) else {
-        return Vec::new();
-    };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let found: BTreeSet<String> =
-        names.filter(|name| regex.is_match(name)).take(FILES_MAX).collect();
-    found.into_iter().map(|name| format!("{dir}/{name}")).collect()
+    let found = glob::glob(pattern).map_err(|error| format!("{pattern:?}: {error}"))?;
+    let names = found.filter_map(|path| path.ok()?.into_os_string().into_string().ok());
+    Ok(names.take(FILES_MAX).collect())
 }
 
 fn string(text: &str) -> Value {

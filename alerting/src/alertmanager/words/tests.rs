@@ -131,3 +131,34 @@ fn a_wrong_template_is_named() {
     assert_eq!(wrong[0].path, "receivers[0].slack_configs[0].text");
     assert!(wrong[0].message.contains("nope"), "{}", wrong[0].message);
 }
+
+#[test]
+fn template_files_are_found_as_a_shell_finds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, folder) in [("a", "one"), ("b", "two")] {
+        std::fs::create_dir(dir.path().join(folder)).unwrap();
+        let text = format!("{{{{ define {name:?} }}}}I am {name}{{{{ end }}}}");
+        std::fs::write(dir.path().join(folder).join("x.tmpl"), text).unwrap();
+    }
+    let words = |pattern: &str| {
+        let pattern = dir.path().join(pattern).display().to_string();
+        let config = serde_json::json!({
+            "templates": [pattern], "route": {"receiver": "a"},
+            "receivers": [{"name": "a", "slack_configs": [
+                {"api_url": "http://x/", "text": r#"{{ template "a" . }}, {{ template "b" . }}"#},
+            ]}],
+        });
+        let config: AlertmanagerConfig = serde_json::from_value(config).unwrap();
+        Words::new(&config, "http://alerts.example.org")
+    };
+    for pattern in ["*/x.tmpl", "[ot]*/?.tmpl"] {
+        let words = words(pattern).unwrap_or_else(|e| panic!("{pattern}: {e:?}"));
+        let text = words.text(r#"{{ template "a" . }}, {{ template "b" . }}"#, &payload());
+        assert_eq!(text.as_deref(), Ok("I am a, I am b"), "{pattern}");
+    }
+    for (pattern, part) in [("none.tmpl", "none.tmpl cannot be read"), ("[x", "[x")] {
+        let wrong = words(pattern).err().expect(pattern);
+        assert_eq!(wrong[0].path, "templates[0]");
+        assert!(wrong[0].message.contains(part), "{wrong:?}");
+    }
+}
