@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Write},
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use gotmpl::parse::{DefineNode, ListNode, Parser};
+use gotmpl::parse::{DefineNode, ListNode, Node, Parser};
 pub use gotmpl::{Value, ValueFunc};
 use thiserror::Error;
 
@@ -132,6 +132,31 @@ impl Template {
         variables: &[&str],
     ) -> Result<Self, TemplateError> {
         Library::default().parse(name, text, functions, variables)
+    }
+
+    /// The name of a template that it calls, or that one of those calls, and that is defined nowhere.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        let mut seen = BTreeSet::new();
+        let mut lists = vec![&self.body];
+        while let Some(list) = lists.pop() {
+            for node in &list.nodes {
+                match node {
+                    Node::List(list) => lists.push(list),
+                    Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
+                        lists.push(&branch.body);
+                        lists.extend(&branch.else_body);
+                    }
+                    Node::Template(called) => match self.library.trees.get(called.name.as_str()) {
+                        None => return Some(&called.name),
+                        Some(tree) if seen.insert(called.name.as_str()) => lists.push(tree),
+                        Some(_) => {}
+                    },
+                    _ => {}
+                }
+            }
+        }
+        None
     }
 
     /// Renders to plain text. `variables` are bound before the first line: `("$labels", …)`.

@@ -132,6 +132,20 @@ fn a_wrong_template_is_named() {
     assert!(wrong[0].message.contains("nope"), "{}", wrong[0].message);
 }
 
+/// It would be found when the first alert is to be told.
+#[test]
+fn a_template_that_is_not_there_is_named() {
+    for text in [
+        r#"{{ template "slack.mine.title" . }}"#,
+        r#"{{ if .Alerts }}a{{ else }}{{ range .Alerts }}{{ template "slack.mine.title" . }}{{ end }}{{ end }}"#,
+        r#"{{ define "a" }}{{ template "slack.mine.title" }}{{ end }}{{ template "a" }}"#,
+    ] {
+        let wrong = words(&[text]).err().expect(text);
+        assert_eq!(wrong[0].path, "receivers[0].slack_configs[0].text");
+        assert!(wrong[0].message.contains("\"slack.mine.title\" is defined nowhere"), "{wrong:?}");
+    }
+}
+
 #[test]
 fn template_files_are_found_as_a_shell_finds_them() {
     let dir = tempfile::tempdir().unwrap();
