@@ -61,6 +61,17 @@ pub struct TemplateError {
     pub message: String,
 }
 
+/// How messages end of what is too much; with less data it would do.
+const SHORTEN: &str = "; shorten it";
+
+impl TemplateError {
+    /// Whether the same template would do with less data.
+    #[must_use]
+    pub fn is_too_much(&self) -> bool {
+        self.message.ends_with(SHORTEN)
+    }
+}
+
 /// Templates that know each other by name (`define`, `template`), as one file or many have them.
 #[derive(Debug, Clone, Default)]
 pub struct Library {
@@ -242,7 +253,7 @@ impl Template {
             Ok(()) => Ok(out.text),
             Err(_) if out.full => {
                 let message =
-                    format!("the text is longer than {OUTPUT_BYTES_MAX} bytes; shorten it");
+                    format!("the text is longer than {OUTPUT_BYTES_MAX} bytes{SHORTEN}");
                 Err(TemplateError { message, ..self.locate(gotmpl::TemplateError::Write, place) })
             }
             Err(error) => Err(self.locate(error, place)),
@@ -321,7 +332,7 @@ fn error_of(name: &str, error: gotmpl::TemplateError, line: usize) -> TemplateEr
         Of::Escape { line: own, description, .. } => (own.max(line), description),
         Of::UndefinedTemplate(name) => (line, format!("template {name:?} is not defined")),
         Of::RangeIterLimit => {
-            (line, format!("more than {RANGE_TURNS_MAX} turns of range; shorten the list"))
+            (line, format!("more than {RANGE_TURNS_MAX} turns of range{SHORTEN}"))
         }
         other => (line, other.to_string()),
     };

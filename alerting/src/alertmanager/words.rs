@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     config::Invalid,
-    template::{Functions, Library, Template, Value, from_unix_nanos, object, string_map},
+    template::{
+        Functions, Library, Template, TemplateError, Value, from_unix_nanos, object, string_map,
+    },
 };
 
 mod functions;
@@ -25,6 +27,20 @@ const DEFAULTS: &str = include_str!("words/default.tmpl");
 const DEFAULT_NAME: &str = "watchkeep-default.tmpl";
 /// Files that one pattern may mean.
 const FILES_MAX: usize = 1_000;
+
+/// Why a text was not filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    pub(crate) text: String,
+    /// With fewer alerts it would do.
+    pub(crate) is_too_much: bool,
+}
+
+impl From<TemplateError> for Unfit {
+    fn from(error: TemplateError) -> Self {
+        Self { is_too_much: error.is_too_much(), text: error.to_string() }
+    }
+}
 
 /// See the module.
 pub(crate) struct Words {
@@ -92,24 +108,25 @@ impl Words {
         if wrong.is_empty() { Ok(Self { functions, templates }) } else { Err(wrong) }
     }
 
-    fn template(&self, text: &str) -> Result<Option<&Template>, String> {
+    fn template(&self, text: &str) -> Result<Option<&Template>, Unfit> {
         if !text.contains("{{") {
             return Ok(None);
         }
         let found = self.templates.get(text);
-        found.map(Some).ok_or_else(|| format!("text {text:?} was not in the configuration"))
+        found.map(Some).ok_or_else(|| Unfit {
+            text: format!("text {text:?} was not in the configuration"),
+            is_too_much: false,
+        })
     }
 
     /// Filled in as plain text.
     ///
     /// # Errors
     /// When something in it does not fit the data.
-    pub(crate) fn text(&self, text: &str, payload: &Payload) -> Result<String, String> {
+    pub(crate) fn text(&self, text: &str, payload: &Payload) -> Result<String, Unfit> {
         match self.template(text)? {
             None => Ok(text.to_owned()),
-            Some(template) => {
-                template.render(&data(payload), &[], &self.functions).map_err(|e| e.to_string())
-            }
+            Some(template) => Ok(template.render(&data(payload), &[], &self.functions)?),
         }
     }
 
@@ -117,12 +134,10 @@ impl Words {
     ///
     /// # Errors
     /// As [`Self::text`].
-    pub(crate) fn html(&self, text: &str, payload: &Payload) -> Result<String, String> {
+    pub(crate) fn html(&self, text: &str, payload: &Payload) -> Result<String, Unfit> {
         match self.template(text)? {
             None => Ok(text.to_owned()),
-            Some(template) => template
-                .render_html(&data(payload), &[], &self.functions)
-                .map_err(|e| e.to_string()),
+            Some(template) => Ok(template.render_html(&data(payload), &[], &self.functions)?),
         }
     }
 
@@ -135,7 +150,7 @@ impl Words {
         text: &str,
         payload: &Payload,
         html: bool,
-    ) -> Result<String, String> {
+    ) -> Result<String, Unfit> {
         if html { self.html(text, payload) } else { self.text(text, payload) }
     }
 }

@@ -122,7 +122,7 @@ impl Mailer {
             let value = message.text(template)?.replace(['\r', '\n'], " ");
             builder = builder.raw_header(HeaderValue::new(header, value));
         }
-        let html = message.words.html(&config.html, message.payload).map_err(Failure::Never)?;
+        let html = message.words.html(&config.html, message.payload)?;
         let plain = message.text(&config.text)?;
         let built = match (plain.is_empty(), html.is_empty()) {
             (true, _) => builder.singlepart(part(ContentType::TEXT_HTML, html)),

@@ -166,6 +166,39 @@ async fn each_service_gets_its_shape() {
     }
 }
 
+/// A storm: so many alerts with a long text each.
+fn storm(plan: &Plan, alerts: usize) -> Telling {
+    let one = |at: usize| {
+        let mut alert = alert(&[("alertname", "Down"), ("instance", &at.to_string())], 0, None);
+        alert.annotations.insert("summary".to_owned(), "x".repeat(1_000));
+        let fingerprint = alert.fingerprint();
+        Shown { fingerprint, alert: Arc::new(alert), resolved: false }
+    };
+    Telling { alerts: (0..alerts).map(one).collect(), ..telling(plan, false) }
+}
+
+#[tokio::test]
+async fn a_storm_is_told_of_though_its_words_are_too_many() {
+    let (url, seen) = sink(StatusCode::OK).await;
+    let receiver = json!({"name": "r", "slack_configs": [{"api_url": url, "channel": "#a"}]});
+    let plan = plan(receiver);
+    let channels = Channels::new(&plan, "http://alerts.example.org").unwrap();
+    let telling = storm(&plan, 2_000);
+    let channel = &channels.by[&name(&telling.integration)];
+    let mut payload = Payload::new(&telling, "http://alerts.example.org", None);
+    let mut tries = 0;
+    let sent = loop {
+        tries += 1;
+        let message = Message { telling: &telling, payload: &payload, words: &channels.words };
+        match send(channel, &message, &plan).await {
+            Err(Failure::TooMuch(_)) if payload.halve() => {}
+            sent => break sent,
+        }
+    };
+    assert_eq!((sent, tries, payload.alerts.len()), (Ok(()), 2, 1_000));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn what_is_over_is_resolved_under_the_same_key() {
     let (url, seen) = sink(StatusCode::ACCEPTED).await;
