@@ -14,6 +14,8 @@ use crate::alertmanager::config::{Global, OpsgenieConfig, PagerdutyConfig};
 /// Longest texts that each takes, in characters.
 const PAGERDUTY_SUMMARY_MAX: usize = 1_024;
 const OPSGENIE_MESSAGE_MAX: usize = 130;
+/// Largest event that PagerDuty takes, in bytes.
+const PAGERDUTY_EVENT_MAX: usize = 512_000;
 
 /// What PagerDuty is told beside the summary, unless the receiver says otherwise.
 const PAGERDUTY_DETAILS: [(&str, &str); 4] = [
@@ -67,7 +69,13 @@ pub(super) async fn pagerduty(
         "payload": without_empty(payload),
     });
     let url = config.url.as_ref().unwrap_or(&global.pagerduty_url);
-    let body = without_empty(body);
+    let mut body = without_empty(body);
+    if body.to_string().len() > PAGERDUTY_EVENT_MAX {
+        let text = format!(
+            "the details are left out: with them the event has more than {PAGERDUTY_EVENT_MAX} bytes"
+        );
+        body["payload"]["custom_details"] = json!({ "error": text });
+    }
     link.post(url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await.map(drop)
 }
 

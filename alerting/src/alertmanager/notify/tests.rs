@@ -200,6 +200,25 @@ async fn a_storm_is_told_of_though_its_words_are_too_many() {
 }
 
 #[tokio::test]
+async fn pagerduty_takes_no_large_events() {
+    let (url, seen) = sink(StatusCode::ACCEPTED).await;
+    let plan = plan(json!({"name": "r", "pagerduty_configs": [{"url": url, "routing_key": "k"}]}));
+    let channels = Channels::new(&plan, "").unwrap();
+    for (alerts, complete) in [(10, true), (700, false)] {
+        let telling = storm(&plan, alerts);
+        let payload = Payload::new(&telling, "", None);
+        let message = Message { telling: &telling, payload: &payload, words: &channels.words };
+        send(&channels.by[&name(&telling.integration)], &message, &plan).await.expect("taken");
+        let (_, headers, body) = seen.lock().unwrap().pop().expect("an event");
+        let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
+        assert!(length <= 512_000, "{length}");
+        let details = &body["payload"]["custom_details"];
+        assert_eq!(details.get("firing").is_some(), complete, "{alerts}");
+        assert_eq!(body["payload"]["summary"], format!("[FIRING:{alerts}] Down"));
+    }
+}
+
+#[tokio::test]
 async fn what_is_over_is_resolved_under_the_same_key() {
     let (url, seen) = sink(StatusCode::ACCEPTED).await;
     let receiver = json!({"name": "r", "pagerduty_configs": [{"url": url, "routing_key": "k"}]});
