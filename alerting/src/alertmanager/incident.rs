@@ -1,5 +1,5 @@
 //! `oncall_configs`: a group of alerts as an incident for whoever is on call. The incident is known by the group and the
-//! receiver, so the same group opens one, and its end resolves it.
+//! receiver (and which of its `oncall_configs` it is), so the same group opens one, and its end resolves it.
 
 use super::{
     config::OncallConfig,
@@ -9,20 +9,32 @@ use super::{
 use crate::{
     clock,
     incident::{Finding, Report, report as enter},
+    store::StoreError,
 };
 
-/// Opens, or brings up to date, or resolves.
+/// Opens, or brings up to date, or resolves; with a `fence` only while that leader leads, so that one that was asleep does not
+/// open again what the next one has resolved.
 pub(super) async fn report(
     shared: &Shared,
     config: &OncallConfig,
     message: &Message<'_>,
+    fence: Option<i64>,
 ) -> Result<(), Failure> {
     let now = clock::now();
     let report = report_of(config, message, now)?;
     let context = &shared.context;
-    match enter(&context.client, &context.rules, None, &report, now).await {
+    match enter(&context.client, &context.rules, fence, &report, now).await {
         Ok(_) => Ok(()),
+        Err(error @ StoreError::Fenced) => Err(Failure::Never(error.to_string())),
         Err(error) => Err(Failure::Again(error.to_string())),
+    }
+}
+
+/// What the incident is known by.
+fn dedup_key(receiver: &str, group_key: &str, index: u32) -> String {
+    match index {
+        0 => format!("{receiver}/{group_key}"),
+        _ => format!("{receiver}#{index}/{group_key}"),
     }
 }
 
@@ -32,7 +44,8 @@ fn report_of(
     now: watchkeep_catalog::Time,
 ) -> Result<Report, Failure> {
     let payload = message.payload;
-    let dedup_key = format!("{}/{}", payload.receiver, payload.group_key);
+    let index = message.telling.integration.index;
+    let dedup_key = dedup_key(&payload.receiver, &payload.group_key, index);
     if message.is_resolved() {
         let why = "every alert of the group is over".to_owned();
         return Ok(Report::Resolve { dedup_key, by: "watchkeep".to_owned(), why });
@@ -49,4 +62,16 @@ fn report_of(
         escalation: config.policy.clone(),
         started_at: payload.alerts.iter().filter_map(|a| a.starts_at).min().unwrap_or(now),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two policies of one receiver open two incidents.
+    #[test]
+    fn each_of_a_receivers_ways_has_a_key() {
+        assert_eq!(dedup_key("ops", "{}:{}", 0), "ops/{}:{}");
+        assert_eq!(dedup_key("ops", "{}:{}", 1), "ops#1/{}:{}");
+    }
 }

@@ -3,8 +3,10 @@
 use chrono::Datelike;
 use watchkeep_catalog::{Alert, AlertSource, LabelSet, Time};
 
-use super::config::Span;
+use super::{config::Span, intake::size};
 
+/// Texts of one alert. Others go into the registry with it, which refuses what is too much at once.
+const ALERT_BYTES_MAX: usize = 128 * 1024;
 /// Years that RFC 3339 can write. With others no time can be reckoned.
 const YEARS: std::ops::RangeInclusive<i32> = 0..=9_999;
 
@@ -45,7 +47,7 @@ pub(crate) fn accept(posted: Posted, resolve_timeout: Span, now: Time) -> Result
             return Err("invalid label set: invalid name \"\"".to_owned());
         }
     }
-    Ok(Alert {
+    let alert = Alert {
         labels,
         annotations: posted.annotations,
         starts_at,
@@ -54,7 +56,14 @@ pub(crate) fn accept(posted: Posted, resolve_timeout: Span, now: Time) -> Result
         timeout,
         generator_url: posted.generator_url,
         source: AlertSource::Api,
-    })
+    };
+    let size = size(&alert);
+    if size > ALERT_BYTES_MAX {
+        return Err(format!(
+            "its labels and annotations have {size} bytes: give at most {ALERT_BYTES_MAX}"
+        ));
+    }
+    Ok(alert)
 }
 
 /// The newer alert, with what still holds of the one that is known: when they overlap, it began with the earlier one, and
@@ -128,6 +137,18 @@ mod tests {
         }
         let last = posted(None, Some("9999-12-31T23:59:59Z"));
         assert!(accept(last, Span::seconds(300), time(0)).is_ok());
+    }
+
+    #[test]
+    fn an_alert_has_a_size() {
+        let with = |bytes: usize| Posted {
+            labels: LabelSet::from([("a".to_owned(), "b".to_owned())]),
+            annotations: LabelSet::from([("c".to_owned(), "x".repeat(bytes))]),
+            ..Posted::default()
+        };
+        assert!(accept(with(ALERT_BYTES_MAX - 3), Span::seconds(300), time(0)).is_ok());
+        let error = accept(with(ALERT_BYTES_MAX - 2), Span::seconds(300), time(0)).unwrap_err();
+        assert!(error.contains("131073 bytes"), "{error}");
     }
 
     #[test]

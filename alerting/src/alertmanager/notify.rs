@@ -157,14 +157,19 @@ fn name(integration: &Integration) -> (String, &'static str, u32) {
     (integration.receiver.clone(), integration.way.name(), integration.index)
 }
 
-/// Delivers before the deadline, or says why it did not.
-pub(crate) async fn deliver(shared: &Shared, telling: &Telling, alone: bool) -> Result<(), String> {
+/// Delivers before the deadline, or says why it did not. `fence` is that of the leader who wrote it down; none: the registry
+/// does not know of it.
+pub(crate) async fn deliver(
+    shared: &Shared,
+    telling: &Telling,
+    fence: Option<i64>,
+) -> Result<(), String> {
     let setup = shared.setup();
     let integration = &telling.integration;
     let kind = integration.way.name();
     let channel = setup.channels.by.get(&name(integration));
     let channel = channel.ok_or("the receiver is not in the configuration any more")?;
-    let mut payload = Payload::new(telling, &shared.external_url, alone.then_some(ALONE));
+    let mut payload = Payload::new(telling, &shared.external_url, fence.is_none().then_some(ALONE));
     let left = (telling.deadline - clock::now()).to_std().unwrap_or_default();
     let deadline = Instant::now() + left;
     let mut rng = backoff::rng(&shared.id, &telling.record.idempotency_key);
@@ -179,7 +184,7 @@ pub(crate) async fn deliver(shared: &Shared, telling: &Telling, alone: bool) -> 
             let message = Message { telling, payload: &payload, words: &setup.channels.words };
             let sending = async {
                 match &integration.way {
-                    Way::Oncall(config) => incident::report(shared, config, &message).await,
+                    Way::Oncall(config) => incident::report(shared, config, &message, fence).await,
                     _ => send(channel, &message, &setup.plan).await,
                 }
             };
