@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use chrono::TimeDelta;
 use tracing::warn;
 use watchkeep_catalog::{
-    Time,
+    ClientError, Time,
     client::{Compare, Op, Txn},
     keys,
 };
@@ -25,16 +25,32 @@ const KEYS_MAX: usize = 6_000;
 pub(crate) async fn run(shared: &Shared, fence: i64) {
     let keys = idle(&shared.board(), clock::now());
     for part in keys.chunks(RECORDS_PER_TXN_MAX) {
-        let mut txn = Txn::new().when(Compare::create_revision(keys::ALERTING_LEADER, fence));
-        for (key, revision) in part {
-            // Whoever was heard of again meanwhile stays, and with it the others of this turn, until the next one.
-            txn = txn.when(Compare::mod_revision(key, *revision)).then(Op::delete(key));
-        }
-        if let Err(error) = shared.client.txn(txn).await {
+        let result = match delete(shared, fence, part).await {
+            // One of them was heard of again, or another node leads: that one stays, and not the others for its sake.
+            Ok(false) => singly(shared, fence, part).await,
+            done => done.map(drop),
+        };
+        if let Err(error) = result {
             warn!(%error, "what is over is not taken away yet");
             return;
         }
     }
+}
+
+async fn singly(shared: &Shared, fence: i64, keys: &[(String, i64)]) -> Result<(), ClientError> {
+    for key in keys {
+        delete(shared, fence, std::slice::from_ref(key)).await?;
+    }
+    Ok(())
+}
+
+/// Deletes these keys if all of them are as they were read; whether it did.
+async fn delete(shared: &Shared, fence: i64, keys: &[(String, i64)]) -> Result<bool, ClientError> {
+    let mut txn = Txn::new().when(Compare::create_revision(keys::ALERTING_LEADER, fence));
+    for (key, revision) in keys {
+        txn = txn.when(Compare::mod_revision(key, *revision)).then(Op::delete(key));
+    }
+    Ok(shared.client.txn(txn).await?.succeeded)
 }
 
 /// The keys that nobody needs, and the revisions they were read at.
@@ -86,13 +102,13 @@ mod tests {
         let alert = alert(&[("a", "1")], 0, None);
         let fingerprint = alert.fingerprint();
         board.put_alert(fingerprint, Arc::new(alert), 1, time(0));
-        let [telling] = &board.due(time(1))[..] else { panic!("one notification") };
+        let told = board.due(time(1));
         let later = time(0) + TimeDelta::hours(RETENTION_HOURS + 1);
         assert_eq!(idle(&board, later), []);
         let groups = board.groups.as_mut().unwrap();
         let group = groups.find(0, &watchkeep_catalog::LabelSet::new()).unwrap();
         groups.remove(group, fingerprint);
         groups.tidy();
-        assert_eq!(idle(&board, later), [(keys::notification(&telling.id), 1)]);
+        assert_eq!(idle(&board, later), [(keys::notification(&told[0].id), 1)]);
     }
 }
