@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     /// Alerts that were taken while the registry was lost, and are to be written when it is back.
     pub(crate) unsaved: RwLock<HashMap<u64, Alert>>,
     loader: Loader,
+    /// Held while the configuration is read anew: of two the later one stays, whole.
+    reloading: Mutex<()>,
 }
 
 impl Shared {
@@ -70,6 +72,7 @@ impl Shared {
             lost: AtomicBool::new(false),
             unsaved: RwLock::default(),
             loader,
+            reloading: Mutex::default(),
         })
     }
 
@@ -101,6 +104,7 @@ impl Shared {
     /// # Errors
     /// Everything that is wrong with it.
     pub(crate) fn reload(&self) -> Result<(), String> {
+        let _one = self.reloading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let loaded = (self.loader)().and_then(|config| Setup::new(config, &self.external_url));
         self.metrics.config_reloaded.set(i64::from(loaded.is_ok()));
         let setup = Arc::new(loaded?);
