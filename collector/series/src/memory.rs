@@ -35,7 +35,7 @@ pub struct Appended {
     pub too_old: u64,
     /// Left out: more than ten minutes ahead of `now_ms`.
     pub too_new: u64,
-    /// Left out: of a new series beyond `series_max`.
+    /// Left out: of a new series beyond `series_max` or `memory_bytes_max`.
     pub series_max: u64,
 }
 
@@ -131,6 +131,11 @@ impl Memory {
         self.head_bytes
     }
 
+    /// About what series and samples take, those as they were at the last [`Self::rest`].
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.bytes() + self.head_bytes
+    }
+
     pub(crate) fn unlogged(&self) -> usize {
         self.row.samples + self.failed_samples
     }
@@ -174,6 +179,14 @@ impl Memory {
         self.total.add(&became);
         match offender {
             None => Ok(became),
+            Some(offender) if self.index.len() < self.options.series_max => {
+                Err(SeriesError::MemoryMax {
+                    culprits: self.culprits_at(now_ms),
+                    offender,
+                    bytes_max: self.options.memory_bytes_max,
+                    appended: became,
+                })
+            }
             Some(offender) => Err(SeriesError::SeriesMax {
                 culprits: self.culprits_at(now_ms),
                 offender,
@@ -191,7 +204,9 @@ impl Memory {
         }
         // Ids never come again: a store whose series change for ever is full after four thousand million.
         let id = Id::try_from(self.meta.next_id).ok()?;
-        if self.index.len() >= self.options.series_max {
+        if self.index.len() >= self.options.series_max
+            || self.bytes() >= self.options.memory_bytes_max
+        {
             return None;
         }
         self.meta.next_id += 1;

@@ -153,7 +153,7 @@ fn check(headers: &HeaderMap) -> Result<(), String> {
 
 fn status(error: &SeriesError) -> StatusCode {
     match error {
-        SeriesError::SeriesMax { .. } => StatusCode::BAD_REQUEST,
+        SeriesError::SeriesMax { .. } | SeriesError::MemoryMax { .. } => StatusCode::BAD_REQUEST,
         SeriesError::Backlog(_) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
