@@ -14,9 +14,7 @@ mod raise;
 pub(crate) use action::{Action, act};
 pub(crate) use open::tell;
 pub(crate) use post_mortem::post_mortem;
-#[cfg(test)]
-pub(crate) use raise::opened;
-pub(crate) use raise::{Finding, INCIDENT_REPORTED, Raised, Report, digest, report};
+pub(crate) use raise::{Finding, INCIDENT_REPORTED, Raised, Report, digest, opened, report};
 
 /// Who is written as the author of what Watchkeep does by itself.
 pub(crate) const WATCHKEEP: &str = "watchkeep";

@@ -1,5 +1,9 @@
 //! `oncall_configs`: a group of alerts as an incident for whoever is on call. The incident is known by the group and the
-//! receiver (and which of its `oncall_configs` it is), so the same group opens one, and its end resolves it.
+//! receiver (and which of its `oncall_configs` it is), so the same group opens one, and its end resolves it. Without the
+//! registry there is no incident: whoever would be called first is called once, and the incident is opened when it is back.
+
+use tracing::warn;
+use watchkeep_catalog::Time;
 
 use super::{
     config::OncallConfig,
@@ -8,7 +12,9 @@ use super::{
 };
 use crate::{
     clock,
-    incident::{Finding, Report, report as enter},
+    escalation::{RoundRobin, advance},
+    incident::{Finding, Report, digest, next_pages, opened, report as enter},
+    notify::attempt,
     store::StoreError,
 };
 
@@ -26,7 +32,35 @@ pub(super) async fn report(
     match enter(&context.client, &context.rules, fence, &report, now).await {
         Ok(_) => Ok(()),
         Err(error @ StoreError::Fenced) => Err(Failure::Never(error.to_string())),
-        Err(error) => Err(Failure::Again(error.to_string())),
+        Err(error) => {
+            if let (None, Report::Trigger(finding)) = (fence, &report) {
+                call_directly(shared, &message.telling.record.idempotency_key, finding, now).await;
+            }
+            Err(Failure::Again(error.to_string()))
+        }
+    }
+}
+
+/// Calls whoever would be called first, once for each notification.
+async fn call_directly(shared: &Shared, key: &str, finding: &Finding, now: Time) {
+    if shared.paged_alone().contains(key) {
+        return;
+    }
+    let context = &shared.context;
+    let mut incident = opened(finding, &context.rules, now);
+    // The same on every node, and so is the key of each page.
+    incident.id = format!("alone-{}", &digest(key)[..8]);
+    incident.title = format!("{} (the registry is lost, you may be told twice)", incident.title);
+    advance(&mut incident, &context.rules, &mut RoundRobin::default(), now);
+    let mut called = false;
+    for page in next_pages(&incident, now) {
+        match attempt(context, &incident, page).await {
+            Ok(()) => called = true,
+            Err(error) => warn!(receiver = page.receiver, error, "not called without the registry"),
+        }
+    }
+    if called {
+        shared.paged_alone().insert(key.to_owned());
     }
 }
 
@@ -41,7 +75,7 @@ fn dedup_key(receiver: &str, group_key: &str, index: u32) -> String {
 fn report_of(
     config: &OncallConfig,
     message: &Message<'_>,
-    now: watchkeep_catalog::Time,
+    now: Time,
 ) -> Result<Report, Failure> {
     let payload = message.payload;
     let index = message.telling.integration.index;
@@ -67,6 +101,42 @@ fn report_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        alertmanager::{fixtures::shared_with, notify::tests::sink},
+        fixtures::time,
+    };
+
+    #[tokio::test]
+    async fn without_the_registry_the_first_is_called_once() {
+        let (url, seen) = sink(axum::http::StatusCode::OK).await;
+        let config = serde_json::json!({
+            "people": [{"name": "alice", "webhook": format!("{url}/alice")},
+                       {"name": "bob", "webhook": format!("{url}/bob")}],
+            "escalations": [{"name": "db", "steps": [{"targets": [{"person": "alice"}]},
+                                                     {"targets": [{"person": "bob"}]}]}],
+        });
+        let yaml = "{route: {receiver: r}, receivers: [{name: r, oncall_configs: [{policy: db}]}]}";
+        let shared = shared_with(yaml, &serde_json::from_value(config).unwrap());
+        let finding = Finding {
+            dedup_key: "r/{}:{}".to_owned(),
+            title: "it burns".to_owned(),
+            alert: "Fire".to_owned(),
+            severity: "critical".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            details: std::collections::BTreeMap::new(),
+            source: "alert".to_owned(),
+            escalation: Some("db".to_owned()),
+            started_at: time(0),
+        };
+        for _ in 0..2 {
+            call_directly(&shared, "key-1", &finding, time(1)).await;
+        }
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        let [(at, _, body)] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!(at, "/alice");
+        let summary = body["commonAnnotations"]["summary"].as_str().unwrap();
+        assert_eq!(summary, "it burns (the registry is lost, you may be told twice)");
+    }
 
     /// Two policies of one receiver open two incidents.
     #[test]

@@ -21,7 +21,7 @@ mod email;
 mod http;
 mod service;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod webhook;
 
 pub(crate) use email::check_addresses;

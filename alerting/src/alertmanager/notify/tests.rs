@@ -21,10 +21,10 @@ use crate::{
 };
 use watchkeep_catalog::{Notification, NotificationState};
 
-type Seen = Arc<Mutex<Vec<(String, HeaderMap, Value)>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<(String, HeaderMap, Value)>>>;
 
 /// A server that keeps what it is sent, and answers with this.
-async fn sink(status: StatusCode) -> (String, Seen) {
+pub(crate) async fn sink(status: StatusCode) -> (String, Seen) {
     async fn keep(
         State((seen, status)): State<(Seen, StatusCode)>,
         uri: Uri,
