@@ -46,7 +46,7 @@ pub(crate) async fn reload_on_signal(
         if let Some(alertmanager) = &alertmanager
             && let Err(problems) = alertmanager.reload().await
         {
-            warn!(problems, "the alertmanager.yml is wrong; the one from before stays in force");
+            warn!(%problems, "the alertmanager.yml is wrong; the one from before stays in force");
         }
     }
 }

@@ -159,7 +159,7 @@ impl Template {
                         lists.extend(&branch.else_body);
                     }
                     Node::Template(called) => match self.library.trees.get(called.name.as_str()) {
-                        None => return Some(&called.name),
+                        None => return Some(called.name.as_str()),
                         Some(tree) if seen.insert(called.name.as_str()) => lists.push(tree),
                         Some(_) => {}
                     },
