@@ -31,6 +31,8 @@ fn rules() -> Rules {
             ],
             "last_resort": [{"receiver": "boss"}],
         }, {
+            "name": "lonely", "repeat": 1, "steps": [{"targets": [{"schedule": "primary"}], "wait_seconds": 300}],
+        }, {
             "name": "turns",
             "steps": [{"targets": [{"team": "dba"}, {"person": "alice"}], "round_robin": true}],
         }],
@@ -207,7 +209,27 @@ fn reassigned_and_helped() {
         escalation: Some("nope".to_owned()),
     };
     let refusal = act(&mut incident, &action, &rules, time(901)).unwrap_err().to_string();
-    assert_eq!(refusal, "escalation policy \"nope\" is not defined; defined: db, turns");
+    assert_eq!(refusal, "escalation policy \"nope\" is not defined; defined: db, lonely, turns");
+}
+
+/// Rounds in which nobody is on call do not pass in an instant.
+#[test]
+fn whoever_comes_on_call_between_two_rounds_is_called() {
+    let mut rules = rules();
+    let vacant = watchkeep_catalog::ScheduleChange {
+        id: "vacant".to_owned(),
+        schedule: "primary".to_owned(),
+        from: time(0),
+        to: time(200),
+        change: watchkeep_catalog::ChangeKind::Temporary { shifts: Vec::new() },
+        by: "alice".to_owned(),
+        decided_at: time(0),
+        comment: String::new(),
+    };
+    crate::oncall::put_change(&mut rules.changes, vacant);
+    let mut incident = incident(&rules, Some("lonely"), "critical");
+    let calls = run(&mut incident, &rules, 0..400, |_, _| {});
+    assert_eq!(calls, said(&[(300, "alice webhook")]));
 }
 
 #[test]
