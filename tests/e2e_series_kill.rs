@@ -93,12 +93,16 @@ async fn check(node: &Node, acknowledged: &BTreeMap<i64, i64>, begin_ms: i64) {
     let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
     assert_eq!(series.len() as i64, WRITERS * SERIES, "series");
     for one in series {
-        let writer = one["metric"]["writer"].as_str().and_then(|w| w.parse().ok()).expect("a number");
-        let points: Vec<(i64, i64)> = serde_json::from_value::<Vec<(f64, String)>>(one["values"].clone())
-            .expect("points")
-            .into_iter()
-            .map(|(at, value)| ((at * 1e3).round() as i64, value.parse().expect("a whole number")))
-            .collect();
+        let writer =
+            one["metric"]["writer"].as_str().and_then(|w| w.parse().ok()).expect("a number");
+        let points: Vec<(i64, i64)> =
+            serde_json::from_value::<Vec<(f64, String)>>(one["values"].clone())
+                .expect("points")
+                .into_iter()
+                .map(|(at, value)| {
+                    ((at * 1e3).round() as i64, value.parse().expect("a whole number"))
+                })
+                .collect();
         let expected = (0..).map(|step| (begin_ms + step * STEP_MS, step));
         let is_whole = points.iter().copied().eq(expected.take(points.len()));
         assert!(is_whole, "a gap or a double in {}: {points:?}", one["metric"]);

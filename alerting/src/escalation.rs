@@ -116,8 +116,7 @@ fn step(incident: &mut Incident, rules: &Rules, robin: &mut RoundRobin, due: Tim
     incident::note(incident, now, WATCHKEEP, text);
     state.taken += 1;
     incident::call(incident, &format!("step-{}", state.taken), &calls, now);
-    let begins_anew =
-        state.step as usize + 1 == policy.steps.len() && state.round < policy.repeat;
+    let begins_anew = state.step as usize + 1 == policy.steps.len() && state.round < policy.repeat;
     let wait = match current {
         // Nobody is there to wait for; but before the next round somebody's shift may begin.
         Some(_) if called.is_empty() && !begins_anew => TimeDelta::zero(),

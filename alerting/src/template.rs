@@ -252,8 +252,7 @@ impl Template {
         match rendered {
             Ok(()) => Ok(out.text),
             Err(_) if out.full => {
-                let message =
-                    format!("the text is longer than {OUTPUT_BYTES_MAX} bytes{SHORTEN}");
+                let message = format!("the text is longer than {OUTPUT_BYTES_MAX} bytes{SHORTEN}");
                 Err(TemplateError { message, ..self.locate(gotmpl::TemplateError::Write, place) })
             }
             Err(error) => Err(self.locate(error, place)),

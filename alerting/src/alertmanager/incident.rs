@@ -72,11 +72,7 @@ fn dedup_key(receiver: &str, group_key: &str, index: u32) -> String {
     }
 }
 
-fn report_of(
-    config: &OncallConfig,
-    message: &Message<'_>,
-    now: Time,
-) -> Result<Report, Failure> {
+fn report_of(config: &OncallConfig, message: &Message<'_>, now: Time) -> Result<Report, Failure> {
     let payload = message.payload;
     let index = message.telling.integration.index;
     let dedup_key = dedup_key(&payload.receiver, &payload.group_key, index);

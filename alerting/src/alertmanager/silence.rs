@@ -164,7 +164,9 @@ impl Silences {
                 let values = self.by_label.entry(name.to_owned()).or_default();
                 values.entry(value.to_owned()).or_default().insert(id.clone());
             }
-            None => drop(self.others.insert(id.clone())),
+            None => {
+                self.others.insert(id.clone());
+            }
         }
         self.by_id.insert(id, silence);
         Ok(())
@@ -172,7 +174,10 @@ impl Silences {
 
     fn take(&mut self, id: &str) {
         let Some(silence) = self.by_id.remove(id) else { return };
-        let Some((name, value)) = silence.anchor() else { return drop(self.others.remove(id)) };
+        let Some((name, value)) = silence.anchor() else {
+            self.others.remove(id);
+            return;
+        };
         let Some(values) = self.by_label.get_mut(name) else { return };
         if let Some(ids) = values.get_mut(value) {
             ids.remove(id);
@@ -214,7 +219,8 @@ impl Silences {
                 silence.record.is_active(now) && all_match(&silence.matchers, labels)
             })
         };
-        let demanding = labels.iter().filter_map(|(name, value)| self.by_label.get(name)?.get(value));
+        let demanding =
+            labels.iter().filter_map(|(name, value)| self.by_label.get(name)?.get(value));
         let mut ids: Vec<String> =
             demanding.flatten().chain(&self.others).filter(holds).cloned().collect();
         ids.sort_unstable();

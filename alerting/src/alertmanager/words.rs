@@ -93,8 +93,9 @@ impl Words {
             match library.clone().parse(&path, &text, &functions, &[]) {
                 Ok(template) => {
                     if let Some(name) = template.missing() {
-                        let message =
-                            format!("template {name:?} is defined nowhere: name its file in templates");
+                        let message = format!(
+                            "template {name:?} is defined nowhere: name its file in templates"
+                        );
                         wrong.push(Invalid { path, message });
                     }
                     templates.insert(text, template);

@@ -166,20 +166,14 @@ pub(super) async fn list(
 }
 
 /// On a thread that may take its time.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// Shows every alert that fires and is wanted, some at a time: each is held against all silences, and meanwhile nobody who
 /// has to be told must wait for the board.
-fn each(
-    shared: &Shared,
-    filter: &Filter,
-    mut show: impl FnMut(&Board, u64, &Alert, &Quiet),
-) {
+fn each(shared: &Shared, filter: &Filter, mut show: impl FnMut(&Board, u64, &Alert, &Quiet)) {
     let now = clock::now();
     let all: Vec<(u64, Arc<Alert>)> = {
         let board = shared.board();

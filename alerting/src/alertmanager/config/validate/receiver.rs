@@ -221,8 +221,7 @@ fn check_email(found: &mut Findings, path: &str, email: &EmailConfig, global: &G
 fn check_mail_tls(found: &mut Findings, path: &str, tls: Option<&TlsConfig>) {
     let Some(tls) = tls else { return };
     if tls.cert_file.is_some() {
-        let message =
-            "certificates of clients are not supported for mail: use auth_username and auth_password";
+        let message = "certificates of clients are not supported for mail: use auth_username and auth_password";
         found.add(format!("{path}.cert_file"), message);
     }
     if tls.max_version.as_deref() == Some("TLS12") {

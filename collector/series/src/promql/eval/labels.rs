@@ -199,11 +199,15 @@ mod tests {
             floats: vec![Sample { timestamp_ms: 0, value: 1.0 }],
             ..Points::default()
         });
-        let replace = |n: usize| format!(r#"label_replace(up, "b", "{}", "a", "(.*)")"#, "$1".repeat(n));
+        let replace =
+            |n: usize| format!(r#"label_replace(up, "b", "{}", "a", "(.*)")"#, "$1".repeat(n));
         let join = |n: usize| format!(r#"label_join(up, "b", ""{})"#, r#", "a""#.repeat(n));
-        for (text, fine) in
-            [(replace(1_000), true), (replace(1_100), false), (join(1_000), true), (join(1_100), false)]
-        {
+        for (text, fine) in [
+            (replace(1_000), true),
+            (replace(1_100), false),
+            (join(1_000), true),
+            (join(1_100), false),
+        ] {
             let answer = Engine::default().instant(&memory, &Expr::parse(&text)?, 0, &|| false);
             assert_eq!(answer.is_ok(), fine, "{:?}", answer.err());
         }
