@@ -272,8 +272,10 @@ impl Rooms {
         };
         let mut router = alerting.router();
         if let Some(rules) = alerting.rules() {
-            router = router.merge(http::rules_router(rules.clone(), alerting.alertmanager()));
-            self.start("rules' reload", rules::reload_on_signal(rules, self.stop.clone()));
+            let alertmanager = alerting.alertmanager();
+            router = router.merge(http::rules_router(rules.clone(), alertmanager.clone()));
+            let reload = rules::reload_on_signal(rules, alertmanager, self.stop.clone());
+            self.start("reload at SIGHUP", reload);
         }
         let stop = self.stop.clone();
         self.start("alerting", async move { alerting.run(stop).await });

@@ -7,6 +7,7 @@ mod blackbox;
 mod check;
 mod file;
 mod flags;
+mod foreign;
 mod index;
 mod parse;
 mod problem;

@@ -1,10 +1,13 @@
-//! PromQL for the rules, the series crate's parser behind alerting's trait; and SIGHUP, which reads them again.
-//! Only wiring.
+//! PromQL for the rules, the series crate's parser behind alerting's trait; and SIGHUP, which reads them and the
+//! `alertmanager.yml` again. Only wiring.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use watchkeep_alerting::rule::{Expressions, Rules};
+use watchkeep_alerting::{
+    Alertmanager,
+    rule::{Expressions, Rules},
+};
 use watchkeep_series::promql::Expr;
 
 /// Judges expressions as the embedded engine reads them.
@@ -20,8 +23,12 @@ impl Expressions for PromQl {
     }
 }
 
-/// Reads the rule files again at every SIGHUP, until `stop`.
-pub(crate) async fn reload_on_signal(rules: Rules, stop: CancellationToken) {
+/// Reads the rule files, and the `alertmanager.yml` where there is one, again at every SIGHUP, until `stop`.
+pub(crate) async fn reload_on_signal(
+    rules: Rules,
+    alertmanager: Option<Alertmanager>,
+    stop: CancellationToken,
+) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {
@@ -36,5 +43,10 @@ pub(crate) async fn reload_on_signal(rules: Rules, stop: CancellationToken) {
         }
         // What is wrong with them is in the log and in the metric.
         drop(rules.reload().await);
+        if let Some(alertmanager) = &alertmanager
+            && let Err(problems) = alertmanager.reload().await
+        {
+            warn!(%problems, "the alertmanager.yml is wrong; the one from before stays in force");
+        }
     }
 }

@@ -43,6 +43,7 @@ pub use config::AlertmanagerConfig;
 
 use crate::{AlertingError, context::Context, leader::Term};
 use intake::Deliverance;
+pub(crate) use intake::size;
 use metrics::Metrics;
 use shared::{INTAKE_MAX, Shared};
 

@@ -116,9 +116,10 @@ fn step(incident: &mut Incident, rules: &Rules, robin: &mut RoundRobin, due: Tim
     incident::note(incident, now, WATCHKEEP, text);
     state.taken += 1;
     incident::call(incident, &format!("step-{}", state.taken), &calls, now);
+    let begins_anew = state.step as usize + 1 == policy.steps.len() && state.round < policy.repeat;
     let wait = match current {
-        // Nobody is there to wait for.
-        Some(_) if called.is_empty() => TimeDelta::zero(),
+        // Nobody is there to wait for; but before the next round somebody's shift may begin.
+        Some(_) if called.is_empty() && !begins_anew => TimeDelta::zero(),
         Some(step) => TimeDelta::seconds(i64::from(step.wait_seconds)),
         None => TimeDelta::zero(),
     };
@@ -204,7 +205,8 @@ pub(crate) fn resume(incident: &mut Incident, rules: &Rules, now: Time) {
             again.push((recipient, delay));
         }
     }
-    incident::call(incident, &format!("again-{}", now.timestamp()), &again, now);
+    let reason = incident::fresh_reason(incident, "again", now);
+    incident::call(incident, &reason, &again, now);
 }
 
 /// A policy begins, from its first step.
@@ -238,7 +240,8 @@ pub(crate) fn assign(incident: &mut Incident, people: &[String], rules: &Rules, 
 fn call_people(incident: &mut Incident, people: &[String], rules: &Rules, now: Time) {
     let urgent = rules.is_urgent(&incident.severity);
     let calls: Vec<_> = people.iter().flat_map(|person| rules.calls(person, urgent)).collect();
-    incident::call(incident, &format!("assigned-{}", now.timestamp()), &calls, now);
+    let reason = incident::fresh_reason(incident, "assigned", now);
+    incident::call(incident, &reason, &calls, now);
 }
 
 fn trigger(incident: &mut Incident) {

@@ -14,9 +14,7 @@ mod raise;
 pub(crate) use action::{Action, act};
 pub(crate) use open::tell;
 pub(crate) use post_mortem::post_mortem;
-#[cfg(test)]
-pub(crate) use raise::opened;
-pub(crate) use raise::{Finding, INCIDENT_REPORTED, Raised, Report, digest, report};
+pub(crate) use raise::{Finding, INCIDENT_REPORTED, Raised, Report, digest, opened, report};
 
 /// Who is written as the author of what Watchkeep does by itself.
 pub(crate) const WATCHKEEP: &str = "watchkeep";
@@ -65,6 +63,20 @@ pub(crate) fn page(incident: &mut Incident, reason: &str, kind: PageKind, to: &[
     for recipient in to {
         add_page(incident, reason, kind, recipient, None, false);
     }
+}
+
+/// A reason of this kind that no page of the incident has: whoever is called twice within a second is called twice.
+pub(crate) fn fresh_reason(incident: &Incident, kind: &str, now: Time) -> String {
+    let first = format!("{kind}-{}", now.timestamp());
+    let is_taken =
+        |reason: &str| incident.pages.iter().any(|page| page.id.split('.').next() == Some(reason));
+    let mut reason = first.clone();
+    let mut number = 1;
+    while is_taken(&reason) {
+        number += 1;
+        reason = format!("{first}-{number}");
+    }
+    reason
 }
 
 /// Calls for somebody: pages that are sent after their delay, unless the incident is taken before.

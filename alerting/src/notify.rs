@@ -93,6 +93,18 @@ pub(crate) async fn deliver(
     }
 }
 
+/// One attempt, for who has no registry to write down what comes of it.
+///
+/// # Errors
+/// Why it failed.
+pub(crate) async fn attempt(
+    context: &Context,
+    incident: &Incident,
+    page: &Page,
+) -> Result<(), String> {
+    send(context, incident, page, None).await.map_err(|failure| failure.text)
+}
+
 /// Why an attempt failed.
 pub(crate) struct Failure {
     text: String,

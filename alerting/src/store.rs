@@ -145,6 +145,28 @@ pub(crate) async fn write_failover(
     Err(last)
 }
 
+/// Cuts a list into parts of at most `count` items that have at most about `bytes` bytes together; what is larger is alone.
+pub(crate) fn parts<T>(
+    items: &[T],
+    count: usize,
+    bytes: usize,
+    size: impl Fn(&T) -> usize,
+) -> Vec<&[T]> {
+    let (mut parts, mut begin, mut sum) = (Vec::new(), 0, 0);
+    for (at, item) in items.iter().enumerate() {
+        let own = size(item);
+        if at > begin && (at - begin >= count || sum + own > bytes) {
+            parts.push(&items[begin..at]);
+            (begin, sum) = (at, 0);
+        }
+        sum += own;
+    }
+    if begin < items.len() {
+        parts.push(&items[begin..]);
+    }
+    parts
+}
+
 /// The key a `get` of a transaction found.
 pub(crate) fn found(outcome: Option<&OpOutcome>) -> Option<&KeyValue> {
     match outcome {
@@ -156,4 +178,20 @@ pub(crate) fn found(outcome: Option<&OpOutcome>) -> Option<&KeyValue> {
 /// Whether the leader key read by a transaction is still this leader's.
 pub(crate) fn leads(fence: i64, outcome: Option<&OpOutcome>) -> bool {
     found(outcome).is_some_and(|kv| kv.create_revision == fence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_their_maximum() {
+        let cut = |items: &[usize]| -> Vec<Vec<usize>> {
+            parts(items, 3, 10, |size| *size).into_iter().map(<[usize]>::to_vec).collect()
+        };
+        assert_eq!(cut(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(cut(&[1, 1, 1, 1]), [vec![1, 1, 1], vec![1]]);
+        assert_eq!(cut(&[5, 5, 1]), [vec![5, 5], vec![1]]);
+        assert_eq!(cut(&[99, 1, 10]), [vec![99], vec![1], vec![10]]);
+    }
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Write},
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use gotmpl::parse::{DefineNode, ListNode, Parser};
+use gotmpl::parse::{DefineNode, ListNode, Node, Parser};
 pub use gotmpl::{Value, ValueFunc};
 use thiserror::Error;
 
@@ -59,6 +59,17 @@ pub struct TemplateError {
     pub line: usize,
     /// What is wrong.
     pub message: String,
+}
+
+/// How messages end of what is too much; with less data it would do.
+const SHORTEN: &str = "; shorten it";
+
+impl TemplateError {
+    /// Whether the same template would do with less data.
+    #[must_use]
+    pub fn is_too_much(&self) -> bool {
+        self.message.ends_with(SHORTEN)
+    }
 }
 
 /// Templates that know each other by name (`define`, `template`), as one file or many have them.
@@ -132,6 +143,31 @@ impl Template {
         variables: &[&str],
     ) -> Result<Self, TemplateError> {
         Library::default().parse(name, text, functions, variables)
+    }
+
+    /// The name of a template that it calls, or that one of those calls, and that is defined nowhere.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        let mut seen = BTreeSet::new();
+        let mut lists = vec![&self.body];
+        while let Some(list) = lists.pop() {
+            for node in &list.nodes {
+                match node {
+                    Node::List(list) => lists.push(list),
+                    Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
+                        lists.push(&branch.body);
+                        lists.extend(&branch.else_body);
+                    }
+                    Node::Template(called) => match self.library.trees.get(called.name.as_str()) {
+                        None => return Some(called.name.as_str()),
+                        Some(tree) if seen.insert(called.name.as_str()) => lists.push(tree),
+                        Some(_) => {}
+                    },
+                    _ => {}
+                }
+            }
+        }
+        None
     }
 
     /// Renders to plain text. `variables` are bound before the first line: `("$labels", …)`.
@@ -216,8 +252,7 @@ impl Template {
         match rendered {
             Ok(()) => Ok(out.text),
             Err(_) if out.full => {
-                let message =
-                    format!("the text is longer than {OUTPUT_BYTES_MAX} bytes; shorten it");
+                let message = format!("the text is longer than {OUTPUT_BYTES_MAX} bytes{SHORTEN}");
                 Err(TemplateError { message, ..self.locate(gotmpl::TemplateError::Write, place) })
             }
             Err(error) => Err(self.locate(error, place)),
@@ -296,7 +331,7 @@ fn error_of(name: &str, error: gotmpl::TemplateError, line: usize) -> TemplateEr
         Of::Escape { line: own, description, .. } => (own.max(line), description),
         Of::UndefinedTemplate(name) => (line, format!("template {name:?} is not defined")),
         Of::RangeIterLimit => {
-            (line, format!("more than {RANGE_TURNS_MAX} turns of range; shorten the list"))
+            (line, format!("more than {RANGE_TURNS_MAX} turns of range{SHORTEN}"))
         }
         other => (line, other.to_string()),
     };

@@ -43,6 +43,8 @@ pub struct CollectorConfig {
     pub target_metrics_max: usize,
     /// Most series in the store. 1 to 100000000.
     pub series_max: usize,
+    /// About how much memory the series may take: beyond it new ones are refused. 0: no limit but `series_max`.
+    pub memory_bytes_max: usize,
     /// Most facts of a probe that are kept as samples, beside success and duration. 0 to 64.
     pub facts_max: usize,
     /// Where the files lie that checks may name. None: they may name none.
@@ -95,6 +97,7 @@ impl Default for CollectorConfig {
             vantage_points: 3,
             target_metrics_max: 5_000,
             series_max: 1_000_000,
+            memory_bytes_max: 0,
             facts_max: FACTS_MAX,
             files_dir: None,
             targets: TargetRanges::default(),
@@ -170,6 +173,10 @@ impl CollectorConfig {
             },
             out_of_order_window_ms: self.out_of_order_time_window_seconds * 1_000,
             series_max: self.series_max,
+            memory_bytes_max: match self.memory_bytes_max {
+                0 => usize::MAX,
+                bytes => bytes,
+            },
             ..watchkeep_series::Options::default()
         }
     }

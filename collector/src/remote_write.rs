@@ -9,7 +9,6 @@ mod deliver;
 mod members;
 mod native;
 mod post;
-mod prompb;
 mod queue;
 mod receiver;
 mod spool;

@@ -5,8 +5,8 @@ use std::path::Path;
 use watchkeep_alerting::AlertmanagerConfig;
 
 use super::{
-    parse,
-    problem::{Place, Problem, Problems},
+    foreign,
+    problem::{Problem, Problems},
 };
 
 /// Reads and judges the file.
@@ -14,34 +14,18 @@ use super::{
 /// # Errors
 /// That it cannot be read, or everything that is wrong in it.
 pub(crate) fn load(path: &Path) -> Result<AlertmanagerConfig, Problems> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let message = format!("cannot be read: {error}; give an alertmanager.yml");
-        Problems(vec![Problem { place: Place::File(name.clone()), path: String::new(), message }])
-    })?;
+    let (name, text) = foreign::text(path, "an alertmanager.yml").map_err(Problems)?;
     let dir = path.parent().unwrap_or(Path::new(""));
     read(&name, &text, dir).map_err(Problems)
 }
 
-/// Judges `text`; `file` is its name in messages, and files that it names lie in `dir` unless they say otherwise. It is
-/// read as Alertmanager reads it: `yes` and `on` are true.
+/// Judges `text`; `file` is its name in messages, and files that it names lie in `dir` unless they say otherwise.
 fn read(file: &str, text: &str, dir: &Path) -> Result<AlertmanagerConfig, Vec<Problem>> {
-    let (mut config, index) =
-        parse::parse_as::<AlertmanagerConfig>(parse::Dialect::Yaml11, file, text)?;
-    config.resolve(dir);
-    let place = |path: &str| match index.line(path) {
-        Some(line) => Place::Line(file.to_owned(), line),
-        None => Place::File(file.to_owned()),
-    };
-    config.validate().map_err(|wrong| {
-        let mut problems: Vec<_> = wrong
-            .into_iter()
-            .map(|i| Problem { place: place(&i.path), path: i.path, message: i.message })
-            .collect();
-        problems.sort();
-        problems
-    })?;
-    Ok(config)
+    foreign::judged(file, text, |config: &mut AlertmanagerConfig| {
+        config.resolve(dir);
+        let wrong = config.validate().err().unwrap_or_default().into_iter();
+        wrong.map(|i| (i.path, i.message)).collect()
+    })
 }
 
 #[cfg(test)]

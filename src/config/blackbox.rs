@@ -4,41 +4,23 @@ use std::path::Path;
 
 use watchkeep_collector::blackbox::Modules;
 
-use super::{
-    parse,
-    problem::{Place, Problem},
-};
+use super::{foreign, problem::Problem};
 
 /// Reads and judges the file.
 ///
 /// # Errors
 /// That it cannot be read, or everything that is wrong in it.
 pub(super) fn load(path: &Path) -> Result<Modules, Vec<Problem>> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let message =
-            format!("cannot be read: {error}; give a file of blackbox_exporter's modules");
-        vec![Problem { place: Place::File(name.clone()), path: String::new(), message }]
-    })?;
+    let (name, text) = foreign::text(path, "a file of blackbox_exporter's modules")?;
     read(&name, &text)
 }
 
-/// Judges `text`; `file` is its name in messages. It is read as blackbox_exporter reads it: `yes` and `on` are true.
+/// Judges `text`; `file` is its name in messages.
 pub(super) fn read(file: &str, text: &str) -> Result<Modules, Vec<Problem>> {
-    let (modules, index) = parse::parse_as::<Modules>(parse::Dialect::Yaml11, file, text)?;
-    let place = |path: &str| match index.line(path) {
-        Some(line) => Place::Line(file.to_owned(), line),
-        None => Place::File(file.to_owned()),
-    };
-    modules.validate().map_err(|wrong| {
-        let mut problems: Vec<_> = wrong
-            .into_iter()
-            .map(|i| Problem { place: place(&i.path), path: i.path, message: i.message })
-            .collect();
-        problems.sort();
-        problems
-    })?;
-    Ok(modules)
+    foreign::judged(file, text, |modules: &mut Modules| {
+        let wrong = modules.validate().err().unwrap_or_default().into_iter();
+        wrong.map(|i| (i.path, i.message)).collect()
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ mod encode;
 mod federate;
 mod gzip;
 mod params;
-mod prompb;
 mod query;
 mod remote_read;
 mod rules;

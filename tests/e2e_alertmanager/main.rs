@@ -214,7 +214,7 @@ async fn prometheus_delivers() {
 #[tokio::test]
 async fn a_hanging_webhook_delays_nobody_else_and_a_bad_file_changes_nothing() {
     let (hanging, receiver) = (Receiver::start_gated(false).await, Receiver::start().await);
-    let cluster = node(&receiver, 1).await;
+    let mut cluster = node(&receiver, 1).await;
     let (node, file) = (&cluster.nodes[0], cluster.nodes[0].dir.join("am.yml"));
     let both = format!(
         "route: {{receiver: both, group_by: [alertname], group_wait: 0s, group_interval: 1m}}\n\
@@ -241,4 +241,14 @@ async fn a_hanging_webhook_delays_nobody_else_and_a_bad_file_changes_nothing() {
     receiver.wait("/answers", 3, SOON).await;
     hanging.wait("/hangs", 3, SOON).await;
     assert_eq!(hanging.at("/hangs").len(), 3, "each was asked once, and none has answered");
+    // A signal does the same, as `ExecReload` of a unit file sends it.
+    fs::write(&file, "route: {receiver: other}\nreceivers: [{name: other}]\n").expect("written");
+    let id = cluster.nodes[0].process().id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &id]).status().expect("kill").success());
+    let url = cluster.nodes[0].url("/api/v2/receivers");
+    eventually("the file is read at SIGHUP", SOON, async || {
+        let receivers = http::get(&url).await?;
+        ensure(receivers == json!([{"name": "other"}]), || receivers.to_string())
+    })
+    .await;
 }

@@ -46,7 +46,7 @@ pub(crate) struct Board {
     pub(crate) silences: Silences,
     pub(crate) inhibitor: Inhibitor,
     pub(crate) log: HashMap<String, Logged>,
-    /// What was told while the registry was lost, and is not in it yet.
+    /// What was told and is not known to be in the registry.
     pub(crate) unsaved: HashSet<String>,
     /// None where another node tells people.
     pub(crate) groups: Option<Groups>,
@@ -167,6 +167,19 @@ impl Board {
         if newer {
             self.log.insert(id.to_owned(), Logged { record, revision });
         }
+    }
+
+    /// The registry has this.
+    pub(crate) fn saved(&mut self, id: &str, record: &Notification) {
+        if self.log.get(id).is_none_or(|logged| logged.record == *record) {
+            self.unsaved.remove(id);
+        }
+    }
+
+    /// What the registry is not known to have, and is to have.
+    pub(crate) fn unwritten(&self) -> Vec<(String, Notification)> {
+        let logged = |id: &String| Some((id.clone(), self.log.get(id)?.record.clone()));
+        self.unsaved.iter().filter_map(logged).collect()
     }
 
     /// Enters an alert, unless a newer one is known, and puts it into its groups.

@@ -1,10 +1,11 @@
 //! The dispatcher: on the leader (or, where the registry is lost, on every node) what is due is written down, sent, and
 //! written down again. One transaction carries what many groups have to say, and one is under way at a time, so that
-//! what is written later is later.
+//! what is written later is later. What the registry refuses to write down, or does not for a while, is sent all the
+//! same: who leads now tells nobody twice, only the next leader may.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use watchkeep_catalog::{
@@ -16,8 +17,15 @@ use watchkeep_catalog::{
 use super::{intake::RECORDS_PER_TXN_MAX, notify, shared::Shared, tell::Telling, tidy};
 use crate::{clock, leader::Term};
 
+#[cfg(test)]
+mod tests;
+
 /// Pause after a transaction whose outcome is not known.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of the records in one transaction: the registry takes requests of 1.5 MiB.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// A registry that takes no transaction for so long is as good as one that refuses.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often what nobody needs any more is taken away; groups without alerts go then, as with Alertmanager.
 const TIDY: Duration = Duration::from_secs(30);
 /// Longest sleep: clocks are moved.
@@ -34,8 +42,8 @@ enum Office {
 
 /// What a task came back with.
 enum Done {
-    /// A transaction with the records of these ids: whether it was applied.
-    Written(Batch, Result<bool, String>),
+    /// A transaction with these records, and what came of it.
+    Written(Batch, Outcome),
     Told(Box<Telling>, Result<(), String>),
     Tidied,
 }
@@ -49,6 +57,28 @@ struct Entry {
     then: Option<Telling>,
 }
 
+impl Entry {
+    /// About as many bytes as its JSON.
+    fn size(&self) -> usize {
+        const FINGERPRINT: usize = 21;
+        const OTHERS: usize = 400;
+        let Notification { firing, resolved, group_key, receiver, .. } = &self.record;
+        let fingerprints = (firing.len() + resolved.len()) * FINGERPRINT;
+        fingerprints + group_key.len() + receiver.len() + OTHERS
+    }
+}
+
+/// What came of a transaction.
+enum Outcome {
+    Applied,
+    /// Another node leads.
+    Deposed,
+    /// The registry will not take it.
+    Refused(String),
+    /// Perhaps applied.
+    Unknown(String),
+}
+
 struct Conductor {
     shared: Arc<Shared>,
     office: Option<Office>,
@@ -57,6 +87,10 @@ struct Conductor {
     /// To be written, by id: what is newer replaces what is older.
     queue: Batch,
     writing: bool,
+    /// So many records are written each by itself, to find the one that is refused.
+    singly: usize,
+    /// Since when the registry takes no transaction.
+    failing_since: Option<Instant>,
     tidying: bool,
     tasks: JoinSet<Done>,
 }
@@ -67,15 +101,7 @@ pub(crate) async fn run(
     mut term: watch::Receiver<Term>,
     token: CancellationToken,
 ) {
-    let mut conductor = Conductor {
-        shared: Arc::clone(&shared),
-        office: None,
-        epoch: 0,
-        queue: Batch::new(),
-        writing: false,
-        tidying: false,
-        tasks: JoinSet::new(),
-    };
+    let mut conductor = Conductor::new(Arc::clone(&shared));
     let mut tidying = tokio::time::interval(TIDY);
     loop {
         let due = shared.board().groups.as_ref().and_then(super::group::Groups::next_due);
@@ -105,6 +131,20 @@ fn until(due: Option<Time>, now: Time) -> Duration {
 }
 
 impl Conductor {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            office: None,
+            epoch: 0,
+            queue: Batch::new(),
+            writing: false,
+            singly: 0,
+            failing_since: None,
+            tidying: false,
+            tasks: JoinSet::new(),
+        }
+    }
+
     /// In a new office everything is looked at anew; what was under way in the old one stops.
     fn take_office(&mut self, term: Term) {
         let office = match term {
@@ -121,19 +161,24 @@ impl Conductor {
         self.tasks = JoinSet::new();
         self.queue.clear();
         (self.writing, self.tidying) = (false, false);
-        let mut board = self.shared.board_mut();
-        match office {
-            Some(_) => board.begin(clock::now()),
-            None => board.end(),
-        }
-        let told_alone: Vec<String> = match office {
-            Some(Office::Leader(_)) => board.unsaved.drain().collect(),
-            _ => Vec::new(),
-        };
-        for id in told_alone {
-            if let Some(logged) = board.log.get(&id) {
-                self.queue.insert(id, Entry { record: logged.record.clone(), then: None });
+        (self.singly, self.failing_since) = (0, None);
+        {
+            let mut board = self.shared.board_mut();
+            match office {
+                Some(_) => board.begin(clock::now()),
+                None => board.end(),
             }
+        }
+        self.catch_up(usize::MAX);
+    }
+
+    /// What was told and is not known to be written down is to be, at most so much of it.
+    fn catch_up(&mut self, records_max: usize) {
+        if !matches!(self.office, Some(Office::Leader(_))) {
+            return;
+        }
+        for (id, record) in self.shared.board().unwritten().into_iter().take(records_max) {
+            self.queue.entry(id).or_insert(Entry { record, then: None });
         }
     }
 
@@ -144,7 +189,7 @@ impl Conductor {
         let tellings = self.shared.board_mut().due(now);
         for telling in tellings {
             match office {
-                Office::Alone => self.send(telling),
+                Office::Alone => self.send(telling, true),
                 Office::Leader(_) => {
                     let record = telling.record.clone();
                     self.queue.insert(telling.id.clone(), Entry { record, then: Some(telling) });
@@ -159,50 +204,106 @@ impl Conductor {
     }
 
     fn write(&mut self, fence: i64) {
-        let mut batch = std::mem::take(&mut self.queue);
-        if let Some(next) = batch.keys().nth(RECORDS_PER_TXN_MAX).cloned() {
-            self.queue = batch.split_off(&next);
+        let records_max = if self.singly > 0 { 1 } else { RECORDS_PER_TXN_MAX };
+        self.singly = self.singly.saturating_sub(1);
+        let (mut batch, mut bytes) = (Batch::new(), 0);
+        while let Some((id, entry)) = self.queue.pop_first() {
+            let size = entry.size();
+            let is_full = batch.len() >= records_max || bytes + size > BATCH_BYTES_MAX;
+            if is_full && !batch.is_empty() {
+                self.queue.insert(id, entry);
+                break;
+            }
+            bytes += size;
+            batch.insert(id, entry);
         }
         self.writing = true;
         let client = self.shared.client.clone();
         self.tasks.spawn(async move {
-            let written = commit(&client, fence, &batch).await;
-            Done::Written(batch, written)
+            let outcome = commit(&client, fence, &batch).await;
+            Done::Written(batch, outcome)
         });
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Written(batch, Ok(true)) => {
+            Done::Written(batch, outcome) => {
                 self.writing = false;
-                for telling in batch.into_values().filter_map(|entry| entry.then) {
-                    self.send(telling);
-                }
-            }
-            // Another node leads, or the registry does not answer: the same again until the office is lost.
-            Done::Written(batch, result) => {
-                self.writing = false;
-                if let Err(error) = result {
-                    warn!(error, "what is told is not written down yet");
-                }
-                for (id, entry) in batch {
-                    self.queue.entry(id).or_insert(entry);
-                }
+                self.written(batch, outcome);
             }
             Done::Told(telling, result) => self.told(&telling, result),
             Done::Tidied => self.tidying = false,
         }
     }
 
-    fn send(&mut self, telling: Telling) {
+    fn written(&mut self, batch: Batch, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Unknown(_)) {
+            self.failing_since = None;
+        }
+        match outcome {
+            Outcome::Applied => {
+                let mut board = self.shared.board_mut();
+                batch.iter().for_each(|(id, entry)| board.saved(id, &entry.record));
+                drop(board);
+                for telling in batch.into_values().filter_map(|entry| entry.then) {
+                    self.send(telling, false);
+                }
+            }
+            // The same again until the office is lost.
+            Outcome::Deposed => self.again(batch),
+            // One of them is to blame, or all are.
+            Outcome::Refused(error) if batch.len() > 1 => {
+                warn!(error, records = batch.len(), "refused together, tried one by one");
+                self.singly = batch.len();
+                self.again(batch);
+            }
+            Outcome::Refused(error) => self.send_unwritten(batch, &error),
+            Outcome::Unknown(error) => {
+                let since = *self.failing_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= WRITE_PATIENCE {
+                    return self.send_unwritten(batch, &error);
+                }
+                warn!(error, "what is told is not written down yet");
+                self.again(batch);
+            }
+        }
+    }
+
+    /// To be written once more, unless there is something newer.
+    fn again(&mut self, batch: Batch) {
+        for (id, entry) in batch {
+            self.queue.entry(id).or_insert(entry);
+        }
+    }
+
+    /// Nobody must stay untold because it cannot be written down. It is tried again when it is tidied up.
+    fn send_unwritten(&mut self, batch: Batch, error: &str) {
+        for (id, Entry { record, then }) in batch {
+            self.shared.board_mut().unsaved.insert(id);
+            let Some(telling) = then else { continue };
+            error!(
+                error,
+                receiver = record.receiver,
+                group = record.group_key,
+                "it cannot be written down who is told: told all the same, and by the next leader perhaps again"
+            );
+            self.send(telling, true);
+        }
+    }
+
+    /// Sends; `unwritten`: without the registry knowing of it.
+    fn send(&mut self, telling: Telling, unwritten: bool) {
         let shared = Arc::clone(&self.shared);
         if telling.alerts.is_empty() {
             self.told(&telling, Ok(()));
             return;
         }
-        let alone = self.office == Some(Office::Alone);
+        let fence = match self.office {
+            Some(Office::Leader(fence)) if !unwritten => Some(fence),
+            _ => None,
+        };
         self.tasks.spawn(async move {
-            let result = notify::deliver(&shared, &telling, alone).await;
+            let result = notify::deliver(&shared, &telling, fence).await;
             Done::Told(Box::new(telling), result)
         });
     }
@@ -220,13 +321,10 @@ impl Conductor {
         }
         let mut board = self.shared.board_mut();
         let Some(record) = board.finish(telling, result.is_ok(), clock::now()) else { return };
-        match self.office {
-            Some(Office::Leader(_)) => {
-                self.queue.insert(telling.id.clone(), Entry { record, then: None });
-            }
-            _ => {
-                board.unsaved.insert(telling.id.clone());
-            }
+        // Until the registry has it: the queue does not outlive the office.
+        board.unsaved.insert(telling.id.clone());
+        if matches!(self.office, Some(Office::Leader(_))) {
+            self.queue.insert(telling.id.clone(), Entry { record, then: None });
         }
     }
 
@@ -234,6 +332,9 @@ impl Conductor {
         let Some(office) = self.office else { return };
         if let Some(groups) = &mut self.shared.board_mut().groups {
             groups.tidy();
+        }
+        if !self.writing {
+            self.catch_up(RECORDS_PER_TXN_MAX);
         }
         let Office::Leader(fence) = office else { return };
         if std::mem::replace(&mut self.tidying, true) {
@@ -252,24 +353,26 @@ impl Conductor {
     }
 }
 
-/// Writes all of it if this node leads; false: it does not.
-async fn commit(client: &Client, fence: i64, batch: &Batch) -> Result<bool, String> {
+/// Writes all of it if this node leads.
+async fn commit(client: &Client, fence: i64, batch: &Batch) -> Outcome {
     let mut txn = Txn::new().when(Compare::create_revision(keys::ALERTING_LEADER, fence));
     for (id, entry) in batch {
-        let op = Op::put_json(&keys::notification(id), &entry.record).map_err(|e| e.to_string())?;
-        txn = txn.then(op);
-    }
-    match client.txn(txn).await {
-        Ok(outcome) => {
-            if !outcome.succeeded {
-                debug!("another node leads: what was to be told is told by that one");
-                tokio::time::sleep(PAUSE).await;
-            }
-            Ok(outcome.succeeded)
-        }
-        Err(error) => {
-            tokio::time::sleep(PAUSE).await;
-            Err(error.to_string())
+        match Op::put_json(&keys::notification(id), &entry.record) {
+            Ok(op) => txn = txn.then(op),
+            Err(error) => return Outcome::Refused(error.to_string()),
         }
     }
+    let outcome = match client.txn(txn).await {
+        Ok(outcome) if outcome.succeeded => return Outcome::Applied,
+        Ok(_) => {
+            debug!("another node leads: what was to be told is told by that one");
+            Outcome::Deposed
+        }
+        Err(error) if error.is_refusal() && !error.is_exhausted() => {
+            return Outcome::Refused(error.to_string());
+        }
+        Err(error) => Outcome::Unknown(error.to_string()),
+    };
+    tokio::time::sleep(PAUSE).await;
+    outcome
 }

@@ -39,10 +39,14 @@ pub(crate) fn reason(
     now: Time,
 ) -> Option<Reason> {
     let Some(last) = last else { return (!firing.is_empty()).then_some(Reason::First) };
-    if last.state == NotificationState::Pending
-        && (last.firing == firing && last.resolved == resolved)
-    {
-        return Some(Reason::Unfinished);
+    if last.state == NotificationState::Pending {
+        if last.firing == firing && last.resolved == resolved {
+            return Some(Reason::Unfinished);
+        }
+        // Nobody knows whether it was heard, so it counts for nothing: what fires still is told.
+        if !firing.is_empty() {
+            return Some(Reason::Firing);
+        }
     }
     if !is_subset(firing, &last.firing) {
         return Some(Reason::Firing);
@@ -97,6 +101,9 @@ mod tests {
             (Some(&sent), &[1, 2], &[], true, 102, Some(Reason::Repeat)),
             (Some(&told(&[1], &[], Pending)), &[1], &[], true, 2, Some(Reason::Unfinished)),
             (Some(&told(&[1], &[], Pending)), &[], &[1], true, 2, Some(Reason::AllResolved)),
+            // It did not arrive, and now only a part of it fires.
+            (Some(&told(&[1, 2], &[], Pending)), &[1], &[], true, 2, Some(Reason::Firing)),
+            (Some(&told(&[1, 2], &[], Pending)), &[1], &[2], false, 2, Some(Reason::Firing)),
         ] {
             let found = reason(
                 last,

@@ -58,7 +58,10 @@ pub(crate) async fn heed(shared: Arc<Shared>, lost_after: Duration, token: Cance
                 true => {
                     warn!("the registry is lost: this node tells people by itself what it knows")
                 }
-                false => info!("the registry is back"),
+                false => {
+                    info!("the registry is back");
+                    shared.paged_alone().clear();
+                }
             }
             shared.wake.notify_one();
         }

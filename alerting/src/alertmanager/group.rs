@@ -70,7 +70,9 @@ impl Groups {
         now: Time,
     ) -> GroupId {
         let labels = route.group_by.labels(&alert.labels);
-        let waited = alert.starts_at + route.group_wait.delta() < now;
+        // Who reads a record cannot be sure that its time can be reckoned with.
+        let waited = alert.starts_at.checked_add_signed(route.group_wait.delta());
+        let waited = waited.is_some_and(|at| at < now);
         let id = match self.find(at, &labels) {
             Some(id) => id,
             None => self.begin(at, route, labels, now + route.group_wait.delta()),
@@ -175,6 +177,15 @@ mod tests {
         alertmanager::{fixtures::alert, route::Tree},
         fixtures::time,
     };
+
+    #[test]
+    fn an_alert_of_the_last_day_is_grouped() {
+        let tree = Tree::new(&serde_saphyr::from_str("{receiver: r}").unwrap()).unwrap();
+        let mut groups = Groups::default();
+        let alert = Alert { starts_at: Time::MAX_UTC, ..alert(&[("a", "1")], 0, None) };
+        groups.insert((0, &tree.routes[0]), 1, &alert, time(0));
+        assert_eq!(groups.next_due(), Some(time(30)));
+    }
 
     #[test]
     fn waits_then_looks_every_interval() {

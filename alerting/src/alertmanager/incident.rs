@@ -1,5 +1,9 @@
 //! `oncall_configs`: a group of alerts as an incident for whoever is on call. The incident is known by the group and the
-//! receiver, so the same group opens one, and its end resolves it.
+//! receiver (and which of its `oncall_configs` it is), so the same group opens one, and its end resolves it. Without the
+//! registry there is no incident: whoever would be called first is called once, and the incident is opened when it is back.
+
+use tracing::warn;
+use watchkeep_catalog::Time;
 
 use super::{
     config::OncallConfig,
@@ -8,31 +12,70 @@ use super::{
 };
 use crate::{
     clock,
-    incident::{Finding, Report, report as enter},
+    escalation::{RoundRobin, advance},
+    incident::{Finding, Report, digest, next_pages, opened, report as enter},
+    notify::attempt,
+    store::StoreError,
 };
 
-/// Opens, or brings up to date, or resolves.
+/// Opens, or brings up to date, or resolves; with a `fence` only while that leader leads, so that one that was asleep does not
+/// open again what the next one has resolved.
 pub(super) async fn report(
     shared: &Shared,
     config: &OncallConfig,
     message: &Message<'_>,
+    fence: Option<i64>,
 ) -> Result<(), Failure> {
     let now = clock::now();
     let report = report_of(config, message, now)?;
     let context = &shared.context;
-    match enter(&context.client, &context.rules, None, &report, now).await {
+    match enter(&context.client, &context.rules, fence, &report, now).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::Again(error.to_string())),
+        Err(error @ StoreError::Fenced) => Err(Failure::Never(error.to_string())),
+        Err(error) => {
+            if let (None, Report::Trigger(finding)) = (fence, &report) {
+                call_directly(shared, &message.telling.record.idempotency_key, finding, now).await;
+            }
+            Err(Failure::Again(error.to_string()))
+        }
     }
 }
 
-fn report_of(
-    config: &OncallConfig,
-    message: &Message<'_>,
-    now: watchkeep_catalog::Time,
-) -> Result<Report, Failure> {
+/// Calls whoever would be called first, once for each notification.
+async fn call_directly(shared: &Shared, key: &str, finding: &Finding, now: Time) {
+    if shared.paged_alone().contains(key) {
+        return;
+    }
+    let context = &shared.context;
+    let mut incident = opened(finding, &context.rules, now);
+    // The same on every node, and so is the key of each page.
+    incident.id = format!("alone-{}", &digest(key)[..8]);
+    incident.title = format!("{} (the registry is lost, you may be told twice)", incident.title);
+    advance(&mut incident, &context.rules, &mut RoundRobin::default(), now);
+    let mut called = false;
+    for page in next_pages(&incident, now) {
+        match attempt(context, &incident, page).await {
+            Ok(()) => called = true,
+            Err(error) => warn!(receiver = page.receiver, error, "not called without the registry"),
+        }
+    }
+    if called {
+        shared.paged_alone().insert(key.to_owned());
+    }
+}
+
+/// What the incident is known by.
+fn dedup_key(receiver: &str, group_key: &str, index: u32) -> String {
+    match index {
+        0 => format!("{receiver}/{group_key}"),
+        _ => format!("{receiver}#{index}/{group_key}"),
+    }
+}
+
+fn report_of(config: &OncallConfig, message: &Message<'_>, now: Time) -> Result<Report, Failure> {
     let payload = message.payload;
-    let dedup_key = format!("{}/{}", payload.receiver, payload.group_key);
+    let index = message.telling.integration.index;
+    let dedup_key = dedup_key(&payload.receiver, &payload.group_key, index);
     if message.is_resolved() {
         let why = "every alert of the group is over".to_owned();
         return Ok(Report::Resolve { dedup_key, by: "watchkeep".to_owned(), why });
@@ -49,4 +92,52 @@ fn report_of(
         escalation: config.policy.clone(),
         started_at: payload.alerts.iter().filter_map(|a| a.starts_at).min().unwrap_or(now),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        alertmanager::{fixtures::shared_with, notify::tests::sink},
+        fixtures::time,
+    };
+
+    #[tokio::test]
+    async fn without_the_registry_the_first_is_called_once() {
+        let (url, seen) = sink(axum::http::StatusCode::OK).await;
+        let config = serde_json::json!({
+            "people": [{"name": "alice", "webhook": format!("{url}/alice")},
+                       {"name": "bob", "webhook": format!("{url}/bob")}],
+            "escalations": [{"name": "db", "steps": [{"targets": [{"person": "alice"}]},
+                                                     {"targets": [{"person": "bob"}]}]}],
+        });
+        let yaml = "{route: {receiver: r}, receivers: [{name: r, oncall_configs: [{policy: db}]}]}";
+        let shared = shared_with(yaml, &serde_json::from_value(config).unwrap());
+        let finding = Finding {
+            dedup_key: "r/{}:{}".to_owned(),
+            title: "it burns".to_owned(),
+            alert: "Fire".to_owned(),
+            severity: "critical".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            details: std::collections::BTreeMap::new(),
+            source: "alert".to_owned(),
+            escalation: Some("db".to_owned()),
+            started_at: time(0),
+        };
+        for _ in 0..2 {
+            call_directly(&shared, "key-1", &finding, time(1)).await;
+        }
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        let [(at, _, body)] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!(at, "/alice");
+        let summary = body["commonAnnotations"]["summary"].as_str().unwrap();
+        assert_eq!(summary, "it burns (the registry is lost, you may be told twice)");
+    }
+
+    /// Two policies of one receiver open two incidents.
+    #[test]
+    fn each_of_a_receivers_ways_has_a_key() {
+        assert_eq!(dedup_key("ops", "{}:{}", 0), "ops/{}:{}");
+        assert_eq!(dedup_key("ops", "{}:{}", 1), "ops#1/{}:{}");
+    }
 }

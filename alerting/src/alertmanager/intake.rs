@@ -1,7 +1,11 @@
 //! Alerts on their way into the registry: those of many requests in one transaction, in the order in which they came.
 //! Where the registry is lost they are taken into memory, and written when it is back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -16,10 +20,12 @@ use super::{
     merge::{is_news, merge},
     shared::Shared,
 };
-use crate::clock;
+use crate::{clock, store::parts};
 
 /// Records in one transaction: etcd takes 128 operations.
 pub(super) const RECORDS_PER_TXN_MAX: usize = 120;
+/// Bytes of texts in one transaction: etcd takes 1.5 MiB, and in JSON a text may become longer.
+const PART_BYTES_MAX: usize = 256 * 1024;
 /// Requests that are looked at before something is written.
 const REQUESTS_MAX: usize = 256;
 /// Tries of one write, as long as the registry is not known to be lost.
@@ -85,8 +91,13 @@ fn gather(shared: &Shared, alerts: &mut BTreeMap<u64, Alert>, posted: Vec<Alert>
     }
 }
 
+/// Writes them all, in parts. What is refused keeps nothing else from being written; where the registry does not answer
+/// the rest is kept in memory.
 async fn write(shared: &Shared, alerts: Vec<(u64, Alert)>) -> Result<(), String> {
-    for part in alerts.chunks(RECORDS_PER_TXN_MAX) {
+    let mut parts: VecDeque<&[(u64, Alert)]> =
+        parts(&alerts, RECORDS_PER_TXN_MAX, PART_BYTES_MAX, |(_, alert)| size(alert)).into();
+    let mut refused = None;
+    while let Some(part) = parts.pop_front() {
         match write_part(shared, part).await {
             Ok(revision) => {
                 let (mut board, now) = (shared.board_mut(), clock::now());
@@ -94,19 +105,37 @@ async fn write(shared: &Shared, alerts: Vec<(u64, Alert)>) -> Result<(), String>
                     board.put_alert(*fingerprint, Arc::new(alert.clone()), revision, now);
                 }
             }
-            Err(Unwritten::Refused(error)) => return Err(error),
-            Err(Unwritten::Silent(error)) => keep(shared, part, &error)?,
+            // One of them is to blame, or all are.
+            Err(Unwritten::Refused(_)) if part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push_front(second);
+                parts.push_front(first);
+                continue;
+            }
+            Err(Unwritten::Refused(error)) => refused = Some(error),
+            Err(Unwritten::Silent(error)) => {
+                keep(shared, part, &error)?;
+                for part in std::mem::take(&mut parts) {
+                    keep(shared, part, &error)?;
+                }
+            }
         }
         shared.wake.notify_one();
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
+}
+
+/// Bytes of its texts.
+pub(crate) fn size(alert: &Alert) -> usize {
+    let texts = alert.labels.iter().chain(&alert.annotations);
+    texts.map(|(name, value)| name.len() + value.len()).sum::<usize>() + alert.generator_url.len()
 }
 
 /// Why something was not written.
 enum Unwritten {
-    /// The registry refuses it.
+    /// The registry refuses it for what it is.
     Refused(String),
-    /// The registry does not answer.
+    /// The registry does not answer, or has no room.
     Silent(String),
 }
 
@@ -124,7 +153,7 @@ async fn write_part(shared: &Shared, part: &[(u64, Alert)]) -> Result<i64, Unwri
         // The same once more does no harm.
         match tokio::time::timeout(ANSWER_MAX, shared.client.txn(txn.clone())).await {
             Ok(Ok(outcome)) => return Ok(outcome.revision),
-            Ok(Err(error)) if error.is_refusal() => {
+            Ok(Err(error)) if error.is_refusal() && !error.is_exhausted() => {
                 return Err(Unwritten::Refused(error.to_string()));
             }
             Ok(Err(error)) => last = error.to_string(),
@@ -138,7 +167,8 @@ async fn write_part(shared: &Shared, part: &[(u64, Alert)]) -> Result<i64, Unwri
 /// Takes alerts into memory: they are told of by this node, and written later.
 fn keep(shared: &Shared, part: &[(u64, Alert)], error: &str) -> Result<(), String> {
     let mut unsaved = shared.unsaved.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if unsaved.len() + part.len() > UNSAVED_MAX {
+    let more = part.iter().filter(|(at, _)| !unsaved.contains_key(at)).count();
+    if unsaved.len() + more > UNSAVED_MAX {
         return Err(format!("{error}; and {UNSAVED_MAX} alerts wait in memory for it already"));
     }
     warn!(error, alerts = part.len(), "the registry does not take alerts: they are kept in memory");
@@ -159,7 +189,13 @@ pub(crate) async fn save(shared: &Shared) {
     if unsaved.is_empty() {
         return;
     }
-    if let Err(error) = write(shared, unsaved.into_iter().collect()).await {
+    // As they are now: some were heard of again since, and what was written then must not become older.
+    let now: Vec<_> = {
+        let board = shared.board();
+        let known = |(at, alert)| (at, board.alerts.get(&at).map_or(alert, |k| (*k.alert).clone()));
+        unsaved.into_iter().map(known).collect()
+    };
+    if let Err(error) = write(shared, now).await {
         warn!(error, "alerts that were taken without the registry are not written");
     }
 }

@@ -1,8 +1,14 @@
 //! Alerts that come in: what is wrong with one, what it becomes, and how it goes with what is known. Pure.
 
+use chrono::Datelike;
 use watchkeep_catalog::{Alert, AlertSource, LabelSet, Time};
 
-use super::config::Span;
+use super::{config::Span, intake::size};
+
+/// Texts of one alert. Others go into the registry with it, which refuses what is too much at once.
+const ALERT_BYTES_MAX: usize = 128 * 1024;
+/// Years that RFC 3339 can write. With others no time can be reckoned.
+const YEARS: std::ops::RangeInclusive<i32> = 0..=9_999;
 
 /// An alert as it was posted.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +28,11 @@ pub(crate) fn accept(posted: Posted, resolve_timeout: Span, now: Time) -> Result
     let mut labels = posted.labels;
     // An empty label is none.
     labels.retain(|_, value| !value.is_empty());
+    for (name, at) in [("startsAt", posted.starts_at), ("endsAt", posted.ends_at)] {
+        if at.is_some_and(|at| !YEARS.contains(&at.year())) {
+            return Err(format!("{name}: its year has more than four digits"));
+        }
+    }
     let timeout = posted.ends_at.is_none();
     let ends_at = posted.ends_at.unwrap_or(now + resolve_timeout.delta());
     let starts_at = posted.starts_at.or(posted.ends_at).unwrap_or(now);
@@ -36,7 +47,7 @@ pub(crate) fn accept(posted: Posted, resolve_timeout: Span, now: Time) -> Result
             return Err("invalid label set: invalid name \"\"".to_owned());
         }
     }
-    Ok(Alert {
+    let alert = Alert {
         labels,
         annotations: posted.annotations,
         starts_at,
@@ -45,7 +56,14 @@ pub(crate) fn accept(posted: Posted, resolve_timeout: Span, now: Time) -> Result
         timeout,
         generator_url: posted.generator_url,
         source: AlertSource::Api,
-    })
+    };
+    let size = size(&alert);
+    if size > ALERT_BYTES_MAX {
+        return Err(format!(
+            "its labels and annotations have {size} bytes: give at most {ALERT_BYTES_MAX}"
+        ));
+    }
+    Ok(alert)
 }
 
 /// The newer alert, with what still holds of the one that is known: when they overlap, it began with the earlier one, and
@@ -98,6 +116,39 @@ mod tests {
         let error = accept(backwards, Span::seconds(300), time(0)).unwrap_err();
         assert_eq!(error, "start time must be before end time");
         assert!(accept(Posted::default(), Span::seconds(300), time(0)).is_err());
+    }
+
+    #[test]
+    fn no_time_is_beyond_reckoning() {
+        let posted = |starts_at: Option<&str>, ends_at: Option<&str>| Posted {
+            labels: LabelSet::from([("a".to_owned(), "b".to_owned())]),
+            starts_at: starts_at.map(|at| at.parse().unwrap()),
+            ends_at: ends_at.map(|at| at.parse().unwrap()),
+            ..Posted::default()
+        };
+        let far = "+262142-12-31T23:59:59Z";
+        for (wrong, part) in [
+            (posted(Some(far), Some(far)), "startsAt"),
+            (posted(Some("-262143-01-01T00:00:00Z"), None), "startsAt"),
+            (posted(None, Some(far)), "endsAt"),
+        ] {
+            let error = accept(wrong, Span::seconds(300), time(0)).unwrap_err();
+            assert!(error.starts_with(part), "{error}");
+        }
+        let last = posted(None, Some("9999-12-31T23:59:59Z"));
+        assert!(accept(last, Span::seconds(300), time(0)).is_ok());
+    }
+
+    #[test]
+    fn an_alert_has_a_size() {
+        let with = |bytes: usize| Posted {
+            labels: LabelSet::from([("a".to_owned(), "b".to_owned())]),
+            annotations: LabelSet::from([("c".to_owned(), "x".repeat(bytes))]),
+            ..Posted::default()
+        };
+        assert!(accept(with(ALERT_BYTES_MAX - 3), Span::seconds(300), time(0)).is_ok());
+        let error = accept(with(ALERT_BYTES_MAX - 2), Span::seconds(300), time(0)).unwrap_err();
+        assert!(error.contains("131073 bytes"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     plan::{Integration, Plan, Way},
     shared::Shared,
     tell::Telling,
-    words::Words,
+    words::{Unfit, Words},
 };
 use crate::{backoff, clock, text};
 
@@ -21,7 +21,7 @@ mod email;
 mod http;
 mod service;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod webhook;
 
 pub(crate) use email::check_addresses;
@@ -46,13 +46,21 @@ pub(crate) enum Failure {
     Again(String),
     /// It will never.
     Never(String),
+    /// The receiver's templates make too much of so many alerts; of fewer they may not.
+    TooMuch(String),
 }
 
 impl Failure {
     fn text(self) -> String {
         match self {
-            Self::Again(text) | Self::Never(text) => text,
+            Self::Again(text) | Self::Never(text) | Self::TooMuch(text) => text,
         }
+    }
+}
+
+impl From<Unfit> for Failure {
+    fn from(unfit: Unfit) -> Self {
+        if unfit.is_too_much { Self::TooMuch(unfit.text) } else { Self::Never(unfit.text) }
     }
 }
 
@@ -66,7 +74,7 @@ pub(crate) struct Message<'a> {
 impl Message<'_> {
     /// Fills in a template.
     pub(super) fn text(&self, template: &str) -> Result<String, Failure> {
-        self.words.text(template, self.payload).map_err(Failure::Never)
+        Ok(self.words.text(template, self.payload)?)
     }
 
     fn key(&self) -> &str {
@@ -149,15 +157,19 @@ fn name(integration: &Integration) -> (String, &'static str, u32) {
     (integration.receiver.clone(), integration.way.name(), integration.index)
 }
 
-/// Delivers before the deadline, or says why it did not.
-pub(crate) async fn deliver(shared: &Shared, telling: &Telling, alone: bool) -> Result<(), String> {
+/// Delivers before the deadline, or says why it did not. `fence` is that of the leader who wrote it down; none: the registry
+/// does not know of it.
+pub(crate) async fn deliver(
+    shared: &Shared,
+    telling: &Telling,
+    fence: Option<i64>,
+) -> Result<(), String> {
     let setup = shared.setup();
     let integration = &telling.integration;
     let kind = integration.way.name();
     let channel = setup.channels.by.get(&name(integration));
     let channel = channel.ok_or("the receiver is not in the configuration any more")?;
-    let payload = Payload::new(telling, &shared.external_url, alone.then_some(ALONE));
-    let message = Message { telling, payload: &payload, words: &setup.channels.words };
+    let mut payload = Payload::new(telling, &shared.external_url, fence.is_none().then_some(ALONE));
     let left = (telling.deadline - clock::now()).to_std().unwrap_or_default();
     let deadline = Instant::now() + left;
     let mut rng = backoff::rng(&shared.id, &telling.record.idempotency_key);
@@ -169,9 +181,10 @@ pub(crate) async fn deliver(shared: &Shared, telling: &Telling, alone: bool) -> 
             // The semaphore is never closed.
             let _permit = channel.limit.acquire().await;
             let begun = Instant::now();
+            let message = Message { telling, payload: &payload, words: &setup.channels.words };
             let sending = async {
                 match &integration.way {
-                    Way::Oncall(config) => incident::report(shared, config, &message).await,
+                    Way::Oncall(config) => incident::report(shared, config, &message, fence).await,
                     _ => send(channel, &message, &setup.plan).await,
                 }
             };
@@ -182,11 +195,13 @@ pub(crate) async fn deliver(shared: &Shared, telling: &Telling, alone: bool) -> 
             shared.metrics.attempted(kind, begun.elapsed(), sent.is_err());
             match sent {
                 Ok(()) => return Ok(()),
+                // A storm must not be kept quiet for its size.
+                Err(Failure::TooMuch(_)) if payload.halve() => continue,
                 Err(failure) => failure,
             }
         };
         let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
-        let last = matches!(failure, Failure::Never(_)) || Instant::now() + pause >= deadline;
+        let last = !matches!(failure, Failure::Again(_)) || Instant::now() + pause >= deadline;
         let error = text::shorten(&failure.text(), ERROR_MAX);
         if last {
             shared.metrics.failed.with_label_values(&[kind]).inc();

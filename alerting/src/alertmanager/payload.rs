@@ -92,9 +92,22 @@ impl Payload {
     pub(crate) fn truncate(&mut self, most: u64) {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         if most > 0 && self.alerts.len() > most {
-            self.truncated_alerts = (self.alerts.len() - most) as u64;
+            self.truncated_alerts += (self.alerts.len() - most) as u64;
             self.alerts.truncate(most);
         }
+    }
+
+    /// Half of the alerts, those that fire first, and a word on how many are left out; false when there is but one.
+    pub(crate) fn halve(&mut self) -> bool {
+        if self.alerts.len() < 2 {
+            return false;
+        }
+        let firing = status(false);
+        self.alerts.sort_by_key(|alert| alert.status != firing);
+        self.truncate(self.alerts.len() as u64 / 2);
+        let text = format!("{} more alerts are left out here", self.truncated_alerts);
+        self.common_annotations.insert("watchkeep_truncated".to_owned(), text);
+        true
     }
 }
 
@@ -133,6 +146,39 @@ mod tests {
         ] {
             assert_eq!(show(text.parse().unwrap()), shown);
         }
+    }
+
+    #[test]
+    fn halves_have_what_fires_first() {
+        use crate::alertmanager::fixtures;
+        let mut payload = Payload {
+            receiver: "r".to_owned(),
+            status: "firing",
+            alerts: Vec::new(),
+            group_labels: LabelSet::new(),
+            common_labels: LabelSet::new(),
+            common_annotations: LabelSet::new(),
+            external_url: String::new(),
+            version: "4",
+            group_key: "{}:{}".to_owned(),
+            truncated_alerts: 0,
+            watchkeep_notice: None,
+        };
+        for name in ["a", "b", "c", "d", "e"] {
+            let alert = fixtures::alert(&[("name", name)], 0, Some(60));
+            let fingerprint = alert.fingerprint();
+            let resolved = name < "d";
+            let shown = Shown { fingerprint, alert: std::sync::Arc::new(alert), resolved };
+            payload.alerts.push(super::alert(&shown));
+        }
+        let left = |payload: &Payload| -> String {
+            payload.alerts.iter().map(|alert| alert.labels["name"].as_str()).collect()
+        };
+        assert!(payload.halve());
+        assert_eq!((left(&payload).as_str(), payload.truncated_alerts), ("de", 3));
+        assert!(payload.halve() && !payload.halve());
+        assert_eq!((left(&payload).as_str(), payload.truncated_alerts), ("d", 4));
+        assert!(payload.common_annotations["watchkeep_truncated"].starts_with("4 more"));
     }
 
     #[test]

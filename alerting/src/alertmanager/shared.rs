@@ -1,9 +1,9 @@
 //! What the tasks and the API share: the board behind a lock, the channels of the receivers, and where to knock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
-        Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -45,7 +45,11 @@ pub(crate) struct Shared {
     lost: AtomicBool,
     /// Alerts that were taken while the registry was lost, and are to be written when it is back.
     pub(crate) unsaved: RwLock<HashMap<u64, Alert>>,
+    /// What people on call were told without the registry, by the notifications' keys; once, until it is back.
+    paged_alone: Mutex<HashSet<String>>,
     loader: Loader,
+    /// Held while the configuration is read anew: of two the later one stays, whole.
+    reloading: Mutex<()>,
 }
 
 impl Shared {
@@ -69,7 +73,9 @@ impl Shared {
             intake,
             lost: AtomicBool::new(false),
             unsaved: RwLock::default(),
+            paged_alone: Mutex::default(),
             loader,
+            reloading: Mutex::default(),
         })
     }
 
@@ -87,6 +93,10 @@ impl Shared {
         Arc::clone(&self.setup.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    pub(crate) fn paged_alone(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.paged_alone.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
@@ -101,6 +111,7 @@ impl Shared {
     /// # Errors
     /// Everything that is wrong with it.
     pub(crate) fn reload(&self) -> Result<(), String> {
+        let _one = self.reloading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let loaded = (self.loader)().and_then(|config| Setup::new(config, &self.external_url));
         self.metrics.config_reloaded.set(i64::from(loaded.is_ok()));
         let setup = Arc::new(loaded?);

@@ -1,10 +1,10 @@
 //! Silences, compiled: which of them hold for an alert. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use watchkeep_catalog::{AlertSilence, LabelSet, Time};
 
-use super::matcher::{Matcher, all_match};
+use super::matcher::{Matcher, Op, all_match};
 
 /// Where a silence stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +130,22 @@ struct Compiled {
     revision: i64,
 }
 
-/// All silences, by their ids.
+impl Compiled {
+    /// A label and its value without which it holds for nothing.
+    fn anchor(&self) -> Option<(&str, &str)> {
+        let equal = self.matchers.iter().find(|m| m.op == Op::Equal && !m.value.is_empty());
+        equal.map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))
+    }
+}
+
+/// All silences, by their ids; and by a label that they demand, since each alert that is told of is held against them.
 #[derive(Debug, Default)]
-pub(crate) struct Silences(BTreeMap<String, Compiled>);
+pub(crate) struct Silences {
+    by_id: BTreeMap<String, Compiled>,
+    by_label: HashMap<String, HashMap<String, BTreeSet<String>>>,
+    /// Those that demand no label.
+    others: BTreeSet<String>,
+}
 
 impl Silences {
     /// Enters one as of `revision`, unless a newer one is known.
@@ -140,40 +153,78 @@ impl Silences {
     /// # Errors
     /// When a matcher cannot be read; then it holds for nothing.
     pub(crate) fn put(&mut self, record: AlertSilence, revision: i64) -> Result<(), String> {
-        if self.0.get(&record.id).is_some_and(|known| known.revision > revision) {
+        if self.by_id.get(&record.id).is_some_and(|known| known.revision > revision) {
             return Ok(());
         }
         let matchers: Result<_, String> = record.matchers.iter().map(Matcher::of_record).collect();
-        self.0.insert(record.id.clone(), Compiled { matchers: matchers?, record, revision });
+        let (id, silence) = (record.id.clone(), Compiled { matchers: matchers?, record, revision });
+        self.take(&id);
+        match silence.anchor() {
+            Some((name, value)) => {
+                let values = self.by_label.entry(name.to_owned()).or_default();
+                values.entry(value.to_owned()).or_default().insert(id.clone());
+            }
+            None => {
+                self.others.insert(id.clone());
+            }
+        }
+        self.by_id.insert(id, silence);
         Ok(())
     }
 
+    fn take(&mut self, id: &str) {
+        let Some(silence) = self.by_id.remove(id) else { return };
+        let Some((name, value)) = silence.anchor() else {
+            self.others.remove(id);
+            return;
+        };
+        let Some(values) = self.by_label.get_mut(name) else { return };
+        if let Some(ids) = values.get_mut(value) {
+            ids.remove(id);
+            if ids.is_empty() {
+                values.remove(value);
+            }
+        }
+        if values.is_empty() {
+            self.by_label.remove(name);
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: &str, revision: i64) {
-        if self.0.get(id).is_some_and(|known| known.revision < revision) {
-            self.0.remove(id);
+        if self.by_id.get(id).is_some_and(|known| known.revision < revision) {
+            self.take(id);
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &AlertSilence> {
-        self.0.values().map(|silence| &silence.record)
+        self.by_id.values().map(|silence| &silence.record)
     }
 
     /// All, with the revisions they were read at.
     pub(crate) fn with_revisions(&self) -> impl Iterator<Item = (&AlertSilence, i64)> {
-        self.0.values().map(|silence| (&silence.record, silence.revision))
+        self.by_id.values().map(|silence| (&silence.record, silence.revision))
     }
 
     /// Forgets those that a list read at `revision` does not have.
     pub(crate) fn retain_newer(&mut self, revision: i64) {
-        self.0.retain(|_, silence| silence.revision > revision);
+        let old = self.by_id.iter().filter(|(_, silence)| silence.revision <= revision);
+        let old: Vec<String> = old.map(|(id, _)| id.clone()).collect();
+        old.iter().for_each(|id| self.take(id));
     }
 
-    /// The ids of those that hold for such an alert at `now`.
+    /// The ids of those that hold for such an alert at `now`, in their order.
     pub(crate) fn silenced_by(&self, labels: &LabelSet, now: Time) -> Vec<String> {
-        let holds = |silence: &&Compiled| {
-            silence.record.is_active(now) && all_match(&silence.matchers, labels)
+        let holds = |id: &&String| {
+            self.by_id.get(*id).is_some_and(|silence| {
+                silence.record.is_active(now) && all_match(&silence.matchers, labels)
+            })
         };
-        self.0.values().filter(holds).map(|silence| silence.record.id.clone()).collect()
+        let demanding =
+            labels.iter().filter_map(|(name, value)| self.by_label.get(name)?.get(value));
+        let mut ids: Vec<String> =
+            demanding.flatten().chain(&self.others).filter(holds).cloned().collect();
+        ids.sort_unstable();
+        ids
     }
 }
 
@@ -238,6 +289,40 @@ mod tests {
             assert!(error.contains(message), "{error}");
         }
         assert!(expired(silence("x", "a", "b", 0, 10), time(10)).is_err());
+    }
+
+    proptest::proptest! {
+        /// Whatever they demand, and in whatever order they come and go.
+        #[test]
+        fn found_as_if_all_were_asked(
+            steps in proptest::collection::vec((0..6_usize, 0..3_usize, 0..3_usize, 0..4_u8, 0..4_u8), 1..40),
+            alert in proptest::collection::btree_map("[a-c]", "[x-z]", 0..3),
+        ) {
+            let mut silences = Silences::default();
+            for (revision, (id, name, value, form, what)) in (1..).zip(steps) {
+                let id = id.to_string();
+                if what == 0 {
+                    silences.remove(&id, revision);
+                    continue;
+                }
+                let (name, value) = (["a", "b", "c"][name], ["x", "y", ""][value]);
+                let mut silence = silence(&id, name, value, 0, 100);
+                silence.matchers[0].is_regex = form & 1 == 1;
+                silence.matchers[0].is_equal = form & 2 == 2;
+                let second = AlertMatcher { name: "b".to_owned(), ..silence.matchers[0].clone() };
+                silence.matchers.extend((what == 1).then_some(second));
+                silences.put(silence, revision).unwrap();
+            }
+            let all = silences.iter().filter(|silence| {
+                let matchers: Vec<_> =
+                    silence.matchers.iter().map(|m| Matcher::of_record(m).unwrap()).collect();
+                all_match(&matchers, &alert)
+            });
+            let expected: Vec<_> = all.map(|silence| silence.id.clone()).collect();
+            proptest::prop_assert_eq!(silences.silenced_by(&alert, time(50)), expected);
+            silences.retain_newer(100);
+            proptest::prop_assert!(silences.by_label.is_empty() && silences.others.is_empty());
+        }
     }
 
     #[test]

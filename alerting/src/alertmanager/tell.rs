@@ -14,6 +14,9 @@ use super::{
 
 /// A delivery has at least so long, however short `group_interval` is.
 const DELIVERY_SECONDS_MIN: i64 = 10;
+/// That everything is over is told to a receiver that takes nothing for so long, and then no more: its groups would stay
+/// for ever.
+const GIVE_UP_HOURS: i64 = 120;
 
 /// An alert as it is told of.
 #[derive(Debug, Clone)]
@@ -54,8 +57,16 @@ pub(crate) fn id(group_key: &str, integration: &Integration) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..16])
 }
 
-fn idempotency_key(id: &str, sequence: u64, firing: &[u64], resolved: &[u64]) -> String {
-    let text = format!("{id}/{sequence}/{firing:x?}/{resolved:x?}");
+/// The same for each attempt, on every node. The alerts' times are in it since a group that was forgotten counts from 1
+/// again, and a receiver may remember for longer.
+fn idempotency_key(id: &str, sequence: u64, shown: &[Shown]) -> String {
+    let set = |resolved| {
+        let mut set: Vec<_> = shown.iter().filter(|s| s.resolved == resolved).collect();
+        set.sort_unstable_by_key(|shown| shown.fingerprint);
+        let begun = |s: &Shown| s.alert.starts_at.timestamp_micros();
+        set.iter().map(|s| format!("{:x}@{:x}", s.fingerprint, begun(s))).collect::<Vec<_>>()
+    };
+    let text = format!("{id}/{sequence}/{:?}/{:?}", set(false), set(true));
     format!("{}-{sequence}", hex::encode(&Sha256::digest(text.as_bytes())[..12]))
 }
 
@@ -131,8 +142,8 @@ impl Board {
                 .collect();
             let pending = logged.iter().any(|r| r.state == NotificationState::Pending);
             if let Some(last) = logged.iter().map(|record| record.decided_at).max() {
-                let next =
-                    if pending { now } else { (last + route.group_interval.delta()).max(now) };
+                let next = last.checked_add_signed(route.group_interval.delta());
+                let next = next.filter(|_| !pending).map_or(now, |next| next.max(now));
                 known.push((group, next));
             }
         }
@@ -260,6 +271,11 @@ impl Look<'_> {
         let (mut firing, mut resolved) = (set(all, false), set(all, true));
         let last = self.board.log.get(&id).map(|logged| &logged.record);
         let pending = last.filter(|last| last.state == NotificationState::Pending);
+        let tried = pending.map(|pending| self.now - pending.decided_at);
+        let is_hopeless = tried.is_some_and(|t| t > chrono::TimeDelta::hours(GIVE_UP_HOURS));
+        if is_hopeless && firing.is_empty() {
+            return;
+        }
         let mut shown = all.to_vec();
         if let Some(pending) = pending.filter(|_| self.resumed) {
             // What the other leader decided comes first, as it was decided.
@@ -272,13 +288,13 @@ impl Look<'_> {
         else {
             return;
         };
+        let record = match (last, why) {
+            (Some(last), Reason::Unfinished) => last.clone(),
+            _ => self.record(&id, integration, last, (firing, resolved), &shown),
+        };
         if !send_resolved {
             shown.retain(|shown| !shown.resolved);
         }
-        let record = match (last, why) {
-            (Some(last), Reason::Unfinished) => last.clone(),
-            _ => self.record(&id, integration, last, firing, resolved),
-        };
         tellings.push(Telling {
             id,
             group: self.id,
@@ -308,8 +324,8 @@ impl Look<'_> {
         id: &str,
         integration: &Integration,
         last: Option<&Notification>,
-        firing: Set,
-        resolved: Set,
+        (firing, resolved): (Set, Set),
+        shown: &[Shown],
     ) -> Notification {
         let sequence = last.map_or(0, |last| last.sequence) + 1;
         Notification {
@@ -318,7 +334,7 @@ impl Look<'_> {
             integration: integration.way.name().to_owned(),
             index: integration.index,
             sequence,
-            idempotency_key: idempotency_key(id, sequence, &firing, &resolved),
+            idempotency_key: idempotency_key(id, sequence, shown),
             state: NotificationState::Pending,
             firing,
             resolved,
@@ -349,4 +365,60 @@ pub(crate) fn sort(all: &mut [Shown]) {
             .then_with(|| a.len().cmp(&b.len()))
             .then_with(|| a.cmp(b))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        alertmanager::fixtures::{alert, shared},
+        fixtures::time,
+    };
+
+    const YAML: &str = r#"
+route: {receiver: r, group_wait: 0s, group_interval: 5m}
+receivers: [{name: r, webhook_configs: [{url: "http://127.0.0.1:1/"}]}]
+"#;
+    const HOUR: i64 = 3_600;
+
+    #[tokio::test]
+    async fn what_a_receiver_never_takes_is_given_up_when_it_is_over() {
+        let shared = shared(YAML);
+        let mut board = shared.board_mut();
+        board.begin(time(0));
+        let alert = alert(&[("a", "1")], 0, Some(HOUR));
+        let fingerprint = alert.fingerprint();
+        board.put_alert(fingerprint, Arc::new(alert), 1, time(0));
+        let mut told = 0;
+        for seconds in (1..130 * HOUR).step_by(300) {
+            for telling in board.due(time(seconds)) {
+                told += 1;
+                board.finish(&telling, false, time(seconds));
+            }
+        }
+        assert!(told > 1_000, "{told}");
+        let groups = board.groups.as_ref().unwrap();
+        assert!(groups.iter().all(|(_, group)| group.alerts.is_empty()));
+        let pending = board.log.values().filter(|l| l.record.finished_at.is_none()).count();
+        assert_eq!(pending, 1);
+    }
+
+    #[test]
+    fn a_key_is_of_what_is_told() {
+        let shown = |starts, resolved| {
+            let alert = alert(&[("a", "1")], starts, Some(100));
+            vec![Shown { fingerprint: 7, alert: Arc::new(alert), resolved }]
+        };
+        let first = idempotency_key("id", 1, &shown(0, false));
+        assert_eq!(first, idempotency_key("id", 1, &shown(0, false)));
+        for other in [
+            idempotency_key("id", 1, &shown(0, true)),
+            idempotency_key("id", 2, &shown(0, false)),
+            idempotency_key("other", 1, &shown(0, false)),
+            // The same alert, some weeks later.
+            idempotency_key("id", 1, &shown(50, false)),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
 }

@@ -1,10 +1,7 @@
 //! The words of notifications: the templates of the file, our own default messages under Alertmanager's names, and the
 //! data they are filled with.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use watchkeep_catalog::{LabelSet, Time};
 
@@ -14,7 +11,9 @@ use super::{
 };
 use crate::{
     config::Invalid,
-    template::{Functions, Library, Template, Value, from_unix_nanos, object, string_map},
+    template::{
+        Functions, Library, Template, TemplateError, Value, from_unix_nanos, object, string_map,
+    },
 };
 
 mod functions;
@@ -28,6 +27,20 @@ const DEFAULTS: &str = include_str!("words/default.tmpl");
 const DEFAULT_NAME: &str = "watchkeep-default.tmpl";
 /// Files that one pattern may mean.
 const FILES_MAX: usize = 1_000;
+
+/// Why a text was not filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    pub(crate) text: String,
+    /// With fewer alerts it would do.
+    pub(crate) is_too_much: bool,
+}
+
+impl From<TemplateError> for Unfit {
+    fn from(error: TemplateError) -> Self {
+        Self { is_too_much: error.is_too_much(), text: error.to_string() }
+    }
+}
 
 /// See the module.
 pub(crate) struct Words {
@@ -46,7 +59,7 @@ impl Words {
         external_url: &str,
     ) -> Result<Self, Vec<Invalid>> {
         let functions = functions::functions(external_url);
-        let mut wrong = Vec::new();
+        let (mut wrong, mut unreadable) = (Vec::new(), Vec::new());
         let mut library = Library::default();
         let mut take = |library: &mut Library, path: &str, name: &str, text: &str| {
             if let Err(error) = library.parse(name, text, &functions, &[]) {
@@ -57,18 +70,21 @@ impl Words {
         take(&mut library, "templates", DEFAULT_NAME, DEFAULTS);
         for (at, pattern) in config.templates.iter().enumerate() {
             let path = format!("templates[{at}]");
-            for file in files(pattern) {
+            let files = files(pattern).unwrap_or_else(|message| {
+                unreadable.push(Invalid { path: path.clone(), message });
+                Vec::new()
+            });
+            for file in files {
                 match std::fs::read_to_string(&file) {
                     Ok(text) => take(&mut library, &path, &file, &text),
-                    Err(error) => take(
-                        &mut library,
-                        &path,
-                        &file,
-                        &format!("{{{{ cannot be read: {error} }}}}"),
-                    ),
+                    Err(error) => unreadable.push(Invalid {
+                        path: path.clone(),
+                        message: format!("{file} cannot be read: {error}"),
+                    }),
                 }
             }
         }
+        wrong.extend(unreadable);
         let mut templates = HashMap::new();
         for (path, text) in texts::all(config) {
             if templates.contains_key(&text) {
@@ -76,6 +92,12 @@ impl Words {
             }
             match library.clone().parse(&path, &text, &functions, &[]) {
                 Ok(template) => {
+                    if let Some(name) = template.missing() {
+                        let message = format!(
+                            "template {name:?} is defined nowhere: name its file in templates"
+                        );
+                        wrong.push(Invalid { path, message });
+                    }
                     templates.insert(text, template);
                 }
                 Err(error) => wrong.push(Invalid {
@@ -87,24 +109,25 @@ impl Words {
         if wrong.is_empty() { Ok(Self { functions, templates }) } else { Err(wrong) }
     }
 
-    fn template(&self, text: &str) -> Result<Option<&Template>, String> {
+    fn template(&self, text: &str) -> Result<Option<&Template>, Unfit> {
         if !text.contains("{{") {
             return Ok(None);
         }
         let found = self.templates.get(text);
-        found.map(Some).ok_or_else(|| format!("text {text:?} was not in the configuration"))
+        found.map(Some).ok_or_else(|| Unfit {
+            text: format!("text {text:?} was not in the configuration"),
+            is_too_much: false,
+        })
     }
 
     /// Filled in as plain text.
     ///
     /// # Errors
     /// When something in it does not fit the data.
-    pub(crate) fn text(&self, text: &str, payload: &Payload) -> Result<String, String> {
+    pub(crate) fn text(&self, text: &str, payload: &Payload) -> Result<String, Unfit> {
         match self.template(text)? {
             None => Ok(text.to_owned()),
-            Some(template) => {
-                template.render(&data(payload), &[], &self.functions).map_err(|e| e.to_string())
-            }
+            Some(template) => Ok(template.render(&data(payload), &[], &self.functions)?),
         }
     }
 
@@ -112,12 +135,10 @@ impl Words {
     ///
     /// # Errors
     /// As [`Self::text`].
-    pub(crate) fn html(&self, text: &str, payload: &Payload) -> Result<String, String> {
+    pub(crate) fn html(&self, text: &str, payload: &Payload) -> Result<String, Unfit> {
         match self.template(text)? {
             None => Ok(text.to_owned()),
-            Some(template) => template
-                .render_html(&data(payload), &[], &self.functions)
-                .map_err(|e| e.to_string()),
+            Some(template) => Ok(template.render_html(&data(payload), &[], &self.functions)?),
         }
     }
 
@@ -130,33 +151,22 @@ impl Words {
         text: &str,
         payload: &Payload,
         html: bool,
-    ) -> Result<String, String> {
+    ) -> Result<String, Unfit> {
         if html { self.html(text, payload) } else { self.text(text, payload) }
     }
 }
 
-/// The files that a pattern means, in the order of their names. `*` and `?` stand for characters of the last part.
-fn files(pattern: &str) -> Vec<String> {
-    if !pattern.contains(['*', '?']) {
-        return vec![pattern.to_owned()];
+/// The files that a pattern means, in the order of their names. A pattern that means none is none, as with Alertmanager.
+///
+/// # Errors
+/// When it is not a pattern.
+fn files(pattern: &str) -> Result<Vec<String>, String> {
+    if !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![pattern.to_owned()]);
     }
-    let (dir, last) = pattern.rsplit_once('/').unwrap_or((".", pattern));
-    let regex: String = last
-        .chars()
-        .map(|c| match c {
-            '*' => ".*".to_owned(),
-            '?' => ".".to_owned(),
-            c => regex::escape(&c.to_string()),
-        })
-        .collect();
-    let Ok(regex) = regex::Regex::new(&format!("^{regex}$")) else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(if dir.is_empty() { "/" } else { dir }) else {
-        return Vec::new();
-    };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let found: BTreeSet<String> =
-        names.filter(|name| regex.is_match(name)).take(FILES_MAX).collect();
-    found.into_iter().map(|name| format!("{dir}/{name}")).collect()
+    let found = glob::glob(pattern).map_err(|error| format!("{pattern:?}: {error}"))?;
+    let names = found.filter_map(|path| path.ok()?.into_os_string().into_string().ok());
+    Ok(names.take(FILES_MAX).collect())
 }
 
 fn string(text: &str) -> Value {

@@ -156,7 +156,8 @@ fn trigger(
     }
     let started_at = match payload.timestamp.as_deref().map(str::parse::<Time>) {
         None => now,
-        Some(Ok(at)) => at.min(now),
+        // A year of five digits makes no id, and nothing began before computers counted.
+        Some(Ok(at)) => at.min(now).max(Time::UNIX_EPOCH),
         Some(Err(_)) => {
             errors.push("'payload.timestamp' is not an ISO 8601 time".to_owned());
             now
@@ -237,6 +238,10 @@ mod tests {
             ("0", "http://example.org/")
         );
         assert_eq!(finding.escalation.as_deref(), Some("db"));
+        let early = json!({"event_action": "trigger", "payload": {"summary": "s", "source": "a",
+            "severity": "info", "timestamp": "-262143-01-01T00:00:00Z"}});
+        let Report::Trigger(finding) = read(early).unwrap() else { panic!() };
+        assert_eq!(finding.started_at, Time::UNIX_EPOCH);
         let resolve = read(json!({"event_action": "resolve", "dedup_key": "d"})).unwrap();
         assert!(
             matches!(resolve, Report::Resolve { dedup_key, .. } if dedup_key == "events/cron/d")

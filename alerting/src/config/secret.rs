@@ -40,10 +40,14 @@ impl Secret {
             return Err(format!("{path} is empty: write the secret into it"));
         }
         match content.strip_prefix(PREFIX.as_bytes()) {
-            Some(encoded) => STANDARD
-                .decode(encoded)
-                .map(Self)
-                .map_err(|_| format!("{path} begins with {PREFIX} but is not base64 behind it")),
+            Some(encoded) => match STANDARD.decode(encoded) {
+                // Whatever is signed with nothing, anybody signs.
+                Ok(secret) if secret.is_empty() => {
+                    Err(format!("{path} has nothing behind {PREFIX}: write the secret into it"))
+                }
+                Ok(secret) => Ok(Self(secret)),
+                Err(_) => Err(format!("{path} begins with {PREFIX} but is not base64 behind it")),
+            },
             None => Ok(Self(content.to_vec())),
         }
     }
@@ -74,6 +78,7 @@ mod tests {
             ("top\n", Ok(&b"top"[..])),
             ("whsec_dG9w\n", Ok(b"top")),
             ("whsec_%%%", Err("not base64")),
+            ("whsec_\n", Err("nothing behind whsec_")),
             (" \n", Err("is empty")),
         ] {
             std::fs::write(path, content).unwrap();

@@ -31,6 +31,8 @@ fn rules() -> Rules {
             ],
             "last_resort": [{"receiver": "boss"}],
         }, {
+            "name": "lonely", "repeat": 1, "steps": [{"targets": [{"schedule": "primary"}], "wait_seconds": 300}],
+        }, {
             "name": "turns",
             "steps": [{"targets": [{"team": "dba"}, {"person": "alice"}], "round_robin": true}],
         }],
@@ -112,6 +114,27 @@ fn nobody_acknowledges_every_step_at_its_minute() {
 }
 
 #[test]
+fn whoever_is_called_again_within_a_second_is_called() {
+    let rules = rules();
+    let by = || "carol".to_owned();
+    for again in [
+        vec![Action::Acknowledge { by: by() }, Action::Unacknowledge { by: by() }],
+        vec![
+            Action::Reassign { by: by(), to: vec!["carol".to_owned()], escalation: None },
+            Action::Reassign { by: by(), to: vec!["bob".to_owned()], escalation: None },
+        ],
+    ] {
+        let mut incident = incident(&rules, None, "critical");
+        let first = Action::Reassign { by: by(), to: vec!["bob".to_owned()], escalation: None };
+        for action in [first].iter().chain(&again) {
+            act(&mut incident, action, &rules, time(5)).unwrap();
+        }
+        let calls = run(&mut incident, &rules, 5..10, |_, _| {});
+        assert_eq!(calls, said(&[(5, "bob email")]), "{again:?}");
+    }
+}
+
+#[test]
 fn what_is_not_urgent_is_told_otherwise() {
     let rules = rules();
     let mut incident = incident(&rules, None, "warning");
@@ -186,7 +209,27 @@ fn reassigned_and_helped() {
         escalation: Some("nope".to_owned()),
     };
     let refusal = act(&mut incident, &action, &rules, time(901)).unwrap_err().to_string();
-    assert_eq!(refusal, "escalation policy \"nope\" is not defined; defined: db, turns");
+    assert_eq!(refusal, "escalation policy \"nope\" is not defined; defined: db, lonely, turns");
+}
+
+/// Rounds in which nobody is on call do not pass in an instant.
+#[test]
+fn whoever_comes_on_call_between_two_rounds_is_called() {
+    let mut rules = rules();
+    let vacant = watchkeep_catalog::ScheduleChange {
+        id: "vacant".to_owned(),
+        schedule: "primary".to_owned(),
+        from: time(0),
+        to: time(200),
+        change: watchkeep_catalog::ChangeKind::Temporary { shifts: Vec::new() },
+        by: "alice".to_owned(),
+        decided_at: time(0),
+        comment: String::new(),
+    };
+    crate::oncall::put_change(&mut rules.changes, vacant);
+    let mut incident = incident(&rules, Some("lonely"), "critical");
+    let calls = run(&mut incident, &rules, 0..400, |_, _| {});
+    assert_eq!(calls, said(&[(300, "alice webhook")]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{Incident, IncidentStatus, Time};
 
-use super::{Refusal, acknowledge, call, hush, note, refuse_resolved, resolve};
+use super::{Refusal, acknowledge, call, fresh_reason, hush, note, refuse_resolved, resolve};
 use crate::{
     escalation,
     rules::Rules,
@@ -192,7 +192,8 @@ fn add_responders(
     note(incident, now, by, format!("asked for help: {}", new.join(", ")));
     let urgent = rules.is_urgent(&incident.severity);
     let calls: Vec<_> = new.iter().flat_map(|person| rules.calls(person, urgent)).collect();
-    call(incident, &format!("help-{}", now.timestamp()), &calls, now);
+    let reason = fresh_reason(incident, "help", now);
+    call(incident, &reason, &calls, now);
     incident.responders.extend(new);
     Ok(true)
 }

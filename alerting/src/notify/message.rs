@@ -16,7 +16,16 @@ const SUBJECT_MAX: usize = 200;
 
 pub(super) fn runbook_url(url: &str, incident: &Incident) -> String {
     let own = incident.details.get("runbook_url").filter(|own| own.starts_with("http"));
-    own.cloned().unwrap_or_else(|| format!("{url}/runbooks/{}", incident.alert))
+    own.cloned().unwrap_or_else(|| page_of(url, &incident.alert))
+}
+
+/// The page of an alert, whose name may be any text.
+fn page_of(url: &str, alert: &str) -> String {
+    let Ok(mut page) = url::Url::parse(url) else { return format!("{url}/runbooks/{alert}") };
+    if let Ok(mut segments) = page.path_segments_mut() {
+        segments.pop_if_empty().extend(["runbooks", alert]);
+    }
+    page.into()
 }
 
 pub(super) fn incident_url(url: &str, incident: &Incident) -> String {
@@ -218,6 +227,12 @@ mod tests {
     };
 
     const URL: &str = "http://127.0.0.1:8480";
+
+    #[test]
+    fn an_alerts_name_is_any_text() {
+        assert_eq!(page_of(URL, "Down"), format!("{URL}/runbooks/Down"));
+        assert_eq!(page_of("http://w/x/", "a b/ö?"), "http://w/x/runbooks/a%20b%2F%C3%B6%3F");
+    }
 
     #[test]
     fn words_of_each_page() {

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use chrono::TimeDelta;
+use chrono::{Datelike, NaiveDate, TimeDelta};
 use chrono_tz::Tz;
 use serde::Serialize;
 use watchkeep_catalog::{ScheduleChange, Time};
 
-use super::{Restrictions, Rotation, changes, wall};
+use super::{Restrictions, Rotation, YEAR_MAX, YEAR_MIN, changes, wall};
 use crate::config::{Invalid, Schedule as Config};
 
 /// Layers of one schedule.
@@ -86,7 +86,14 @@ impl Schedule {
             let path = |field: String| if short { field } else { format!("layers[{at}].{field}") };
             let rotation = Rotation::new(zone, layer);
             let restrictions = Restrictions::new(&layer.restrictions);
-            let end = layer.end.map(|day| wall::first(zone, day.and_time(chrono::NaiveTime::MIN)));
+            let in_range = |day: &NaiveDate| (YEAR_MIN..=YEAR_MAX).contains(&day.year());
+            if let Some(end) = layer.end.filter(|end| !in_range(end)) {
+                let message =
+                    format!("{end} is out of range: give {YEAR_MIN}-01-01 to {YEAR_MAX}-12-31");
+                found.push(Invalid { path: path("end".to_owned()), message });
+            }
+            let end = layer.end.filter(in_range);
+            let end = end.map(|day| wall::first(zone, day.and_time(chrono::NaiveTime::MIN)));
             let name = match layer.name.as_str() {
                 "" => format!("layer {}", at + 1),
                 name => name.to_owned(),

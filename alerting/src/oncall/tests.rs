@@ -136,6 +136,23 @@ fn says_what_is_wrong() {
     }
 }
 
+/// It is looked for gaps up to a year behind a layer's end: day by day, for as long as the calendar goes.
+#[test]
+fn a_layer_ends_in_this_century() {
+    let schedule = |end: &str| {
+        let layer = serde_json::json!({"start": "2026-01-05", "every": {"days": 7},
+            "rotation": ["a"], "end": end});
+        let config = serde_json::json!({"name": "primary", "layers": [layer]});
+        Schedule::new(&serde_json::from_value(config).unwrap())
+    };
+    assert!(schedule("2099-12-31").is_ok());
+    for far in ["9999-12-31", "+262142-12-31"] {
+        let found = schedule(far).unwrap_err();
+        assert_eq!((found.len(), found[0].path.as_str()), (1, "layers[0].end"), "{found:?}");
+        assert!(found[0].message.contains("out of range"), "{found:?}");
+    }
+}
+
 #[test]
 fn a_far_date_is_found_by_counting_days() {
     let rotation = rotation("America/New_York", "0 * * * *", "1970-01-01", &["a", "b", "c"]);

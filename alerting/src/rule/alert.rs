@@ -22,6 +22,9 @@ pub const SERIES: &str = "ALERTS";
 /// The series of when they became active.
 pub const FOR_STATE: &str = "ALERTS_FOR_STATE";
 
+/// Longest annotation: it goes into the registry, which takes no more than 1.5 MiB at once.
+const ANNOTATION_BYTES_MAX: usize = 32 * 1024;
+
 /// Where an active alert stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AlertState {
@@ -205,8 +208,18 @@ fn describe(
     }
     labels.insert("alertname".to_owned(), alert.name.clone());
     labels.retain(|_, value| !value.is_empty());
-    let annotations = alert.annotations.iter().map(|(name, text)| (name.clone(), expand(text)));
+    let annotations = alert.annotations.iter();
+    let annotations = annotations.map(|(name, text)| (name.clone(), short(expand(text))));
     (labels, annotations.collect())
+}
+
+/// An annotation that is no longer than it may be.
+fn short(mut text: String) -> String {
+    if text.len() > ANNOTATION_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(ANNOTATION_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 /// What stands in the place of a text that cannot be expanded: an alert is too important to be lost by it.
@@ -246,5 +259,18 @@ impl<'a> Given<'a> {
             ("$value", value),
         ];
         Self { data, variables, functions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_have_their_maximum() {
+        let fits = "x".repeat(ANNOTATION_BYTES_MAX);
+        assert_eq!(short(fits.clone()), fits);
+        let long = short(format!("{}ö", &fits[1..]));
+        assert_eq!(long, format!("{}…", &fits[1..]));
     }
 }

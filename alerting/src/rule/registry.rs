@@ -8,9 +8,12 @@ use watchkeep_catalog::{
 };
 
 use super::state::{Change, Known, Written};
+use crate::{alertmanager, store::parts};
 
 /// Alerts of one transaction: two writes each, below the registry's limit of 128.
 const TXN_ALERTS_MAX: usize = 50;
+/// Bytes of texts in one transaction: the registry takes 1.5 MiB, and in JSON a text may become longer.
+const TXN_BYTES_MAX: usize = 256 * 1024;
 /// Active alerts that are kept; more are evaluated, but a restart begins their `for` anew.
 const KEPT_MAX: usize = 50_000;
 
@@ -67,7 +70,7 @@ pub(super) async fn write(
     kept: usize,
 ) -> (usize, Result<(), StateError>) {
     let mut done = 0;
-    for batch in changes.chunks(TXN_ALERTS_MAX) {
+    for batch in parts(changes, TXN_ALERTS_MAX, TXN_BYTES_MAX, size) {
         let written = match transaction(fence, group, batch, kept + done) {
             Ok(txn) => client.txn(txn).await,
             Err(error) => Err(error),
@@ -79,6 +82,13 @@ pub(super) async fn write(
         }
     }
     (done, Ok(()))
+}
+
+/// Bytes of its texts.
+fn size(change: &Change) -> usize {
+    let labels = change.kept.iter().flat_map(|kept| &kept.labels);
+    let labels: usize = labels.map(|(name, value)| name.len() + value.len()).sum();
+    labels + change.alert.as_ref().map_or(0, alertmanager::size)
 }
 
 fn transaction(fence: i64, group: &str, batch: &[Change], kept: usize) -> Result<Txn, ClientError> {

@@ -143,7 +143,7 @@ fn errors_name_template_and_line() {
         ("{{ match \"(\" \"x\" }}", "template t:1: regular expression \"(\""),
         (
             "{{ range 1000000 }}{{ end }}",
-            "template t:1: more than 100000 turns of range; shorten the list",
+            "template t:1: more than 100000 turns of range; shorten it",
         ),
         (
             "{{ range 20000 }}{{ printf \"%0100d\" 1 }}{{ end }}",

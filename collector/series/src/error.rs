@@ -61,6 +61,22 @@ pub enum SeriesError {
         /// What became of the batch.
         appended: Appended,
     },
+    /// A new series would be one too many for the memory that the store may take. Samples of known series in the same
+    /// batch were appended.
+    #[error(
+        "series {offender} is one too many for memory_bytes_max = {bytes_max}: {culprits}; raise the limit or have \
+         that label dropped"
+    )]
+    MemoryMax {
+        /// The first series that was refused.
+        offender: Labels,
+        /// Which metric has most series and which label most values.
+        culprits: String,
+        /// The limit.
+        bytes_max: usize,
+        /// What became of the batch.
+        appended: Appended,
+    },
     /// Samples wait for a flush that does not happen or keeps failing.
     #[error("{0} samples wait to be persisted: the disk is full, broken or too slow")]
     Backlog(usize),

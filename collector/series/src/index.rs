@@ -14,6 +14,12 @@ use crate::{
 /// New series that queries sort by themselves; more are given their rank.
 const UNRANKED_MAX: usize = 256;
 const UNRANKED: u32 = u32::MAX;
+/// About what a series takes beside its labels and samples: itself, its places in maps and lists.
+const SERIES_BYTES: usize = size_of::<Series>() + 64;
+/// What each of its labels takes: the pair of symbols, and its id in the list of those that have it.
+const LABEL_BYTES: usize = 16;
+/// What a text takes beside itself: its place, and that of the pair it is mostly the value of.
+const SYMBOL_BYTES: usize = 96;
 
 /// A series in memory.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(crate) struct Index {
     pub(crate) symbols: Symbols,
     pub(crate) postings: Postings,
     series: HashMap<Id, Box<Series>>,
+    /// Labels of all series together.
+    labels: usize,
     /// Hash and id.
     table: HashTable<(u32, Id)>,
     hasher: DefaultHashBuilder,
@@ -42,6 +50,14 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn len(&self) -> usize {
         self.series.len()
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.series.len() * SERIES_BYTES
+            + self.labels * LABEL_BYTES
+            + self.symbols.len() * SYMBOL_BYTES
+            + self.symbols.bytes()
     }
 
     /// The hash of labels, for [`Self::find`] and [`Self::insert`].
@@ -103,6 +119,7 @@ impl Index {
     ) {
         let symbols = &mut self.symbols;
         let labels: Box<[_]> = pairs.map(|(n, v)| (symbols.intern(n), symbols.intern(v))).collect();
+        self.labels += labels.len();
         self.postings.insert(id, &labels);
         self.table.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
         let series = Series { labels, hash, rank: UNRANKED, head: Head::default() };
@@ -118,6 +135,7 @@ impl Index {
             if let Ok(entry) = entry {
                 entry.remove();
             }
+            self.labels -= series.labels.len();
             dead.push((*id, series.labels));
         }
         self.postings.remove(&dead);

@@ -17,6 +17,8 @@ pub use cardinality::{Cardinality, Count};
 
 /// A sample further ahead of the clock than this comes from a broken one, and would shut its series.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+/// What takes most room is looked for once in so long, however many samples are refused meanwhile: it looks at all series.
+const CULPRITS_MS: i64 = 60_000;
 /// Log rows beyond this, and beyond what all open chunks have, are in head rows.
 const LOG_BYTES_MAX: usize = 32 << 20;
 
@@ -33,7 +35,7 @@ pub struct Appended {
     pub too_old: u64,
     /// Left out: more than ten minutes ahead of `now_ms`.
     pub too_new: u64,
-    /// Left out: of a new series beyond `series_max`.
+    /// Left out: of a new series beyond `series_max` or `memory_bytes_max`.
     pub series_max: u64,
 }
 
@@ -97,6 +99,8 @@ pub(crate) struct Memory {
     /// Bytes in open chunks, and of all samples in memory, when they were last looked at.
     open_bytes: usize,
     head_bytes: usize,
+    /// What took most room when a series was too many, and when that was.
+    culprits: Option<(i64, String)>,
 }
 
 impl Memory {
@@ -119,11 +123,17 @@ impl Memory {
             credit: 0,
             open_bytes: 0,
             head_bytes: 0,
+            culprits: None,
         }
     }
 
     pub(crate) fn head_bytes(&self) -> usize {
         self.head_bytes
+    }
+
+    /// About what series and samples take, those as they were at the last [`Self::rest`].
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.bytes() + self.head_bytes
     }
 
     pub(crate) fn unlogged(&self) -> usize {
@@ -169,8 +179,16 @@ impl Memory {
         self.total.add(&became);
         match offender {
             None => Ok(became),
+            Some(offender) if self.index.len() < self.options.series_max => {
+                Err(SeriesError::MemoryMax {
+                    culprits: self.culprits_at(now_ms),
+                    offender,
+                    bytes_max: self.options.memory_bytes_max,
+                    appended: became,
+                })
+            }
             Some(offender) => Err(SeriesError::SeriesMax {
-                culprits: self.culprits(),
+                culprits: self.culprits_at(now_ms),
                 offender,
                 series_max: self.options.series_max,
                 appended: became,
@@ -186,7 +204,9 @@ impl Memory {
         }
         // Ids never come again: a store whose series change for ever is full after four thousand million.
         let id = Id::try_from(self.meta.next_id).ok()?;
-        if self.index.len() >= self.options.series_max {
+        if self.index.len() >= self.options.series_max
+            || self.bytes() >= self.options.memory_bytes_max
+        {
             return None;
         }
         self.meta.next_id += 1;

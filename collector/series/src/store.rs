@@ -52,6 +52,8 @@ pub struct Options {
     pub out_of_order_window_ms: i64,
     /// Most series at a time. One takes about 1 kB of memory while it is written to.
     pub series_max: usize,
+    /// About how much memory series and samples that are not on disk only may take: beyond it new series are refused.
+    pub memory_bytes_max: usize,
     /// Most samples that one query may read.
     pub samples_max: usize,
 }
@@ -64,6 +66,7 @@ impl Default for Options {
             retention_bytes: u64::MAX,
             out_of_order_window_ms: 0,
             series_max: 1_000_000,
+            memory_bytes_max: usize::MAX,
             samples_max: 10_000_000,
         }
     }
@@ -178,7 +181,8 @@ impl SeriesStore {
     /// Flushes by itself, and so waits for the disk, only when 200,000 samples wait for one.
     ///
     /// # Errors
-    /// [`SeriesError::SeriesMax`] when a series would be one too many: all other samples were taken. When
+    /// [`SeriesError::SeriesMax`] and [`SeriesError::MemoryMax`] when a series would be one too many: all other samples
+    /// were taken. When
     /// samples pile up because they cannot be written, nothing is taken.
     pub fn append(&self, batch: &[(Labels, Sample)], now_ms: i64) -> Result<Appended, SeriesError> {
         self.make_room(batch.len())?;

@@ -13,6 +13,8 @@ pub(crate) struct Symbols {
     /// How often each is in use; an unused one's place is in `free`.
     uses: Vec<u32>,
     free: Vec<Symbol>,
+    /// Of all texts.
+    bytes: usize,
     table: HashTable<Symbol>,
     hasher: DefaultHashBuilder,
 }
@@ -30,6 +32,7 @@ impl Symbols {
             self.uses[symbol as usize] += 1;
             return symbol;
         }
+        self.bytes += text.len();
         let symbol = match self.free.pop() {
             Some(symbol) => {
                 self.texts[symbol as usize] = text.into();
@@ -56,6 +59,7 @@ impl Symbols {
             return;
         }
         let text = std::mem::take(&mut self.texts[symbol as usize]);
+        self.bytes -= text.len();
         let hash = self.hasher.hash_one(&*text);
         if let Ok(entry) = self.table.find_entry(hash, |at| *at == symbol) {
             entry.remove();
@@ -68,7 +72,12 @@ impl Symbols {
         &self.texts[symbol as usize]
     }
 
-    #[cfg(test)]
+    /// Bytes of all strings together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -87,7 +96,7 @@ mod tests {
         symbols.release(a);
         assert_eq!(symbols.get("a"), Some(a));
         symbols.release(a);
-        assert_eq!((symbols.get("a"), symbols.len()), (None, 1));
+        assert_eq!((symbols.get("a"), symbols.len(), symbols.bytes()), (None, 1, 1));
         assert_eq!(symbols.intern("c"), a);
         for n in 0..1000 {
             symbols.intern(&n.to_string());

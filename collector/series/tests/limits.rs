@@ -32,6 +32,29 @@ fn one_series_too_many_is_named_and_the_others_are_taken() -> Outcome {
 }
 
 #[test]
+fn a_series_too_many_for_the_memory_is_named_and_the_others_are_taken() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let options = Options { memory_bytes_max: 300_000, ..Options::default() };
+    let store = SeriesStore::open(&dir, options)?;
+    let all: Vec<_> = (0..3_000).map(|n| (up(n), at(NOW_MS))).collect();
+    let error = store.append(&all, NOW_MS).expect_err("too many");
+    let SeriesError::MemoryMax { appended, .. } = &error else { panic!("{error}") };
+    // A few hundred bytes each.
+    let taken = appended.appended as usize;
+    assert!((400..1_500).contains(&taken), "{taken}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("series up{{instance=\"{taken}\"}} is one too many")), "{text}");
+    assert!(text.contains(&format!("metric \"up\" has {taken} series")), "{text}");
+    // Those that are known go on; those that are forgotten make room.
+    let known: Vec<_> = (0..taken).map(|n| (up(n), at(NOW_MS + 1))).collect();
+    assert_eq!(store.append(&known, NOW_MS)?.appended as usize, taken);
+    let later_ms = NOW_MS + 27 * 3_600_000;
+    store.expire(later_ms)?;
+    store.append(&[(up(2_999), at(later_ms))], later_ms)?;
+    Ok(())
+}
+
+#[test]
 fn times_far_from_now_are_counted() -> Outcome {
     let dir = tempfile::tempdir()?;
     let store = SeriesStore::open(&dir, Options::default())?;

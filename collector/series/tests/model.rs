@@ -11,6 +11,7 @@ const OPTIONS: Options = Options {
     retention_bytes: u64::MAX,
     out_of_order_window_ms: 0,
     series_max: 100,
+    memory_bytes_max: usize::MAX,
     samples_max: 1_000_000,
 };
 

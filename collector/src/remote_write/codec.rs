@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use prost::Message;
 use thiserror::Error;
+use watchkeep_catalog::prompb::{self, Label, TimeSeries, WriteRequest};
 use watchkeep_series::{Labels, METRIC_NAME, Sample};
 
-use super::{
-    prompb::{self, Label, TimeSeries, WriteRequest},
-    wire::{Batch, Malformed},
-};
+use super::wire::{Batch, Malformed};
 
 /// Largest body once it is decompressed.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;

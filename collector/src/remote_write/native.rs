@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use prost::Message;
+use watchkeep_catalog::prompb;
 use watchkeep_series::{Histogram, HistogramSample, ResetHint, Sample, Span, is_stale};
-
-use super::prompb;
 
 /// What a message is.
 pub(super) enum Native {

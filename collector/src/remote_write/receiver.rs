@@ -18,6 +18,7 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use watchkeep_series::{Appended, Matcher, Queryable, SeriesError, SeriesStore};
 
 use super::{
@@ -28,6 +29,8 @@ use crate::metrics::Metrics;
 
 /// Largest body as it comes, compressed.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// Requests that are unpacked and taken at once: each may have 64 MiB. Others wait.
+const REQUESTS_MAX: usize = 16;
 
 /// Serves `POST /api/v1/write` for `store`: 204 when all was taken and is on disk, 4xx with words when some or all of it
 /// never will be (what can be taken is), 5xx when the disk fails. Whoever merges the router also has the store
@@ -36,16 +39,20 @@ pub fn write_router(store: Arc<SeriesStore>, metrics: Metrics) -> Router {
     Router::new()
         .route("/api/v1/write", post(write))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state((store, metrics))
+        .with_state((store, metrics, Arc::new(Semaphore::new(REQUESTS_MAX))))
 }
 
 async fn write(
-    State((store, metrics)): State<(Arc<SeriesStore>, Metrics)>,
+    State((store, metrics, turns)): State<(Arc<SeriesStore>, Metrics, Arc<Semaphore>)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let taken = match body {
-        Ok(body) => take(store, &headers, body).await,
+        Ok(body) => {
+            // The semaphore is never closed.
+            let turn = turns.acquire_owned().await.ok();
+            take(store, &headers, body, turn).await
+        }
         Err(error) => {
             Err((error.status(), format!("{error}: send at most {BODY_BYTES_MAX} bytes")))
         }
@@ -65,9 +72,12 @@ async fn take(
     store: Arc<SeriesStore>,
     headers: &HeaderMap,
     body: Bytes,
+    turn: Option<OwnedSemaphorePermit>,
 ) -> Result<(), (StatusCode, String)> {
     check(headers).map_err(|words| (StatusCode::UNSUPPORTED_MEDIA_TYPE, words))?;
     let append = move || {
+        // Until it is done, also when nobody waits for the answer any more.
+        let _turn = turn;
         let refuse = |e: &SeriesError| (status(e), e.to_string());
         let bad = |e: DecodeError| (StatusCode::BAD_REQUEST, e.to_string());
         let plain = codec::decompress(&body).map_err(bad)?;
@@ -153,7 +163,7 @@ fn check(headers: &HeaderMap) -> Result<(), String> {
 
 fn status(error: &SeriesError) -> StatusCode {
     match error {
-        SeriesError::SeriesMax { .. } => StatusCode::BAD_REQUEST,
+        SeriesError::SeriesMax { .. } | SeriesError::MemoryMax { .. } => StatusCode::BAD_REQUEST,
         SeriesError::Backlog(_) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -124,6 +124,12 @@ impl ClientError {
         )
     }
 
+    /// Whether the registry has no room, or too much to do: what it refuses now it may take later.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Status { code: Code::ResourceExhausted, .. })
+    }
+
     /// Whether the registry has forgotten the revision that was asked for.
     #[must_use]
     pub fn is_compacted(&self) -> bool {

@@ -8,6 +8,7 @@ mod examine;
 pub mod keys;
 pub mod migrate;
 mod name;
+pub mod prompb;
 mod record;
 mod registration;
 mod report;

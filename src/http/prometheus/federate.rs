@@ -68,13 +68,14 @@ fn page(found: &BTreeMap<Labels, Sample>) -> String {
     }
     let mut page = String::new();
     for (name, series) in metrics.into_iter().filter(|(name, _)| !name.is_empty()) {
+        let name = plain(name, true);
         // A String takes everything.
         let _ = writeln!(page, "# TYPE {name} untyped");
         for (labels, sample) in series {
             let mut pairs: Vec<_> = labels
                 .iter()
                 .filter(|(label, _)| *label != METRIC_NAME)
-                .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+                .map(|(label, value)| format!("{}=\"{}\"", plain(label, false), escaped(value)))
                 .collect();
             if labels.get("instance").is_none() {
                 // Or whoever scrapes would put its own there.
@@ -85,6 +86,18 @@ fn page(found: &BTreeMap<Labels, Sample>) -> String {
         }
     }
     page
+}
+
+/// A name as whoever scrapes reads it: other characters than the format's own become `_`, as with Prometheus. A line break in
+/// a name would make samples of what follows.
+fn plain(name: &str, is_metric: bool) -> String {
+    let fits = |at: usize, c: char| {
+        c == '_'
+            || c.is_ascii_alphabetic()
+            || (is_metric && c == ':')
+            || (at > 0 && c.is_ascii_digit())
+    };
+    name.chars().enumerate().map(|(at, c)| if fits(at, c) { c } else { '_' }).collect()
 }
 
 fn escaped(value: &str) -> String {
@@ -102,9 +115,11 @@ mod tests {
         let found = BTreeMap::from([
             (series(&[("__name__", "up"), ("instance", "a\"\n")]), sample(1e6)),
             (series(&[("__name__", "a"), ("job", "x")]), sample(f64::INFINITY)),
+            (series(&[("__name__", "b\nup 1"), ("2.ö", "x")]), sample(1.0)),
         ]);
         let expected = concat!(
             "# TYPE a untyped\na{job=\"x\",instance=\"\"} +Inf 7\n",
+            "# TYPE b_up_1 untyped\nb_up_1{___=\"x\",instance=\"\"} 1 7\n",
             "# TYPE up untyped\nup{instance=\"a\\\"\\n\"} 1e+06 7\n"
         );
         assert_eq!(page(&found), expected);

@@ -10,16 +10,12 @@ use axum::{
     routing::post,
 };
 use prost::Message;
+use watchkeep_catalog::prompb::{self, ReadRequest};
 use watchkeep_series::{
     Labels, Matcher, Points, Queryable, ResetHint, SeriesError, Span, promql::EvalError,
 };
 
-use super::{
-    Asked,
-    answer::Refusal,
-    chunk,
-    prompb::{self, ReadRequest},
-};
+use super::{Asked, answer::Refusal, chunk};
 
 /// Largest request, once it is decompressed.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
@@ -161,6 +157,7 @@ fn histogram(sample: &watchkeep_series::HistogramSample) -> prompb::Histogram {
         },
         timestamp: sample.timestamp_ms,
         custom_values: of.custom_values.clone(),
+        ..prompb::Histogram::default()
     }
 }
 

@@ -27,6 +27,8 @@ use crate::{
 
 /// Alerts in one request.
 const ALERTS_MAX: usize = 100_000;
+/// Alerts that are looked at under one hold of the board.
+const ALERTS_HELD_MAX: usize = 256;
 
 /// An alert as it is posted. Go's zero time means that there is none.
 #[derive(Debug, Deserialize)]
@@ -149,22 +151,46 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Gettable>>, Problem> {
     let filter = Filter::read(query.as_deref())?;
-    let (board, now) = (shared.board(), clock::now());
-    let mut found: Vec<Gettable> = board
-        .alerts
-        .iter()
-        .filter(|(_, kept)| !kept.alert.is_resolved(now) && filter.wants_labels(&kept.alert.labels))
-        .filter_map(|(at, kept)| {
-            let receivers = receivers(&board, &kept.alert.labels);
-            let quiet = board.quiet(&kept.alert.labels, now);
-            let wanted = receivers.iter().any(|r| filter.wants_receiver(&r.name));
-            (wanted && filter.wants_state(&quiet))
-                .then(|| gettable(*at, &kept.alert, receivers, &quiet))
-        })
-        .collect();
-    drop(board);
-    found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
-    Ok(Json(found))
+    aside(move || {
+        let mut found = Vec::new();
+        each(&shared, &filter, |board, fingerprint, alert, quiet| {
+            let receivers = receivers(board, &alert.labels);
+            if receivers.iter().any(|r| filter.wants_receiver(&r.name)) {
+                found.push(gettable(fingerprint, alert, receivers, quiet));
+            }
+        });
+        found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        Json(found)
+    })
+    .await
+}
+
+/// On a thread that may take its time.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+/// Shows every alert that fires and is wanted, some at a time: each is held against all silences, and meanwhile nobody who
+/// has to be told must wait for the board.
+fn each(shared: &Shared, filter: &Filter, mut show: impl FnMut(&Board, u64, &Alert, &Quiet)) {
+    let now = clock::now();
+    let all: Vec<(u64, Arc<Alert>)> = {
+        let board = shared.board();
+        let fires = board.alerts.iter().filter(|(_, kept)| !kept.alert.is_resolved(now));
+        fires.map(|(at, kept)| (*at, Arc::clone(&kept.alert))).collect()
+    };
+    for some in all.chunks(ALERTS_HELD_MAX) {
+        let board = shared.board();
+        for (fingerprint, alert) in some {
+            if filter.wants_labels(&alert.labels) {
+                let quiet = board.quiet(&alert.labels, now);
+                if filter.wants_state(&quiet) {
+                    show(&board, *fingerprint, alert, &quiet);
+                }
+            }
+        }
+    }
 }
 
 fn receivers(board: &Board, labels: &LabelSet) -> Vec<Name> {
@@ -196,31 +222,25 @@ pub(super) async fn groups(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Group>>, Problem> {
     let filter = Filter::read(query.as_deref())?;
-    let (board, now) = (shared.board(), clock::now());
+    aside(move || Json(grouped(&shared, &filter))).await
+}
+
+fn grouped(shared: &Shared, filter: &Filter) -> Vec<Group> {
     let mut groups: BTreeMap<(LabelSet, String, usize), Vec<Gettable>> = BTreeMap::new();
-    for (fingerprint, kept) in &board.alerts {
-        let alert = &kept.alert;
-        if alert.is_resolved(now) || !filter.wants_labels(&alert.labels) {
-            continue;
-        }
-        let quiet = board.quiet(&alert.labels, now);
-        if !filter.wants_state(&quiet) {
-            continue;
-        }
-        let all = receivers(&board, &alert.labels);
+    each(shared, filter, |board, fingerprint, alert, quiet| {
+        let all = receivers(board, &alert.labels);
         for at in board.plan.tree.matching(&alert.labels) {
             let route = &board.plan.tree.routes[at];
             if filter.wants_receiver(&route.receiver) {
                 let key = (route.group_by.labels(&alert.labels), route.receiver.clone(), at);
                 let group = groups.entry(key).or_default();
-                group.push(gettable(*fingerprint, alert, all.clone(), &quiet));
+                group.push(gettable(fingerprint, alert, all.clone(), quiet));
             }
         }
-    }
-    drop(board);
+    });
     let groups = groups.into_iter().map(|((labels, receiver, _), mut alerts)| {
         alerts.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
         Group { alerts, labels, receiver: Name { name: receiver } }
     });
-    Ok(Json(groups.collect()))
+    groups.collect()
 }

@@ -12,7 +12,11 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use watchkeep_catalog::{AlertMatcher, AlertSilence, LabelSet, Time, keys};
+use watchkeep_catalog::{
+    AlertMatcher, AlertSilence, LabelSet, Time,
+    client::{Compare, Op, Txn},
+    keys,
+};
 
 use super::{Problem, filters, misfit};
 use crate::{
@@ -155,12 +159,12 @@ async fn set(shared: &Shared, posted: Postable) -> Result<String, Problem> {
     };
     let said = format!("{wanted:?}");
     let id = || new_id(shared, &said, now);
-    let Change { write, expire } =
-        change(wanted, known.as_ref(), now, id).map_err(Problem::bad_request)?;
-    for silence in expire.into_iter().chain([write.clone()]) {
-        store(shared, silence).await?;
-    }
-    Ok(write.id)
+    let before = known.as_ref().map(|(silence, _)| silence);
+    let Change { write, expire } = change(wanted, before, now, id).map_err(Problem::bad_request)?;
+    let id = write.id.clone();
+    let revisions = known.map(|(silence, revision)| (silence.id, revision));
+    store(shared, revisions, expire.into_iter().chain([write]).collect()).await?;
+    Ok(id)
 }
 
 /// A UUID (version 8) of what the silence says, who takes it, and when.
@@ -173,21 +177,39 @@ fn new_id(shared: &Shared, said: &str, now: Time) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// A silence as the registry has it.
-async fn read(shared: &Shared, id: &str) -> Result<AlertSilence, Problem> {
+/// A silence as the registry has it, and its revision.
+async fn read(shared: &Shared, id: &str) -> Result<(AlertSilence, i64), Problem> {
     let missing = || Problem(StatusCode::NOT_FOUND, "silence not found".to_owned());
     if id.is_empty() || id.contains('/') {
         return Err(missing());
     }
-    let found = shared.client.get(&keys::silence(id)).await?;
-    Ok(found.ok_or_else(missing)?.json()?)
+    let found = shared.client.get(&keys::silence(id)).await?.ok_or_else(missing)?;
+    Ok((found.json()?, found.mod_revision))
 }
 
-/// Into the registry, and onto the board at once: whoever asks this node next sees it.
-async fn store(shared: &Shared, silence: AlertSilence) -> Result<(), Problem> {
-    let revision = shared.client.put_json(&keys::silence(&silence.id), &silence, 0).await?;
-    // Its matchers were judged.
-    let _ = shared.board_mut().silences.put(silence, revision);
+/// Into the registry, all at once so that nobody hears of what one silence hands over to the next, and unless the one that
+/// is `known` has changed; and onto the board, so that whoever asks this node next sees it.
+async fn store(
+    shared: &Shared,
+    known: Option<(String, i64)>,
+    silences: Vec<AlertSilence>,
+) -> Result<(), Problem> {
+    let mut txn = Txn::new();
+    for silence in &silences {
+        txn = txn.then(Op::put_json(&keys::silence(&silence.id), silence)?);
+    }
+    if let Some((id, revision)) = known {
+        txn = txn.when(Compare::mod_revision(&keys::silence(&id), revision));
+    }
+    let outcome = shared.client.txn(txn).await?;
+    if !outcome.succeeded {
+        let message = "the silence was changed by somebody else just now: try again";
+        return Err(Problem(StatusCode::CONFLICT, message.to_owned()));
+    }
+    for silence in silences {
+        // Its matchers were judged.
+        let _ = shared.board_mut().silences.put(silence, outcome.revision);
+    }
     shared.wake.notify_one();
     Ok(())
 }
@@ -196,7 +218,7 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
 ) -> Result<Json<Gettable>, StatusCode> {
-    let found = read(&shared, &id).await.map_err(|Problem(status, _)| status)?;
+    let (found, _) = read(&shared, &id).await.map_err(|Problem(status, _)| status)?;
     Ok(Json(gettable(&found, clock::now())))
 }
 
@@ -205,7 +227,7 @@ pub(super) async fn expire(
     Path(id): Path<String>,
 ) -> Result<(), Problem> {
     let now = clock::now();
-    let known = read(&shared, &id).await?;
+    let (known, revision) = read(&shared, &id).await?;
     let over = expired(known, now).map_err(|e| Problem(StatusCode::INTERNAL_SERVER_ERROR, e))?;
-    store(&shared, over).await
+    store(&shared, Some((id, revision)), vec![over]).await
 }

@@ -6,6 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::value::Hidden;
 
+/// A URL as it is shown: still one, and without its password.
+fn without_password<S: serde::Serializer>(
+    url: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let shown = url.as_deref().map(|text| match url::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => {
+            // It has a host, as it has a password.
+            let _ = url.set_password(Some("xxxxx"));
+            url.to_string()
+        }
+        _ => text.to_owned(),
+    });
+    shown.serialize(serializer)
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct HttpConfig {
@@ -20,7 +36,7 @@ pub(crate) struct HttpConfig {
     /// Known, so that it can be refused with a reason.
     #[serde(skip_serializing)]
     pub(crate) oauth2: Option<serde_json::Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_password")]
     pub(crate) proxy_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) no_proxy: Option<String>,
@@ -111,4 +127,19 @@ pub(crate) struct TlsConfig {
     pub(crate) min_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_version: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxys_password_is_not_shown() {
+        let shown = |url: &str| {
+            let config = HttpConfig { proxy_url: Some(url.to_owned()), ..HttpConfig::default() };
+            serde_json::to_value(&config).unwrap()["proxy_url"].clone()
+        };
+        assert_eq!(shown("http://u:tiger@proxy:8080/"), "http://u:xxxxx@proxy:8080/");
+        assert_eq!(shown("http://proxy:8080"), "http://proxy:8080");
+    }
 }

@@ -302,6 +302,30 @@ mod tests {
                 "receivers[0].webhook_configs[0].url: is missing: give url or url_file",
             ),
             (
+                "route: {receiver: a}\nreceivers: [{name: a}]\nglobal: {smtp_auth_secret: tiger}",
+                "global.smtp_auth_secret: CRAM-MD5 is not supported",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x@example.org, auth_username: u, auth_identity: v}]}]",
+                "receivers[0].email_configs[0].auth_identity: another identity than auth_username",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x@example.org, tls_config: {cert_file: c, key_file: k}}]}]",
+                "receivers[0].email_configs[0].tls_config.cert_file: certificates of clients",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x@example.org, tls_config: {max_version: TLS12}}]}]",
+                "receivers[0].email_configs[0].tls_config.max_version: a latest version",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a}]\nglobal: {http_config: {no_proxy: localhost}}",
+                "global.http_config.no_proxy: without proxy_url",
+            ),
+            (
+                "route: {receiver: a}\nreceivers: [{name: a}]\nglobal: {http_config: {tls_config: {min_version: TLS13, max_version: TLS12}}}",
+                "global.http_config.tls_config.min_version: it is later than max_version",
+            ),
+            (
                 "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: x@example.org}]}]",
                 "receivers[0].email_configs[0].smarthost: is missing",
             ),

@@ -18,6 +18,9 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
+/// Longest duration: 292 years, as with Prometheus; a time and it make a time still.
+const MILLIS_MAX: u64 = i64::MAX as u64 / 1_000_000;
+
 /// A duration: `1h30m`, `500ms`, `0`. Each unit once, the larger one first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -61,7 +64,7 @@ impl std::str::FromStr for Span {
             let at = units.iter().position(|(name, _)| *name == unit).ok_or_else(wrong)?;
             let number: u64 = number.parse().map_err(|_| wrong())?;
             let part = number.checked_mul(units[at].1).ok_or_else(wrong)?;
-            total = total.checked_add(part).ok_or_else(wrong)?;
+            total = total.checked_add(part).filter(|t| *t <= MILLIS_MAX).ok_or_else(wrong)?;
             (rest, units) = (behind, &units[at + 1..]);
         }
         if text.is_empty() { Err(wrong()) } else { Ok(Self(Duration::from_millis(total))) }
@@ -139,6 +142,8 @@ mod tests {
             ("-1s", None, ""),
             ("99999999999999999999s", None, ""),
             ("999999999999999999y", None, ""),
+            ("293y", None, ""),
+            ("292y", Some(9_208_512_000_000), "292y"),
         ] {
             let span: Result<Span, _> = text.parse();
             let found = span.as_ref().ok().map(|s| u64::try_from(s.0.as_millis()).unwrap());

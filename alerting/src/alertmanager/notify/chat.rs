@@ -127,7 +127,7 @@ pub(super) async fn telegram(
     let api = config.api_url.as_ref().unwrap_or(&global.telegram_api_url).trim_end_matches('/');
     let mut body = json!({
         "chat_id": config.chat_id,
-        "text": cut(&message.words.text_for(&config.message, message.payload, config.parse_mode == "HTML").map_err(Failure::Never)?, TELEGRAM_MESSAGE_MAX),
+        "text": cut(&message.words.text_for(&config.message, message.payload, config.parse_mode == "HTML")?, TELEGRAM_MESSAGE_MAX),
         "disable_notification": config.disable_notifications,
         "disable_web_page_preview": true,
     });

@@ -12,7 +12,7 @@ use lettre::{
     transport::smtp::{
         PoolConfig,
         authentication::Credentials,
-        client::{Certificate, CertificateStore, Tls, TlsParameters},
+        client::{Certificate, CertificateStore, Tls, TlsParameters, TlsVersion},
         extension::ClientId,
     },
 };
@@ -122,7 +122,7 @@ impl Mailer {
             let value = message.text(template)?.replace(['\r', '\n'], " ");
             builder = builder.raw_header(HeaderValue::new(header, value));
         }
-        let html = message.words.html(&config.html, message.payload).map_err(Failure::Never)?;
+        let html = message.words.html(&config.html, message.payload)?;
         let plain = message.text(&config.text)?;
         let built = match (plain.is_empty(), html.is_empty()) {
             (true, _) => builder.singlepart(part(ContentType::TEXT_HTML, html)),
@@ -146,6 +146,9 @@ fn tls_parameters(host: &str, config: Option<&TlsConfig>) -> Result<TlsParameter
             let certificate = certificate.map_err(|e| format!("{file}: {}", text::chain(&e)))?;
             builder =
                 builder.certificate_store(CertificateStore::None).add_root_certificate(certificate);
+        }
+        if config.min_version.as_deref() == Some("TLS13") {
+            builder = builder.set_min_tls_version(TlsVersion::Tlsv13);
         }
         builder = builder.dangerous_accept_invalid_certs(config.insecure_skip_verify);
     }

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use reqwest::{
-    Certificate, Client, Identity, Proxy, RequestBuilder, header::CONTENT_TYPE, redirect::Policy,
+    Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, header::CONTENT_TYPE,
+    redirect::Policy, tls::Version,
 };
 use serde::Serialize;
 
@@ -48,7 +49,7 @@ impl Links {
         // What is secret is not in the client, but in each request.
         let key =
             format!("{:?} {:?} {}", config.proxy_url, config.tls_config, config.follow_redirects);
-        let key = format!("{key} {}", config.enable_http2);
+        let key = format!("{key} {} {:?}", config.enable_http2, config.no_proxy);
         let client = match self.0.get(&key) {
             Some(client) => client.clone(),
             None => client(&config)?,
@@ -70,7 +71,10 @@ fn client(config: &HttpConfig) -> Result<Client, String> {
         .redirect(redirects)
         .tcp_nodelay(true);
     builder = match &config.proxy_url {
-        Some(url) => builder.proxy(Proxy::all(url).map_err(|e| text::chain(&e))?),
+        Some(url) => {
+            let around = config.no_proxy.as_deref().and_then(NoProxy::from_string);
+            builder.proxy(Proxy::all(url).map_err(|e| text::chain(&e))?.no_proxy(around))
+        }
         None => builder.no_proxy(),
     };
     if !config.enable_http2 {
@@ -96,6 +100,12 @@ fn with_tls(
         let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
         let identity = Identity::from_pem(&pem);
         builder = builder.identity(identity.map_err(|e| format!("{cert}: {}", text::chain(&e)))?);
+    }
+    if tls.min_version.as_deref() == Some("TLS13") {
+        builder = builder.tls_version_min(Version::TLS_1_3);
+    }
+    if tls.max_version.as_deref() == Some("TLS12") {
+        builder = builder.tls_version_max(Version::TLS_1_2);
     }
     Ok(builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify))
 }
@@ -130,17 +140,19 @@ impl Link {
         self.send(request, key, retry, timeout).await
     }
 
-    /// The same with a header of its own.
-    pub(super) async fn post_with(
+    /// The same with a header of its own, and by another method.
+    pub(super) async fn send_with(
         &self,
+        method: Method,
         (url, name, value): (&str, &'static str, &str),
         key: &str,
         body: &impl Serialize,
         retry: Retry,
     ) -> Result<Vec<u8>, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
-        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
-        self.send(request.header(name, value), key, retry, ATTEMPT_TIMEOUT).await
+        let request = self.client.request(method, url).header(CONTENT_TYPE, "application/json");
+        let request = request.body(body).header(name, value);
+        self.send(request, key, retry, ATTEMPT_TIMEOUT).await
     }
 
     async fn send(

@@ -1,6 +1,7 @@
 //! PagerDuty and Opsgenie: services that page people themselves. Both know a group by a key, so that the same thing said
 //! twice is one incident.
 
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -13,6 +14,8 @@ use crate::alertmanager::config::{Global, OpsgenieConfig, PagerdutyConfig};
 /// Longest texts that each takes, in characters.
 const PAGERDUTY_SUMMARY_MAX: usize = 1_024;
 const OPSGENIE_MESSAGE_MAX: usize = 130;
+/// Largest event that PagerDuty takes, in bytes.
+const PAGERDUTY_EVENT_MAX: usize = 512_000;
 
 /// What PagerDuty is told beside the summary, unless the receiver says otherwise.
 const PAGERDUTY_DETAILS: [(&str, &str); 4] = [
@@ -66,7 +69,13 @@ pub(super) async fn pagerduty(
         "payload": without_empty(payload),
     });
     let url = config.url.as_ref().unwrap_or(&global.pagerduty_url);
-    let body = without_empty(body);
+    let mut body = without_empty(body);
+    if body.to_string().len() > PAGERDUTY_EVENT_MAX {
+        let text = format!(
+            "the details are left out: with them the event has more than {PAGERDUTY_EVENT_MAX} bytes"
+        );
+        body["payload"]["custom_details"] = json!({ "error": text });
+    }
     link.post(url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await.map(drop)
 }
 
@@ -124,6 +133,20 @@ pub(super) async fn opsgenie(
         }
     };
     let authorization = format!("GenieKey {key}");
-    let way = (url.as_str(), "Authorization", authorization.as_str());
-    link.post_with(way, message.key(), &without_empty(body), Retry::OrTooMany).await.map(drop)
+    let body = without_empty(body);
+    let send = async |method: Method, url: &str, body: &Value| {
+        let way = (url, "Authorization", authorization.as_str());
+        link.send_with(method, way, message.key(), body, Retry::OrTooMany).await.map(drop)
+    };
+    send(Method::POST, &url, &body).await?;
+    if !config.update_alerts || message.is_resolved() {
+        return Ok(());
+    }
+    // An alert that is there already keeps its words unless it is told so.
+    for field in ["message", "description"] {
+        let Some(text) = body.get(field) else { continue };
+        let url = format!("{api}/v2/alerts/{alias}/{field}?identifierType=alias");
+        send(Method::PUT, &url, &json!({ field: text })).await?;
+    }
+    Ok(())
 }

@@ -21,10 +21,10 @@ use crate::{
 };
 use watchkeep_catalog::{Notification, NotificationState};
 
-type Seen = Arc<Mutex<Vec<(String, HeaderMap, Value)>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<(String, HeaderMap, Value)>>>;
 
 /// A server that keeps what it is sent, and answers with this.
-async fn sink(status: StatusCode) -> (String, Seen) {
+pub(crate) async fn sink(status: StatusCode) -> (String, Seen) {
     async fn keep(
         State((seen, status)): State<(Seen, StatusCode)>,
         uri: Uri,
@@ -166,6 +166,58 @@ async fn each_service_gets_its_shape() {
     }
 }
 
+/// A storm: so many alerts with a long text each.
+fn storm(plan: &Plan, alerts: usize) -> Telling {
+    let one = |at: usize| {
+        let mut alert = alert(&[("alertname", "Down"), ("instance", &at.to_string())], 0, None);
+        alert.annotations.insert("summary".to_owned(), "x".repeat(1_000));
+        let fingerprint = alert.fingerprint();
+        Shown { fingerprint, alert: Arc::new(alert), resolved: false }
+    };
+    Telling { alerts: (0..alerts).map(one).collect(), ..telling(plan, false) }
+}
+
+#[tokio::test]
+async fn a_storm_is_told_of_though_its_words_are_too_many() {
+    let (url, seen) = sink(StatusCode::OK).await;
+    let receiver = json!({"name": "r", "slack_configs": [{"api_url": url, "channel": "#a"}]});
+    let plan = plan(receiver);
+    let channels = Channels::new(&plan, "http://alerts.example.org").unwrap();
+    let telling = storm(&plan, 2_000);
+    let channel = &channels.by[&name(&telling.integration)];
+    let mut payload = Payload::new(&telling, "http://alerts.example.org", None);
+    let mut tries = 0;
+    let sent = loop {
+        tries += 1;
+        let message = Message { telling: &telling, payload: &payload, words: &channels.words };
+        match send(channel, &message, &plan).await {
+            Err(Failure::TooMuch(_)) if payload.halve() => {}
+            sent => break sent,
+        }
+    };
+    assert_eq!((sent, tries, payload.alerts.len()), (Ok(()), 2, 1_000));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn pagerduty_takes_no_large_events() {
+    let (url, seen) = sink(StatusCode::ACCEPTED).await;
+    let plan = plan(json!({"name": "r", "pagerduty_configs": [{"url": url, "routing_key": "k"}]}));
+    let channels = Channels::new(&plan, "").unwrap();
+    for (alerts, complete) in [(10, true), (700, false)] {
+        let telling = storm(&plan, alerts);
+        let payload = Payload::new(&telling, "", None);
+        let message = Message { telling: &telling, payload: &payload, words: &channels.words };
+        send(&channels.by[&name(&telling.integration)], &message, &plan).await.expect("taken");
+        let (_, headers, body) = seen.lock().unwrap().pop().expect("an event");
+        let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
+        assert!(length <= 512_000, "{length}");
+        let details = &body["payload"]["custom_details"];
+        assert_eq!(details.get("firing").is_some(), complete, "{alerts}");
+        assert_eq!(body["payload"]["summary"], format!("[FIRING:{alerts}] Down"));
+    }
+}
+
 #[tokio::test]
 async fn what_is_over_is_resolved_under_the_same_key() {
     let (url, seen) = sink(StatusCode::ACCEPTED).await;
@@ -180,6 +232,21 @@ async fn what_is_over_is_resolved_under_the_same_key() {
         (&seen[0].2["event_action"], &seen[1].2["event_action"]),
         (&json!("trigger"), &json!("resolve"))
     );
+}
+
+#[tokio::test]
+async fn opsgenie_is_told_the_words_of_an_alert_that_is_there() {
+    let (url, seen) = sink(StatusCode::ACCEPTED).await;
+    let config = json!({"api_url": url, "api_key": "k", "update_alerts": true, "description": "d"});
+    let plan = plan(json!({"name": "r", "opsgenie_configs": [config]}));
+    send_once(&plan, false).await.expect("it is taken");
+    let seen: Vec<_> = std::mem::take(&mut *seen.lock().unwrap());
+    let alias = seen[0].2["alias"].as_str().unwrap().to_owned();
+    let asked: Vec<_> = seen.iter().map(|(url, _, body)| (url.clone(), body.clone())).collect();
+    let of = |field: &str| format!("/v2/alerts/{alias}/{field}?identifierType=alias");
+    assert_eq!(asked[1], (of("message"), json!({"message": "[FIRING:1] Down (a)"})));
+    assert_eq!(asked[2], (of("description"), json!({"description": "d"})));
+    send_once(&plan, true).await.expect("it is taken");
 }
 
 #[tokio::test]

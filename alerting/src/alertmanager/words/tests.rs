@@ -67,7 +67,7 @@ fn alertmanagers_data_and_functions() {
     ];
     let words = words(&cases.map(|(text, _)| text)).expect("good templates");
     for (text, expected) in cases {
-        assert_eq!(words.text(text, &payload()).as_deref(), Ok(expected), "{text}");
+        assert_eq!(words.text(text, &payload()), Ok(expected.to_owned()), "{text}");
     }
 }
 
@@ -130,4 +130,49 @@ fn a_wrong_template_is_named() {
     let wrong = words(&["{{ nope }}"]).err().expect("no such function");
     assert_eq!(wrong[0].path, "receivers[0].slack_configs[0].text");
     assert!(wrong[0].message.contains("nope"), "{}", wrong[0].message);
+}
+
+/// It would be found when the first alert is to be told.
+#[test]
+fn a_template_that_is_not_there_is_named() {
+    for text in [
+        r#"{{ template "slack.mine.title" . }}"#,
+        r#"{{ if .Alerts }}a{{ else }}{{ range .Alerts }}{{ template "slack.mine.title" . }}{{ end }}{{ end }}"#,
+        r#"{{ define "a" }}{{ template "slack.mine.title" }}{{ end }}{{ template "a" }}"#,
+    ] {
+        let wrong = words(&[text]).err().expect(text);
+        assert_eq!(wrong[0].path, "receivers[0].slack_configs[0].text");
+        assert!(wrong[0].message.contains("\"slack.mine.title\" is defined nowhere"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn template_files_are_found_as_a_shell_finds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, folder) in [("a", "one"), ("b", "two")] {
+        std::fs::create_dir(dir.path().join(folder)).unwrap();
+        let text = format!("{{{{ define {name:?} }}}}I am {name}{{{{ end }}}}");
+        std::fs::write(dir.path().join(folder).join("x.tmpl"), text).unwrap();
+    }
+    let words = |pattern: &str| {
+        let pattern = dir.path().join(pattern).display().to_string();
+        let config = serde_json::json!({
+            "templates": [pattern], "route": {"receiver": "a"},
+            "receivers": [{"name": "a", "slack_configs": [
+                {"api_url": "http://x/", "text": r#"{{ template "a" . }}, {{ template "b" . }}"#},
+            ]}],
+        });
+        let config: AlertmanagerConfig = serde_json::from_value(config).unwrap();
+        Words::new(&config, "http://alerts.example.org")
+    };
+    for pattern in ["*/x.tmpl", "[ot]*/?.tmpl"] {
+        let words = words(pattern).unwrap_or_else(|e| panic!("{pattern}: {e:?}"));
+        let text = words.text(r#"{{ template "a" . }}, {{ template "b" . }}"#, &payload());
+        assert_eq!(text, Ok("I am a, I am b".to_owned()), "{pattern}");
+    }
+    for (pattern, part) in [("none.tmpl", "none.tmpl cannot be read"), ("[x", "[x")] {
+        let wrong = words(pattern).err().expect(pattern);
+        assert_eq!(wrong[0].path, "templates[0]");
+        assert!(wrong[0].message.contains(part), "{wrong:?}");
+    }
 }

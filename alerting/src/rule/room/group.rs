@@ -165,16 +165,26 @@ async fn settle(
 
 /// Opens incidents of firing alerts that are not known to have one.
 async fn report(shared: &Arc<Shared>, fence: i64, carried: &mut Carried, now: Time) {
-    for rule in &carried.state.rules {
-        for (labels, active) in &rule.active {
-            let fingerprint = crate::rule::fingerprint(labels);
-            if active.state != AlertState::Firing || carried.reported.contains(&fingerprint) {
-                continue;
-            }
-            match super::incident::trigger(shared, fence, &fingerprint, labels, active, now).await {
-                Ok(()) => drop(carried.reported.insert(fingerprint)),
-                Err(error) => debug!(%error, "incident of an alert not opened, trying again"),
-            }
+    if !shared.settings.opens_incidents {
+        return;
+    }
+    let active = carried.state.rules.iter().flat_map(|rule| &rule.active);
+    let firing = active.filter(|(_, active)| active.state == AlertState::Firing);
+    let firing = firing.map(|(labels, active)| (crate::rule::fingerprint(labels), labels, active));
+    let new: Vec<_> = firing.filter(|(at, ..)| !carried.reported.contains(at)).collect();
+    if new.is_empty() {
+        return;
+    }
+    // Read once for all of them: there may be thousands.
+    let rules = match super::incident::duty(shared).await {
+        Ok(rules) => rules,
+        Err(error) => return debug!(%error, "schedules not read, trying again"),
+    };
+    for (fingerprint, labels, active) in new {
+        let alert = (fingerprint.as_str(), labels);
+        match super::incident::trigger(shared, fence, &rules, alert, active, now).await {
+            Ok(()) => drop(carried.reported.insert(fingerprint)),
+            Err(error) => debug!(%error, "incident of an alert not opened, trying again"),
         }
     }
 }

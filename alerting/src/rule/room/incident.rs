@@ -24,21 +24,23 @@ fn id(fingerprint: &str, fired_at: Time) -> String {
     format!("{}-{}", fired_at.format("%Y%m%d-%H%M%S"), &fingerprint[..8.min(fingerprint.len())])
 }
 
+/// Who is told of new incidents, as the schedules are now.
+pub(super) async fn duty(shared: &Shared) -> Result<Rules, StoreError> {
+    let mut rules = shared.context.rules.clone();
+    rules.changes = oncall::read_changes(&shared.context.client).await?;
+    Ok(rules)
+}
+
 /// Opens the incident of a firing alert, unless it is there.
 pub(super) async fn trigger(
     shared: &Shared,
     fence: i64,
-    fingerprint: &str,
-    labels: &Labels,
+    rules: &Rules,
+    (fingerprint, labels): (&str, &Labels),
     active: &Active,
     now: Time,
 ) -> Result<(), StoreError> {
-    if !shared.settings.opens_incidents {
-        return Ok(());
-    }
-    let mut rules = shared.context.rules.clone();
-    rules.changes = oncall::read_changes(&shared.context.client).await?;
-    let record = opened(&rules, fingerprint, labels, active, now);
+    let record = opened(rules, fingerprint, labels, active, now);
     let key = keys::incident(&record.id);
     let txn = Txn::new()
         .when(Compare::create_revision(keys::ALERTING_LEADER, fence))

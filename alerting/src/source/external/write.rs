@@ -3,38 +3,9 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
+use watchkeep_catalog::prompb::{Label, Sample, TimeSeries, WriteRequest};
 
 use crate::source::Recorded;
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
 
 /// The body; samples of one series together, in the order they come.
 pub(super) fn encode(samples: &[Recorded]) -> Vec<u8> {
@@ -49,6 +20,7 @@ pub(super) fn encode(samples: &[Recorded]) -> Vec<u8> {
         // What has no value is not there.
         labels: labels.iter().filter(|(_, value)| !value.is_empty()).map(label).collect(),
         samples,
+        histograms: Vec::new(),
     });
     let plain = WriteRequest { timeseries: timeseries.collect() }.encode_to_vec();
     // Fails only beyond 4 GiB.

@@ -1,6 +1,6 @@
 //! Which metrics and labels make so many series.
 
-use super::Memory;
+use super::{CULPRITS_MS, Memory};
 use crate::{METRIC_NAME, symbols::Symbol};
 
 /// A name and how much of it there is.
@@ -53,8 +53,19 @@ impl Memory {
         }
     }
 
+    /// [`Self::culprits`] as they were when they were last looked for.
+    pub(super) fn culprits_at(&mut self, now_ms: i64) -> String {
+        let is_fresh = |at: i64| now_ms.abs_diff(at) < CULPRITS_MS.unsigned_abs();
+        if let Some((_, text)) = self.culprits.as_ref().filter(|(at, _)| is_fresh(*at)) {
+            return text.clone();
+        }
+        let text = self.culprits();
+        self.culprits = Some((now_ms, text.clone()));
+        text
+    }
+
     /// For an error: the metric with most series and the label with most values.
-    pub(crate) fn culprits(&self) -> String {
+    fn culprits(&self) -> String {
         let most = self.cardinality(1);
         let of = |counts: &[Count]| {
             counts.first().map_or((String::new(), 0), |c| (c.name.clone(), c.value))
@@ -74,4 +85,32 @@ fn top<T: Ord>(
     all.sort_unstable_by(|a, b| b.cmp(a));
     all.truncate(limit);
     all.iter().map(|(value, what)| Count { name: name(what), value: *value }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Sample, SeriesError, schema::Meta};
+
+    /// Looking at all series for each request that is refused would leave no time for those that are taken.
+    #[test]
+    fn culprits_are_looked_for_once_a_minute() {
+        let options = Options { series_max: 1, retention_ms: i64::MAX, ..Options::default() };
+        let mut memory = Memory::new(options, Meta::default());
+        let refused = |memory: &mut Memory, now_ms| {
+            let sample = [Sample { timestamp_ms: now_ms, value: 1.0 }];
+            let pairs = [("a", "1"), ("a", "2")];
+            let batch = pairs.iter().map(|pair| (std::iter::once(*pair), &sample[..], &[][..]));
+            let SeriesError::SeriesMax { culprits, .. } = memory.append(batch, now_ms).unwrap_err()
+            else {
+                panic!()
+            };
+            culprits
+        };
+        let first = refused(&mut memory, 0);
+        assert!(first.contains("label \"a\" has 1 values"), "{first}");
+        memory.culprits = Some((0, "known".to_owned()));
+        assert_eq!(refused(&mut memory, CULPRITS_MS - 1), "known");
+        assert_eq!(refused(&mut memory, CULPRITS_MS), first);
+    }
 }

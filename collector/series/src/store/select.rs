@@ -146,7 +146,10 @@ impl SeriesStore {
                 if first.is_none_or(|first| first > to_ms) {
                     read.floats.truncate(floats);
                     read.histograms.truncate(histograms);
-                    break;
+                    // A late chunk that ends after this one may begin before it.
+                    if found.late_on_disk.is_none() {
+                        break;
+                    }
                 }
             }
         }

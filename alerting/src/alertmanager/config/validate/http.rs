@@ -73,6 +73,10 @@ pub(super) fn check_http(found: &mut Findings, path: &str, http: Option<&HttpCon
     if let Some(url) = &http.proxy_url {
         check_url(found, format!("{path}.proxy_url"), url);
     }
+    if http.no_proxy.is_some() && http.proxy_url.is_none() {
+        let message = "without proxy_url there is no proxy to go around: give both, or take it out";
+        found.add(format!("{path}.no_proxy"), message);
+    }
     if let Some(auth) = &http.basic_auth {
         let path = format!("{path}.basic_auth");
         check_secret(
@@ -113,6 +117,9 @@ pub(super) fn check_tls(found: &mut Findings, path: &str, tls: Option<&TlsConfig
     if tls.server_name.is_some() {
         let message = "another name than the URL's is not supported: use that name in the URL";
         found.add(format!("{path}.server_name"), message);
+    }
+    if (tls.min_version.as_deref(), tls.max_version.as_deref()) == (Some("TLS13"), Some("TLS12")) {
+        found.add(format!("{path}.min_version"), "it is later than max_version");
     }
     if tls.cert_file.is_some() != tls.key_file.is_some() {
         found.add(

@@ -7,9 +7,11 @@ use super::{
     http::{check_http, check_secret, check_tls, check_url},
 };
 use crate::alertmanager::{
-    config::{EmailConfig, Global, HttpConfig, Receiver, value::Hidden},
+    config::{EmailConfig, Global, HttpConfig, Receiver, TlsConfig, value::Hidden},
     notify::check_addresses,
 };
+
+const NO_CRAM_MD5: &str = "CRAM-MD5 is not supported: use auth_username and auth_password";
 
 /// The types there are here.
 const SUPPORTED: &str =
@@ -42,6 +44,10 @@ fn check_global(found: &mut Findings, global: &Global) {
     for (field, secret, file) in pairs {
         check_secret(found, "global", field, (secret.as_ref(), file.as_ref()), false);
     }
+    if global.smtp_auth_secret.is_some() || global.smtp_auth_secret_file.is_some() {
+        found.add("global.smtp_auth_secret", NO_CRAM_MD5);
+    }
+    check_mail_tls(found, "global.smtp_tls_config", global.smtp_tls_config.as_ref());
     check_http(found, "global.http_config", global.http_config.as_ref());
     check_tls(found, "global.smtp_tls_config", global.smtp_tls_config.as_ref());
     for (field, url) in [
@@ -190,8 +196,13 @@ fn check_email(found: &mut Findings, path: &str, email: &EmailConfig, global: &G
     let password = (email.auth_password.as_ref(), email.auth_password_file.as_ref());
     check_secret(found, path, "auth_password", password, false);
     if email.auth_secret.is_some() || email.auth_secret_file.is_some() {
-        let message = "CRAM-MD5 is not supported: use auth_username and auth_password";
-        found.add(format!("{path}.auth_secret"), message);
+        found.add(format!("{path}.auth_secret"), NO_CRAM_MD5);
+    }
+    let user = email.auth_username.as_ref().or(global.smtp_auth_username.as_ref());
+    let identity = email.auth_identity.as_ref().or(global.smtp_auth_identity.as_ref());
+    if identity.is_some_and(|identity| !identity.is_empty() && Some(identity) != user) {
+        let message = "another identity than auth_username is not supported: take it out";
+        found.add(format!("{path}.auth_identity"), message);
     }
     if !email.to.contains("{{") {
         found.check(format!("{path}.to"), check_addresses(&email.to));
@@ -203,4 +214,18 @@ fn check_email(found: &mut Findings, path: &str, email: &EmailConfig, global: &G
         }
     }
     check_tls(found, &format!("{path}.tls_config"), email.tls_config.as_ref());
+    check_mail_tls(found, &format!("{path}.tls_config"), email.tls_config.as_ref());
+}
+
+/// What the way to a mail server cannot do.
+fn check_mail_tls(found: &mut Findings, path: &str, tls: Option<&TlsConfig>) {
+    let Some(tls) = tls else { return };
+    if tls.cert_file.is_some() {
+        let message = "certificates of clients are not supported for mail: use auth_username and auth_password";
+        found.add(format!("{path}.cert_file"), message);
+    }
+    if tls.max_version.as_deref() == Some("TLS12") {
+        let message = "a latest version is not supported for mail: take it out";
+        found.add(format!("{path}.max_version"), message);
+    }
 }

@@ -16,6 +16,17 @@ use crate::{
     },
 };
 
+/// Longest value that a function makes of others.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// What would become of it is judged before it is made: a few thousand characters of query could make gigabytes.
+fn check_size(function: &str, bytes: usize) -> Result<(), EvalError> {
+    if bytes <= VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(execution(format!("{function}() makes a value of more than {VALUE_BYTES_MAX} bytes")))
+}
+
 impl Evaluator<'_> {
     pub(super) fn label_replace(
         &self,
@@ -33,10 +44,12 @@ impl Evaluator<'_> {
         }
         self.relabelled(&call.args[0], steps, sink, &|labels: &Labels| {
             let value = labels.get(source).unwrap_or_default();
-            let captures = regex.captures(value)?;
+            let Some(captures) = regex.captures(value) else { return Ok(None) };
+            let bytes = replacement.matches('$').count().saturating_mul(value.len());
+            check_size("label_replace", bytes.saturating_add(replacement.len()))?;
             let mut result = String::new();
             captures.expand(replacement, &mut result);
-            Some((target, result))
+            Ok(Some((target, result)))
         })
     }
 
@@ -59,7 +72,9 @@ impl Evaluator<'_> {
         self.relabelled(&call.args[0], steps, sink, &|labels: &Labels| {
             let values: Vec<&str> =
                 sources.iter().map(|name| labels.get(name).unwrap_or_default()).collect();
-            Some((*target, values.join(separator)))
+            let bytes: usize = values.iter().map(|value| value.len() + separator.len()).sum();
+            check_size("label_join", bytes)?;
+            Ok(Some((*target, values.join(separator))))
         })
     }
 
@@ -69,12 +84,12 @@ impl Evaluator<'_> {
         node: &Node,
         steps: Steps,
         sink: &mut Sink<'_>,
-        change: &dyn Fn(&Labels) -> Option<(&'t str, String)>,
+        change: &dyn Fn(&Labels) -> Result<Option<(&'t str, String)>, EvalError>,
     ) -> Result<(), EvalError> {
         let mut rows = self.collect(node, steps)?;
         let held = rows.len() * steps.count;
         for row in &mut rows {
-            if let Some((name, value)) = change(&row.labels) {
+            if let Some((name, value)) = change(&row.labels)? {
                 row.labels = row.labels.with(name, &value);
                 row.drop_name &= name != METRIC_NAME;
             }
@@ -171,6 +186,33 @@ fn chunk(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_have_their_maximum() -> Result<(), Box<dyn std::error::Error>> {
+        use crate::{
+            Points, Sample,
+            promql::{Engine, Expr, MemorySeries},
+        };
+        let mut memory = MemorySeries::new();
+        memory.insert(Points {
+            labels: Labels::new([("__name__", "up"), ("a", &"x".repeat(1_000))]),
+            floats: vec![Sample { timestamp_ms: 0, value: 1.0 }],
+            ..Points::default()
+        });
+        let replace =
+            |n: usize| format!(r#"label_replace(up, "b", "{}", "a", "(.*)")"#, "$1".repeat(n));
+        let join = |n: usize| format!(r#"label_join(up, "b", ""{})"#, r#", "a""#.repeat(n));
+        for (text, fine) in [
+            (replace(1_000), true),
+            (replace(1_100), false),
+            (join(1_000), true),
+            (join(1_100), false),
+        ] {
+            let answer = Engine::default().instant(&memory, &Expr::parse(&text)?, 0, &|| false);
+            assert_eq!(answer.is_ok(), fine, "{:?}", answer.err());
+        }
+        Ok(())
+    }
 
     #[test]
     fn natural_order() {
