@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod api;
 mod backup;
 mod check;
+mod failover;
 mod incident;
 mod login;
 mod maintenance;
@@ -63,6 +64,9 @@ enum Command {
     /// List, open, take and resolve incidents
     #[command(subcommand)]
     Incident(incident::Incident),
+    /// List, confirm, end, rehearse and replay failovers; stop all of them
+    #[command(subcommand)]
+    Failover(failover::Failover),
     /// Add, list and end maintenance windows
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -100,6 +104,7 @@ impl Cli {
             Command::Probe(probe) => probe.run().await,
             Command::Oncall(oncall) => oncall.run().await,
             Command::Incident(incident) => incident.run().await,
+            Command::Failover(failover) => failover.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Rules(rules) => rules.run().await,
             Command::Backup(backup) => backup.run().await,

@@ -36,6 +36,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// The example with its commented fields switched on, and the files they name beside it.
 fn example_in_full(dir: &Path) -> String {
+    fs::write(dir.join("promote.sh"), "#!/bin/sh\n").expect("written");
     let mut lines = Vec::new();
     for line in EXAMPLE.lines() {
         let field = line.trim_start().strip_prefix("# ").filter(|rest| rest.contains(": "));

@@ -21,6 +21,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/configuration.md",
     "docs/dashboards.md",
     "docs/discovery.md",
+    "docs/failover.md",
     "docs/grafana.md",
     "docs/incidents.md",
     "docs/members.md",

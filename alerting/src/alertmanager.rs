@@ -40,6 +40,7 @@ mod tidy;
 mod words;
 
 pub use config::AlertmanagerConfig;
+pub(crate) use matcher::{Matcher, parse as parse_matcher};
 
 use crate::{AlertingError, context::Context, leader::Term};
 use intake::Deliverance;

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use watchkeep_catalog::{ClientError, check_name};
 
@@ -19,6 +19,7 @@ mod heartbeats;
 mod incidents;
 mod links;
 mod maintenance;
+mod moved;
 mod oncall;
 
 pub(crate) fn router(context: Arc<Context>) -> Router {
@@ -39,7 +40,19 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         .route("/v1/maintenance", get(maintenance::list).post(maintenance::create))
         .route("/v1/maintenance/{id}", get(maintenance::show).delete(maintenance::end))
         .route("/v1/failovers", get(failovers::list))
+        .route("/v1/failovers/rehearsals", post(failovers::rehearse))
         .route("/v1/failovers/{id}", get(failovers::show))
+        .route("/v1/failovers/{id}/approve", post(failovers::approve))
+        .route("/v1/failovers/{id}/abort", post(failovers::abort))
+        .route("/v1/failover-policies", get(failovers::policies))
+        .route(
+            "/v1/failover-stop",
+            get(failovers::switch).put(failovers::stop).delete(failovers::resume),
+        )
+        .route("/v1/drains", get(moved::drains))
+        .route("/v1/drains/{service}/{instance}", put(moved::drain).delete(moved::undrain))
+        .route("/v1/roles", get(moved::roles))
+        .route("/v1/roles/{service}/{role}", delete(moved::release))
         .with_state(context)
 }
 

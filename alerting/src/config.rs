@@ -8,21 +8,28 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use watchkeep_catalog::{Maintenance, Quorum, Status};
+use watchkeep_catalog::{Maintenance, Quorum};
 
 use crate::rule::{Origin, RuleSettings, parse_duration};
 use crate::source::DataSourceConfig;
 
 mod duty;
+mod failover;
 mod secret;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod validate_duty;
+mod validate_failover;
 
 pub use duty::{
     Channel, EscalationPolicy, Every, HeartbeatConfig, Integration, Layer, Notify, NotifyRule,
     Pages, Person, Restriction, Schedule, Step, Target, Team,
+};
+pub use failover::{
+    BurnRate, Callback, Condition, Expect, FailoverPolicy, FailoverScripts, FailoverStepConfig,
+    Guards, Hooks, OnFailure, PageStep, Prefer, Promote, Scale, Script, VerdictIs, When, Whom,
+    ZoneRule,
 };
 pub(crate) use secret::Secret;
 pub(crate) use validate::undefined;
@@ -64,8 +71,13 @@ pub struct AlertingConfig {
     pub heartbeats: Vec<HeartbeatConfig>,
     /// Programs that report by `POST /v2/enqueue`.
     pub integrations: Vec<Integration>,
-    /// What is called when an instance is critical: the first policy that matches.
+    /// What is done about a fault: of the policies that a verdict triggers, the first that matches.
     pub failover: Vec<FailoverPolicy>,
+    /// Whether failovers happen at all.
+    pub failover_enabled: bool,
+    /// The programs that a failover may run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failover_scripts: Option<FailoverScripts>,
     /// How many opinions make a check critical, where the service does not say so itself.
     pub quorum: Quorum,
     /// Opinions without which a majority decides nothing; fewer, where fewer collectors are alive. 1 to 100.
@@ -108,6 +120,8 @@ impl Default for AlertingConfig {
             integrations: Vec::new(),
             pages: Pages::default(),
             failover: Vec::new(),
+            failover_enabled: true,
+            failover_scripts: None,
             quorum: Quorum::Majority,
             opinions_min: 2,
             panic_threshold_percent: 40,
@@ -205,68 +219,4 @@ pub struct Receiver {
     /// File with the secret that signs the webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<String>,
-}
-
-/// When to fail over, and whom to call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FailoverPolicy {
-    /// Unique.
-    pub name: String,
-    /// What must be so.
-    pub when: When,
-    /// Who does it.
-    pub callback: Callback,
-}
-
-/// What must be so of an instance; what is left out may be anything, but not everything may be left out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct When {
-    /// Its service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Its role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// Its id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
-    /// The verdict; only `critical` fails over.
-    #[serde(default = "critical")]
-    pub status: Status,
-}
-
-fn critical() -> Status {
-    Status::Critical
-}
-
-/// A URL that is called, again and again until it answers 2xx.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Callback {
-    /// `http://` or `https://`.
-    pub url: String,
-    /// File with the secret that signs the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_file: Option<String>,
-    /// Longest wait for one answer. 10 to 60,000.
-    #[serde(default = "timeout_ms")]
-    pub timeout_ms: u64,
-    /// Attempts until it is given up and a page goes out. 1 to 100.
-    #[serde(default = "attempts_max")]
-    pub attempts_max: u32,
-    /// Pause after the first failed attempt; it doubles up to 30 s. 10 to 30,000.
-    #[serde(default = "backoff_ms")]
-    pub backoff_ms: u64,
-}
-
-fn timeout_ms() -> u64 {
-    2_000
-}
-fn attempts_max() -> u32 {
-    10
-}
-fn backoff_ms() -> u64 {
-    200
 }

@@ -8,12 +8,13 @@ use watchkeep_catalog::{Client, Incident, Page, PageKind, Time};
 
 use crate::{
     AlertingError,
-    config::{AlertingConfig, Integration, Secret},
+    config::{AlertingConfig, FailoverScripts, Integration, Secret},
     link::Links,
     metrics::Metrics,
     notify::email::Mailer,
     post,
     rules::Rules,
+    source::Source,
 };
 
 /// Callbacks on the wire at once.
@@ -39,7 +40,13 @@ pub(crate) struct Context {
     pub(crate) http: reqwest::Client,
     pub(crate) mailer: Option<Mailer>,
     pub(crate) metrics: Metrics,
-    /// By policy.
+    /// Who has the samples.
+    pub(crate) source: Arc<dyn Source>,
+    /// What services promise that do not say so themselves.
+    pub(crate) availability: f64,
+    /// Where the programs are that a failover may run.
+    pub(crate) failover_scripts: Option<FailoverScripts>,
+    /// By file.
     pub(crate) callback_secrets: BTreeMap<String, Secret>,
     /// By person or receiver.
     pub(crate) page_secrets: BTreeMap<String, Secret>,
@@ -59,13 +66,18 @@ impl Context {
         id: String,
         url: String,
         client: Client,
+        source: Arc<dyn Source>,
+        availability: f64,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
         config.validate().map_err(AlertingError::Config)?;
         let rules = Rules::new(config).map_err(AlertingError::Config)?;
         let policies: Vec<_> = config.failover.iter().map(|p| p.name.as_str()).collect();
         let metrics = Metrics::new(registry, &policies)?;
-        let callbacks = config.failover.iter().map(|p| (&p.name, &p.callback.secret_file));
+        let callbacks = config.failover.iter().flat_map(|policy| policy.callbacks());
+        let callbacks = callbacks.filter_map(|(_, callback)| {
+            Some((callback.secret_file.as_ref()?, &callback.secret_file))
+        });
         let people = config.people.iter().map(|p| (&p.name, &p.secret_file));
         let receivers = config.receivers.iter().map(|r| (&r.name, &r.secret_file));
         let limit = || Arc::new(Semaphore::new(PAGES_PER_RECEIVER_MAX));
@@ -73,6 +85,9 @@ impl Context {
             id,
             url: url.trim_end_matches('/').to_owned(),
             client,
+            source,
+            availability,
+            failover_scripts: config.failover_scripts.clone(),
             http: post::http_client()?,
             mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
             metrics,

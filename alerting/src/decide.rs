@@ -12,6 +12,7 @@ use watchkeep_catalog::{
 };
 
 use crate::{
+    failover::judge::{begin, words},
     fleet,
     incident::{self, WATCHKEEP},
     mirror::{Target, Versioned},
@@ -44,6 +45,10 @@ pub(crate) struct View<'a> {
     pub(crate) quiet: Option<Quiet<'a>>,
     /// What the other instances of its service make of it.
     pub(crate) hold: Hold<'a>,
+    /// Who decides.
+    pub(crate) node: &'a str,
+    /// Failovers are stopped.
+    pub(crate) stopped: bool,
 }
 
 /// Why nobody is told.
@@ -112,7 +117,7 @@ pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decisi
         (Status::Critical, None) if view.quiet.is_some() => silence(&mut decision, view, now),
         (Status::Critical, None) => {
             let (incident, failover) =
-                open(instance, &tally, decision.verdict_revision, rules, now);
+                open(view, instance, &tally, decision.verdict_revision, rules, now);
             (decision.incident, decision.failover) = (Some(incident), failover);
         }
         (Status::Passing, Some(open)) => {
@@ -160,7 +165,7 @@ fn quieten(
         (None, None) => {
             let tally = Tally { first_seen: before.first_seen, ..tally.clone() };
             let (mut incident, failover) =
-                open(instance, &tally, decision.verdict_revision, rules, now);
+                open(view, instance, &tally, decision.verdict_revision, rules, now);
             if let Some(silence) = &before.silenced {
                 let text = format!("nobody was told until now: {}", why(silence));
                 incident::note(&mut incident, now, WATCHKEEP, text);
@@ -326,6 +331,7 @@ pub(crate) fn verdict(target: &Target, tally: &Tally, now: Time) -> Verdict {
 
 /// A new incident, and the failover of the first policy that matches.
 fn open(
+    view: &View<'_>,
     instance: &Instance,
     tally: &Tally,
     verdict_revision: i64,
@@ -334,18 +340,15 @@ fn open(
 ) -> (Incident, Option<Failover>) {
     let id = incident_id(instance, tally, verdict_revision);
     let policy = rules.policy_for(instance);
-    let failover = policy.map(|policy| Failover {
-        id: format!("{id}.{}", policy.name),
-        policy: policy.name.clone(),
-        service: instance.service.clone(),
-        instance: instance.id.clone(),
-        reason: tally.reason.clone(),
-        decided_at: now,
-        state: FailoverState::Pending,
-        attempts: Vec::new(),
-        finished_at: None,
-        incident: id.clone(),
-        trace_parent: tally.trace_parent.clone(),
+    let failover = policy.map(|policy| {
+        let own = format!("{id}.{}", policy.name);
+        let record = Failover {
+            reason: tally.reason.clone(),
+            incident: id.clone(),
+            trace_parent: tally.trace_parent.clone(),
+            ..Failover::new(own, &policy.name, &instance.service, &instance.id, now)
+        };
+        begin(policy, record, view.node, view.stopped)
     });
     let reason = shorten(&tally.reason, TITLE_REASON_MAX);
     let title = format!("{}/{} is critical: {reason}", instance.service, instance.id);
@@ -357,8 +360,12 @@ fn open(
     note(tally.first_seen, "first failed probe".to_owned());
     let (agree, opinions) = (tally.agree, tally.opinions);
     note(now, format!("critical by {agree} of {opinions} opinions: {}", tally.reason));
-    if let Some(policy) = policy {
-        note(now, format!("failover {} decided: calling {}", policy.name, policy.callback.url));
+    if let (Some(policy), Some(failover)) = (policy, &failover) {
+        let steps = words(policy);
+        note(now, match failover.state {
+            FailoverState::Pending => format!("failover {} decided: {steps}", policy.name),
+            _ => format!("failover {} ({}) may follow: {steps}", policy.name, failover.mode.as_str()),
+        });
     }
     incident::tell(&mut incident, rules, None, now);
     (incident, failover)

@@ -1,16 +1,20 @@
-//! Carrying out a failover that is decided: the callback, until it is delivered, given up or called off.
+//! Failovers: what a policy does about a fault, step by step, and never more than once.
 //!
-//! The journal comes first: the record is `pending` in the registry before the first request leaves, and each
-//! attempt's outcome is written behind it. A leader that dies in between leaves a pending record; the next one
-//! calls again with the same idempotency key and the same fencing token (the create revision of the record's
-//! key), so the receiver can do it once.
+//! ```text
+//! trigger ─▶ deciding ─▶ guards ─▶ held | observed | awaiting_approval ─▶ pending ─▶ delivered | failed | rolled_back
+//! ```
+//!
+//! The journal comes first: a step is `running` in the registry before it has an effect, and what came of it is written
+//! behind it, together with the beginning of the next. A leader that dies in between leaves a running step; the next one
+//! does it again with the same idempotency key and the same fencing token (the create revision of the record's key), so
+//! the receiver can do it once. What moves in the registry moves in the very transaction that writes that it has.
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{Instrument, info, info_span, warn};
+use rand::rngs::StdRng;
+use tracing::{info, warn};
 use watchkeep_catalog::{
-    Attempt, Failover, FailoverState, Incident, IncidentStatus, PageKind, keys,
-    trace::{set_parent, trace_parent},
+    Failover, FailoverState, FailoverStop, Incident, IncidentStatus, PageKind, StepState, Time, keys,
 };
 
 use crate::{
@@ -18,171 +22,357 @@ use crate::{
     config::FailoverPolicy,
     context::Context,
     incident::{self, WATCHKEEP},
-    metrics::{DELIVERED, FAILED},
     mirror::Versioned,
-    post,
-    store::{self, StoreError, Written},
+    store::{self, Extra, NotWritten, Written},
 };
 
-mod callback;
+pub(crate) mod control;
+mod fault;
+pub(crate) mod guard;
+pub(crate) mod judge;
+mod plan;
+pub mod replay;
+mod step;
 
-/// Longest pause between two attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
+pub(crate) use fault::point;
+pub(crate) use plan::plan;
+pub(crate) use step::script::program;
+
+use plan::Planned;
+
 /// Pause while the registry does not take an outcome.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How a failover ended.
-enum End {
-    Delivered,
-    GivenUp(String),
-    CalledOff(String),
+/// Another node leads: whatever is left is its own.
+struct Deposed;
+
+/// Why what was to be written, or done, was not.
+enum Interrupt {
+    /// A person has ended it.
+    Aborted,
+    /// All failovers are stopped.
+    Stopped(FailoverStop),
+    /// What it was to change has changed meanwhile.
+    Overtaken,
+    /// Its trigger is gone.
+    CalledOff,
 }
 
-/// Calls until it ends; answers with the records as they are then, or nothing when another node leads.
+/// A failover under way.
+struct Run<'a> {
+    context: &'a Context,
+    fence: i64,
+    policy: &'a FailoverPolicy,
+    plan: Vec<Planned<'a>>,
+    failover: Versioned<Failover>,
+    incident: Option<Versioned<Incident>>,
+    rng: StdRng,
+    /// The step that an earlier leader has begun.
+    inherited: Option<usize>,
+    /// What this leader decided itself a moment ago cannot be out of date.
+    fresh: bool,
+}
+
+/// Does what is left to do; answers with the records as they are then, or nothing when another node leads.
 pub(crate) async fn execute(
     context: Arc<Context>,
     fence: i64,
-    mut failover: Versioned<Failover>,
+    failover: Versioned<Failover>,
 ) -> Option<Written> {
     let policy = context.rules.policies.iter().find(|p| p.name == failover.record.policy);
-    let Some(policy) = policy else {
-        let why = format!("policy {} is not configured any more", failover.record.policy);
-        return finish(&context, fence, failover, End::GivenUp(why)).await;
+    let rng = backoff::rng(&context.id, &failover.record.id);
+    // Only the leader writes what is pending: what was written in this term was written by this node.
+    let fresh = failover.mod_revision > fence;
+    let gone = FailoverPolicy::gone();
+    let plan = policy.map(plan::plan).unwrap_or_default();
+    let mut run = Run {
+        context: &context,
+        fence,
+        policy: policy.unwrap_or(&gone),
+        plan,
+        failover,
+        incident: None,
+        rng,
+        inherited: None,
+        fresh,
     };
-    let mut rng = backoff::rng(&context.id, &failover.record.id);
-    // What this leader decided itself a moment ago cannot be out of date.
-    let mut fresh = failover.create_revision > fence;
-    loop {
-        if !fresh && let Some(why) = called_off(&context, &failover.record).await {
-            return finish(&context, fence, failover, End::CalledOff(why)).await;
+    point("decided");
+    let done = match policy {
+        Some(_) => run.all().await,
+        None => {
+            let why = format!("policy {} is not configured any more", run.failover.record.policy);
+            run.failover.record.failure = Some(why);
+            run.finish().await
         }
-        fresh = false;
-        let made = u32::try_from(failover.record.attempts.len()).unwrap_or(u32::MAX);
-        if made >= policy.callback.attempts_max {
-            let last = failover.record.attempts.last().and_then(|a| a.error.clone());
-            let why = format!("{made} attempts failed, the last: {}", last.unwrap_or_default());
-            return finish(&context, fence, failover, End::GivenUp(why)).await;
-        }
-        let attempt = call(&context, policy, &failover).await;
-        let delivered = attempt.error.is_none();
-        failover.record.attempts.push(attempt);
-        if delivered {
-            return finish(&context, fence, failover, End::Delivered).await;
-        }
-        failover = write(&context, fence, failover, |_| false).await?.0;
-        let base = Duration::from_millis(policy.callback.backoff_ms);
-        let more = made + 1 < policy.callback.attempts_max;
-        if more {
-            tokio::time::sleep(backoff::pause(made + 1, base, BACKOFF_MAX, &mut rng)).await;
-        }
-    }
-}
-
-/// One attempt.
-async fn call(
-    context: &Context,
-    policy: &FailoverPolicy,
-    failover: &Versioned<Failover>,
-) -> Attempt {
-    let record = &failover.record;
-    let span = info_span!(
-        "callback",
-        otel.kind = "client",
-        policy = policy.name,
-        service = record.service,
-        instance = record.instance,
-        failover = record.id,
-        attempt = record.attempts.len() + 1,
-        status = tracing::field::Empty,
-        error = tracing::field::Empty,
-    );
-    set_parent(&span, record.trace_parent.as_deref());
-    async {
-        // The semaphore is never closed.
-        let _permit = context.callbacks.acquire().await;
-        let at = clock::now();
-        let begun = tokio::time::Instant::now();
-        let parent = trace_parent(&span).or_else(|| record.trace_parent.clone());
-        let secret = context.callback_secrets.get(&policy.name);
-        let request = callback::request(policy, failover, secret, parent, at.timestamp());
-        let answer = post::send(&context.http, request).await;
-        let took = begun.elapsed();
-        let result = if answer.error.is_none() { DELIVERED } else { FAILED };
-        context.metrics.callback_seconds.observe(took.as_secs_f64());
-        context.metrics.callbacks.with_label_values(&[policy.name.as_str(), result]).inc();
-        span.record("status", answer.status);
-        if let Some(error) = &answer.error {
-            span.record("error", error);
-            warn!(failover = record.id, url = policy.callback.url, error, "callback not delivered");
-        }
-        let duration_ms = took.as_secs_f64() * 1e3;
-        Attempt { at, duration_ms, status: answer.status, error: answer.error }
-    }
-    .instrument(span.clone())
-    .await
-}
-
-/// Whether the reason for the failover is gone: its incident is resolved, by the verdict or by a person.
-async fn called_off(context: &Context, failover: &Failover) -> Option<String> {
-    // When the registry does not answer nothing is known, and the decision stands.
-    let kv = context.client.get(&keys::incident(&failover.incident)).await.ok()??;
-    let incident: Incident = kv.json().ok()?;
-    (incident.status == IncidentStatus::Resolved)
-        .then(|| "called off: its incident is resolved".to_owned())
-}
-
-/// Writes the end into the journal and the incident. A failover that failed is one more thing to page about.
-async fn finish(
-    context: &Context,
-    fence: i64,
-    mut failover: Versioned<Failover>,
-    end: End,
-) -> Option<Written> {
-    let now = clock::now();
-    let record = &mut failover.record;
-    record.finished_at = Some(now);
-    record.state = match end {
-        End::Delivered => FailoverState::Delivered,
-        End::GivenUp(_) | End::CalledOff(_) => FailoverState::Failed,
     };
-    let (policy, attempts) = (record.policy.clone(), record.attempts.len());
-    let text = match &end {
-        End::Delivered => format!("failover {policy} delivered at attempt {attempts}"),
-        End::GivenUp(why) => format!("failover {policy} failed: {why}"),
-        End::CalledOff(why) => format!("failover {policy} {why}"),
-    };
-    info!(failover = record.id, "{text}");
-    let gave_up = matches!(end, End::GivenUp(_));
-    let written = write(context, fence, failover, |incident| {
-        incident::note(incident, now, WATCHKEEP, text.clone());
-        if gave_up && incident.status != IncidentStatus::Resolved {
-            let to = context.rules.recipients(incident.on_call.as_deref());
-            incident::page(incident, "failover-failed", PageKind::Firing, &to);
-        }
-        true
-    })
-    .await?;
-    if let (End::Delivered, Some(incident)) = (&end, &written.1) {
-        let delay = (now - incident.record.started_at).as_seconds_f64();
-        context.metrics.fault_to_callback_seconds.observe(delay.max(0.0));
+    match done {
+        Ok(()) => Some((run.failover, run.incident)),
+        Err(Deposed) => None,
     }
-    Some(written)
 }
 
-/// Writes until the registry has it; none when another node leads.
-async fn write(
-    context: &Context,
-    fence: i64,
-    failover: Versioned<Failover>,
-    mut change: impl FnMut(&mut Incident) -> bool,
-) -> Option<Written> {
-    loop {
-        match store::write_failover(&context.client, fence, failover.clone(), &mut change).await {
-            Ok(written) => return Some(written),
-            Err(StoreError::Fenced) => return None,
-            // This task ends with the node's leadership, so it does not try for ever.
-            Err(error) => warn!(failover = failover.record.id, %error, "outcome not written yet"),
-        }
-        tokio::time::sleep(PAUSE).await;
+impl Run<'_> {
+    fn record(&mut self) -> &mut Failover {
+        &mut self.failover.record
     }
+
+    /// One step after the other.
+    async fn all(&mut self) -> Result<(), Deposed> {
+        if self.failover.record.steps.is_empty() {
+            // Of an earlier version, which knew but one step.
+            self.record().steps = plan::journal(self.policy);
+        } else if !plan::fits(&self.plan, &self.failover.record) {
+            let why = format!("policy {} was changed meanwhile", self.policy.name);
+            self.record().failure = Some(why);
+            return self.finish().await;
+        }
+        if !self.fresh {
+            let running = |step: &watchkeep_catalog::FailoverStep| step.state == StepState::Running;
+            self.inherited = self.failover.record.steps.iter().position(running);
+        }
+        loop {
+            if self.failover.record.aborted_by.is_some() {
+                return self.interrupted(Interrupt::Aborted).await;
+            }
+            if !self.fresh && self.is_called_off().await {
+                return self.interrupted(Interrupt::CalledOff).await;
+            }
+            self.fresh = false;
+            let Some(at) = plan::current(&self.plan, &self.failover.record) else {
+                return self.finish().await;
+            };
+            if self.failover.record.steps[at].state == StepState::Waiting {
+                self.begin(at);
+                if let Some(interrupt) = self.write(Extra { acts: true, ..Extra::default() }, None).await? {
+                    self.failover.record.steps[at].state = StepState::Waiting;
+                    return self.interrupted(interrupt).await;
+                }
+            }
+            let name = self.failover.record.steps[at].name.clone();
+            point(&format!("{name}.begun"));
+            let outcome = step::perform(self, at).await?;
+            point(&format!("{name}.performed"));
+            if self.enter(at, outcome).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The step is under way, says the record; it is to be written before anything else.
+    fn begin(&mut self, at: usize) {
+        let (node, now) = (self.context.id.clone(), clock::now());
+        judge::run(&mut self.record().steps[at], &node, now);
+    }
+
+    /// Writes what came of a step, and that the next one is under way; true when all is over.
+    async fn enter(&mut self, at: usize, outcome: step::Outcome) -> Result<bool, Deposed> {
+        let now = clock::now();
+        let (extra, text, tell) = match outcome {
+            step::Outcome::Interrupted(Interrupt::Overtaken) => return Ok(false),
+            step::Outcome::Interrupted(interrupt) => {
+                return self.interrupted(interrupt).await.map(|()| true);
+            }
+            step::Outcome::Failed(why) => {
+                plan::fail(&self.plan, &mut self.failover.record, at, &why);
+                (Extra::default(), format!("failed: {why}"), None)
+            }
+            step::Outcome::Done { detail, extra, tell } => {
+                let undoes = self.failover.record.steps[at].undoes;
+                if let Some(undone) = undoes.and_then(|at| usize::try_from(at).ok())
+                    && let Some(step) = self.record().steps.get_mut(undone)
+                {
+                    step.state = StepState::Undone;
+                }
+                let step = &mut self.record().steps[at];
+                step.state = StepState::Done;
+                step.detail.clone_from(&detail);
+                (extra, detail, tell)
+            }
+        };
+        let name = self.failover.record.steps[at].name.clone();
+        self.record().steps[at].finished_at = Some(now);
+        let next = plan::current(&self.plan, &self.failover.record);
+        let changes = !extra.then.is_empty() || tell.is_some();
+        if next.is_none() && !changes {
+            return self.finish().await.map(|()| true);
+        }
+        let before = self.failover.record.clone();
+        if let Some(next) = next {
+            self.begin(next);
+        }
+        let extra = Extra { acts: next.is_some() || extra.acts, ..extra };
+        let note = format!("failover {}: step {name}: {text}", self.policy.name);
+        match self.write(extra, Some((note, tell))).await? {
+            None => Ok(false),
+            Some(Interrupt::Overtaken) => {
+                // It is done again, with what is so now.
+                let step = &mut self.record().steps[at];
+                (step.state, step.finished_at) = (StepState::Running, None);
+                if let Some(next) = next {
+                    self.record().steps[next] = before.steps[next].clone();
+                }
+                Ok(false)
+            }
+            Some(interrupt) => {
+                let (aborted, changed) = (self.failover.record.aborted_by.clone(), changes);
+                self.failover.record = watchkeep_catalog::Failover { aborted_by: aborted, ..before };
+                if changed {
+                    // What was to be written with it was not.
+                    let step = &mut self.record().steps[at];
+                    step.state = StepState::Skipped;
+                    "not done any more".clone_into(&mut step.detail);
+                }
+                self.interrupted(interrupt).await.map(|()| true)
+            }
+        }
+    }
+
+    /// The record is written in this form, with a line and perhaps pages in the incident.
+    async fn write(
+        &mut self,
+        extra: Extra,
+        note: Option<(String, Option<String>)>,
+    ) -> Result<Option<Interrupt>, Deposed> {
+        let (context, now) = (self.context, clock::now());
+        loop {
+            let change = |incident: &mut Incident| {
+                let Some((text, tell)) = &note else { return false };
+                incident::note(incident, now, WATCHKEEP, text.clone());
+                if let Some(reason) = tell.as_ref().filter(|_| incident.status != IncidentStatus::Resolved) {
+                    let to = context.rules.recipients(incident.on_call.as_deref());
+                    incident::page(incident, reason, PageKind::Firing, &to);
+                }
+                true
+            };
+            let failover = self.failover.clone();
+            match store::write_failover(&context.client, self.fence, failover, &extra, change).await {
+                Ok((failover, incident)) => {
+                    self.failover = failover;
+                    self.incident = incident.or(self.incident.take());
+                    return Ok(None);
+                }
+                Err(NotWritten::Fenced) => return Err(Deposed),
+                Err(NotWritten::Aborted(now)) => {
+                    self.failover.record.aborted_by = now.record.aborted_by;
+                    self.failover.mod_revision = now.mod_revision;
+                    return Ok(Some(Interrupt::Aborted));
+                }
+                Err(NotWritten::Stopped(stop)) => return Ok(Some(Interrupt::Stopped(stop))),
+                Err(NotWritten::Overtaken) => return Ok(Some(Interrupt::Overtaken)),
+                // This task ends with the node's leadership, so it does not try for ever.
+                Err(NotWritten::Failed(error)) => {
+                    warn!(failover = self.failover.record.id, %error, "outcome not written yet");
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether the reason for the failover is gone before it has done anything: its incident is resolved, by the verdict
+    /// or by a person.
+    async fn is_called_off(&self) -> bool {
+        let record = &self.failover.record;
+        if record.incident.is_empty() || record.failure.is_some() || !plan::is_untouched(record) {
+            return false;
+        }
+        // When the registry does not answer nothing is known, and the decision stands.
+        let Ok(Some(kv)) = self.context.client.get(&keys::incident(&record.incident)).await else {
+            return false;
+        };
+        kv.json::<Incident>().is_ok_and(|incident| incident.status == IncidentStatus::Resolved)
+    }
+
+    /// It ends here: what is done is done, and a person goes on.
+    async fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), Deposed> {
+        plan::skip(&self.plan, &mut self.failover.record);
+        let done = self.done();
+        for (at, step) in self.failover.record.steps.iter_mut().enumerate() {
+            if step.state == StepState::Running {
+                step.state = StepState::Failed;
+                step.finished_at = Some(clock::now());
+                "interrupted: it may have had its effect".clone_into(&mut step.detail);
+            } else if step.state == StepState::Waiting || self.plan.get(at).is_some_and(|p| p.is_last) {
+                step.state = StepState::Skipped;
+            }
+        }
+        let (state, why, page) = match interrupt {
+            Interrupt::Aborted => {
+                let by = self.failover.record.aborted_by.clone().unwrap_or_default();
+                (FailoverState::Aborted, format!("by {by}; {done}"), None)
+            }
+            Interrupt::Stopped(stop) => {
+                let why = format!("failovers were stopped by {}; {done}", stop.by);
+                (FailoverState::Failed, why, Some(judge::FAILED))
+            }
+            Interrupt::CalledOff | Interrupt::Overtaken => {
+                (FailoverState::CalledOff, "its incident is resolved".to_owned(), None)
+            }
+        };
+        let note = judge::over(self.record(), state, &why, clock::now());
+        self.end(note, page).await
+    }
+
+    /// What has been done so far, in words.
+    fn done(&self) -> String {
+        let steps = self.failover.record.steps.iter().filter(|s| s.state == StepState::Done);
+        let names: Vec<_> = steps.map(|step| step.name.as_str()).collect();
+        match names.is_empty() {
+            true => "nothing was done before".to_owned(),
+            false => format!("done before: {}", names.join(", ")),
+        }
+    }
+
+    /// Nothing is left to do: the end into the journal and the incident. A failover that failed is one more thing to page
+    /// about.
+    async fn finish(&mut self) -> Result<(), Deposed> {
+        point("finish");
+        let now = clock::now();
+        let is_shorthand = self.policy.steps.is_empty();
+        let record = &mut self.failover.record;
+        let attempts = record.attempts.len();
+        let Some(why) = record.failure.clone() else {
+            record.state = FailoverState::Delivered;
+            record.finished_at = Some(now);
+            record.outcome = match is_shorthand {
+                true => format!("delivered at attempt {attempts}"),
+                false => format!("delivered: {} steps in {}", record.steps.len(), lasted(record, now)),
+            };
+            let note = format!("failover {} {}", record.policy, record.outcome);
+            return self.end(note, None).await;
+        };
+        let undone = record.steps.iter().filter(|step| step.undoes.is_some());
+        let all_undone = undone.clone().all(|step| step.state == StepState::Done);
+        let state = match undone.count() > 0 && all_undone {
+            true => FailoverState::RolledBack,
+            false => FailoverState::Failed,
+        };
+        let mut note = judge::over(record, state, &why, now);
+        if state == FailoverState::RolledBack {
+            note.push_str("; what was done is undone");
+        }
+        self.end(note, Some(judge::FAILED)).await
+    }
+
+    /// Writes the end.
+    async fn end(&mut self, note: String, page: Option<&str>) -> Result<(), Deposed> {
+        info!(failover = self.failover.record.id, "{note}");
+        let tell = page.filter(|_| !self.failover.record.rehearsal).map(str::to_owned);
+        // A person who ends it now comes too late, and that is all that can come between.
+        while self.write(Extra::default(), Some((note.clone(), tell.clone()))).await?.is_some() {}
+        let record = &self.failover.record;
+        self.context.metrics.failover_over(record);
+        if let (FailoverState::Delivered, Some(incident)) = (record.state, &self.incident)
+            && let Some(finished_at) = record.finished_at
+        {
+            let delay = (finished_at - incident.record.started_at).as_seconds_f64();
+            self.context.metrics.fault_to_callback_seconds.observe(delay.max(0.0));
+        }
+        point("finished");
+        Ok(())
+    }
+}
+
+fn lasted(record: &Failover, now: Time) -> String {
+    let began = record.started_at.unwrap_or(record.decided_at);
+    format!("{:.1} s", (now - began).as_seconds_f64().max(0.0))
 }

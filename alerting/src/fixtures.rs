@@ -91,6 +91,8 @@ fn opened() -> crate::decide::Decision {
         jury: jury(),
         quiet: None,
         hold: crate::decide::Hold::Free,
+        node: "node-1",
+        stopped: false,
     };
     crate::decide::decide(&view, &rules(), time(2)).expect("a decision")
 }

@@ -55,6 +55,7 @@ mod verdict;
 pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
+pub use failover::replay;
 pub use slo::{Slo, SloConfig};
 pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};
 
@@ -120,8 +121,11 @@ impl Alerting {
         source: Arc<dyn Source>,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
-        let slo = Slo::new(slo, client.clone(), source, registry)?;
-        let context = Context::new(config, id.to_owned(), self_url.to_owned(), client, registry)?;
+        let promise = slo;
+        let slo = Slo::new(slo, client.clone(), Arc::clone(&source), registry)?;
+        let (id, url) = (id.to_owned(), self_url.to_owned());
+        let availability = promise.availability;
+        let context = Context::new(config, id, url, client, source, availability, registry)?;
         Ok(Self {
             context: Arc::new(context),
             slo,

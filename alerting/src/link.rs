@@ -10,7 +10,7 @@ use sha2::Sha256;
 use thiserror::Error;
 use watchkeep_catalog::{Incident, Page, Time, check_name};
 
-use crate::{config::Secret, text::instant};
+use crate::{config::Secret, failover::judge::APPROVAL, text::instant};
 
 /// How long a link works.
 const VALID: TimeDelta = TimeDelta::days(7);
@@ -26,6 +26,10 @@ const DOMAIN: &str = "watchkeep incident link v1\n";
 pub(crate) enum Purpose {
     Acknowledge,
     Resolve,
+    /// A failover that waits for it.
+    Approve,
+    /// A failover.
+    Abort,
 }
 
 impl Purpose {
@@ -34,6 +38,8 @@ impl Purpose {
         match self {
             Self::Acknowledge => "acknowledge",
             Self::Resolve => "resolve",
+            Self::Approve => "approve",
+            Self::Abort => "abort",
         }
     }
 }
@@ -43,6 +49,8 @@ impl Purpose {
 pub(crate) struct Links {
     pub(crate) acknowledge: String,
     pub(crate) resolve: String,
+    /// Confirm a failover, or end it: in a page that asks for it.
+    pub(crate) failover: Option<(String, String)>,
 }
 
 /// A link that is genuine.
@@ -83,7 +91,12 @@ impl Links {
                 hex::encode(mac(secret, &text).finalize().into_bytes())
             )
         };
-        Self { acknowledge: link(Purpose::Acknowledge), resolve: link(Purpose::Resolve) }
+        let asks = page.id.starts_with(&format!("{APPROVAL}."));
+        Self {
+            acknowledge: link(Purpose::Acknowledge),
+            resolve: link(Purpose::Resolve),
+            failover: asks.then(|| (link(Purpose::Approve), link(Purpose::Abort))),
+        }
     }
 }
 
@@ -106,6 +119,8 @@ impl Link {
         let purpose = match purpose {
             "acknowledge" => Purpose::Acknowledge,
             "resolve" => Purpose::Resolve,
+            "approve" => Purpose::Approve,
+            "abort" => Purpose::Abort,
             _ => return Err(LinkError::Forged),
         };
         check_name("incident", incident).map_err(|_| LinkError::Forged)?;

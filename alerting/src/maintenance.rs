@@ -171,6 +171,16 @@ impl Open {
         self.0.len()
     }
 
+    /// A window that covers a service as a whole.
+    pub(crate) fn of_service(&self, service: &str) -> Option<&str> {
+        let covers = |window: &&Maintenance| {
+            let scope = &window.scope;
+            let narrower = scope.instance.is_some() || scope.check.is_some() || scope.tag.is_some();
+            scope.all || (scope.service.as_deref() == Some(service) && !narrower)
+        };
+        self.0.iter().find(covers).map(|window| window.id.as_str())
+    }
+
     /// The window that covers all of these checks of an instance, or one of those that together do.
     pub(crate) fn covering(&self, instance: &Instance, checks: &[String]) -> Option<&str> {
         let mut found = None;

@@ -30,6 +30,10 @@ pub(crate) struct Metrics {
     pub(crate) dead_man_calls: IntCounterVec,
     pub(crate) incidents: IntGaugeVec,
     pub(crate) failovers: IntGaugeVec,
+    pub(crate) failovers_over: IntCounterVec,
+    pub(crate) failovers_held: IntCounterVec,
+    pub(crate) failover_seconds: Histogram,
+    pub(crate) failover_stopped: IntGauge,
     pub(crate) disagreement: IntGaugeVec,
     pub(crate) outvoted: IntGaugeVec,
     pub(crate) panics: IntGaugeVec,
@@ -157,6 +161,35 @@ impl Metrics {
                 registry,
                 IntGaugeVec::new(of("failovers", "Failovers on record by state."), &["state"]),
             )?,
+            failovers_over: add(
+                registry,
+                IntCounterVec::new(
+                    of("failovers_over_total", "Failovers that ended on this node, by outcome."),
+                    &["policy", "outcome"],
+                ),
+            )?,
+            failovers_held: add(
+                registry,
+                IntCounterVec::new(
+                    of("failovers_held_total", "Failovers that a guard has held, by guard."),
+                    &["policy", "guard"],
+                ),
+            )?,
+            failover_seconds: add(
+                registry,
+                Histogram::with_opts(seconds(
+                    "failover_seconds",
+                    "Time from the first step of a failover to its end.",
+                    &FAULT_SECONDS,
+                )),
+            )?,
+            failover_stopped: add(
+                registry,
+                IntGauge::with_opts(of(
+                    "failover_stopped",
+                    "Whether failovers are stopped by the kill switch (1) or not (0).",
+                )),
+            )?,
             disagreement: add(
                 registry,
                 IntGaugeVec::new(
@@ -204,6 +237,28 @@ impl Metrics {
         };
         metrics.begin(policies);
         Ok(metrics)
+    }
+
+    /// It is decided on: it may be over by that.
+    pub(crate) fn failover_judged(&self, record: &watchkeep_catalog::Failover) {
+        if record.state.is_over() {
+            self.failover_over(record);
+        }
+    }
+
+    /// A failover is over; rehearsals do not count.
+    pub(crate) fn failover_over(&self, record: &watchkeep_catalog::Failover) {
+        if record.rehearsal {
+            return;
+        }
+        let labels = [record.policy.as_str(), record.state.as_str()];
+        self.failovers_over.with_label_values(&labels).inc();
+        if let (Some(began), Some(ended)) = (record.started_at, record.finished_at) {
+            self.failover_seconds.observe((ended - began).as_seconds_f64().max(0.0));
+        }
+        for guard in record.guards.iter().filter(|guard| guard.held) {
+            self.failovers_held.with_label_values(&[&record.policy, &guard.guard]).inc();
+        }
     }
 
     /// A series that begins with its first event shows no increase: so all begin now.

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use watchkeep_catalog::{
-    Clock, Failover, FailoverState, Heartbeat, Incident, IncidentStatus, Instance, KeyValue,
-    Opinion, PageState, Panic, Service, Time, Verdict, client::Change, keys,
+    Alert, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident, IncidentStatus,
+    Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders, Service, Status, Time, Verdict,
+    client::Change, effective_role, keys,
 };
 
 use crate::{
@@ -74,8 +75,19 @@ pub(crate) struct Mirror {
     pub(crate) failovers: BTreeMap<String, Versioned<Failover>>,
     /// Incidents with a page to deliver.
     pub(crate) pages_pending: BTreeSet<String>,
-    /// Failovers with a callback to deliver.
+    /// Failovers with steps to be done.
     pub(crate) failovers_pending: BTreeSet<String>,
+    /// Failovers that are to be decided on, or wait for a person.
+    pub(crate) failovers_undecided: BTreeSet<String>,
+    /// While this is there, no failover is begun.
+    pub(crate) failover_stop: Option<FailoverStop>,
+    /// Who has a role, by service.
+    pub(crate) roles: BTreeMap<String, RoleHolders>,
+    pub(crate) drains: BTreeMap<Target, Drain>,
+    /// Alerts of rules, and those that others have posted, by fingerprint.
+    pub(crate) alerts: BTreeMap<String, Alert>,
+    /// The roles that instances claim.
+    declared: HashMap<Target, String>,
     /// Incidents of verdicts that are not resolved.
     open: HashMap<Target, BTreeSet<String>>,
     /// When something is to be done about an incident next.
@@ -187,6 +199,9 @@ impl Mirror {
             let mut record: Versioned<Instance> = Versioned::read(kv)?;
             // The key decides: a plain put may leave the service out of the value.
             service.clone_into(&mut record.record.service);
+            self.declared.insert(target.clone(), record.record.role.clone());
+            let role = effective_role(instance, &record.record.role, self.roles.get(service));
+            record.record.role = role.to_owned();
             self.instances.insert(target.clone(), record);
             self.members.entry(service.to_owned()).or_default().insert(instance.to_owned());
             touched.targets.insert(target);
@@ -232,8 +247,33 @@ impl Mirror {
             self.heartbeats.insert(name.to_owned(), kv.json()?);
         } else if kv.key == keys::CLOCK {
             self.clock = Some(Versioned::read(kv)?);
+        } else if let Some([service, role]) = segments(&kv.key, keys::ROLES) {
+            let holder: RoleHolder = kv.json()?;
+            self.roles.entry(service.to_owned()).or_default().insert(role.to_owned(), holder);
+            touched.targets = self.reassign(service);
+        } else if let Some([service, instance]) = segments(&kv.key, keys::DRAINS) {
+            self.drains.insert(Target::new(service, instance), kv.json()?);
+        } else if let Some([fingerprint]) = segments(&kv.key, keys::ALERTS) {
+            self.alerts.insert(fingerprint.to_owned(), kv.json()?);
+        } else if kv.key == keys::FAILOVER_STOP {
+            self.failover_stop = Some(kv.json()?);
+            touched.records = true;
         }
         Ok(touched)
+    }
+
+    /// Roles were moved: every instance of the service has the one that it has now.
+    fn reassign(&mut self, service: &str) -> BTreeSet<Target> {
+        let members: BTreeSet<Target> = self.members(service).collect();
+        for target in &members {
+            let declared = self.declared.get(target).cloned().unwrap_or_default();
+            let role = effective_role(&target.instance, &declared, self.roles.get(service));
+            let role = role.to_owned();
+            if let Some(instance) = self.instances.get_mut(target) {
+                instance.record.role = role;
+            }
+        }
+        members
     }
 
     fn set_service(&mut self, name: &str, record: Option<Service>) {
@@ -296,8 +336,10 @@ impl Mirror {
 
     pub(crate) fn set_failover(&mut self, id: &str, failover: Versioned<Failover>) {
         if is_newer(self.failovers.get(id), &failover) {
-            let pending = failover.record.state == FailoverState::Pending;
-            set_member(&mut self.failovers_pending, id, pending);
+            let state = failover.record.state;
+            set_member(&mut self.failovers_pending, id, state == FailoverState::Pending);
+            let undecided = [FailoverState::Deciding, FailoverState::AwaitingApproval];
+            set_member(&mut self.failovers_undecided, id, undecided.contains(&state));
             self.failovers.insert(id.to_owned(), failover);
         }
     }
@@ -310,6 +352,7 @@ impl Mirror {
         if let Some([service, instance]) = segments(key, keys::INSTANCES) {
             let target = Target::new(service, instance);
             self.instances.remove(&target);
+            self.declared.remove(&target);
             if let Some(members) = self.members.get_mut(service) {
                 members.remove(instance);
                 if members.is_empty() {
@@ -342,6 +385,7 @@ impl Mirror {
             if self.failovers.get(id).is_some_and(|f| f.mod_revision < revision) {
                 self.failovers.remove(id);
                 self.failovers_pending.remove(id);
+                self.failovers_undecided.remove(id);
             }
             touched.records = true;
         } else if let Some([name]) = segments(key, keys::SERVICES) {
@@ -363,6 +407,18 @@ impl Mirror {
                 self.panics.remove(service);
             }
             touched.panics.insert(service.to_owned());
+        } else if let Some([service, role]) = segments(key, keys::ROLES) {
+            if let Some(holders) = self.roles.get_mut(service) {
+                holders.remove(role);
+            }
+            touched.targets = self.reassign(service);
+        } else if let Some([service, instance]) = segments(key, keys::DRAINS) {
+            self.drains.remove(&Target::new(service, instance));
+        } else if let Some([fingerprint]) = segments(key, keys::ALERTS) {
+            self.alerts.remove(fingerprint);
+        } else if key == keys::FAILOVER_STOP {
+            self.failover_stop = None;
+            touched.records = true;
         }
         touched
     }
@@ -382,6 +438,13 @@ impl Mirror {
     pub(crate) fn heard(&self, target: &Target) -> Vec<Heard<'_>> {
         let opinions = self.opinions.get(target).into_iter().flatten();
         opinions.map(|((check, _), opinion)| (check.as_str(), opinion)).collect()
+    }
+
+    /// How many collectors find an instance critical.
+    pub(crate) fn critical_collectors(&self, target: &Target) -> usize {
+        let opinions = self.opinions.get(target).into_iter().flatten();
+        let critical = opinions.filter(|(_, opinion)| opinion.status == Status::Critical);
+        critical.map(|((_, collector), _)| collector).collect::<BTreeSet<_>>().len()
     }
 
     /// The collectors that are outvoted on an instance.

@@ -25,7 +25,7 @@ pub(crate) use changes::{
 };
 pub(crate) use handoff::{Handoff, YEAR_MAX};
 pub(crate) use ics::{Entry, calendar};
-use restriction::Restrictions;
+pub(crate) use restriction::Restrictions;
 pub(crate) use schedule::{Duty, Schedule, Shift};
 use turns::Turns;
 

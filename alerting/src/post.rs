@@ -12,6 +12,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_PER_HOST_MAX: usize = 8;
 /// As much of a refusal's body is quoted, in characters.
 const QUOTE_MAX: usize = 200;
+/// As much of an answer is looked at, in bytes.
+const BODY_MAX: usize = 64 << 10;
 
 /// What is sent.
 #[derive(Debug)]
@@ -33,6 +35,15 @@ pub(crate) struct Post<'a> {
 pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<String>,
+    /// The beginning of the body, in one line.
+    pub(crate) body: String,
+}
+
+/// What an answer is to be; by default any 2xx.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) status: Vec<u16>,
+    pub(crate) body: Option<regex::Regex>,
 }
 
 /// The client for all posts. It uses no proxy: receivers are named by address.
@@ -52,6 +63,16 @@ pub(crate) fn http_client() -> Result<Client, reqwest::Error> {
 
 /// Sends it and waits for the answer's status.
 pub(crate) async fn send(client: &Client, post: Post<'_>) -> Answer {
+    ask(client, post, &[], &Expected::default()).await
+}
+
+/// Sends it with more headers and judges the answer.
+pub(crate) async fn ask(
+    client: &Client,
+    post: Post<'_>,
+    headers: &[(&str, &str)],
+    expected: &Expected,
+) -> Answer {
     let mut request = client
         .post(post.url)
         .timeout(post.timeout)
@@ -69,28 +90,41 @@ pub(crate) async fn send(client: &Client, post: Post<'_>) -> Answer {
     if let Some(parent) = post.trace_parent {
         request = request.header("traceparent", parent);
     }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let failed = |error: String| Answer { status: None, error: Some(error), body: String::new() };
+    let late = || failed(format!("no answer within {} ms", post.timeout.as_millis()));
     let mut response = match request.body(post.body).send().await {
         Ok(response) => response,
-        Err(error) if error.is_timeout() => {
-            let error = Some(format!("no answer within {} ms", post.timeout.as_millis()));
-            return Answer { status: None, error };
-        }
+        Err(error) if error.is_timeout() => return late(),
         // Without the URL, which the reader knows and which may be private.
-        Err(error) => {
-            return Answer { status: None, error: Some(text::chain(&error.without_url())) };
-        }
+        Err(error) => return failed(text::chain(&error.without_url())),
     };
     let status = response.status();
-    if status.is_success() {
-        return Answer { status: Some(status.as_u16()), error: None };
-    }
-    let said = match response.chunk().await {
-        Ok(Some(chunk)) if !chunk.is_empty() => {
-            format!(": {}", text::shorten(&String::from_utf8_lossy(&chunk), QUOTE_MAX))
-        }
-        _ => String::new(),
+    let as_expected = match expected.status.as_slice() {
+        [] => status.is_success(),
+        wanted => wanted.contains(&status.as_u16()),
     };
-    let hint = if status.is_redirection() { " (redirects are not followed)" } else { "" };
-    let error = Some(format!("answered {status}{hint}{said}"));
-    Answer { status: Some(status.as_u16()), error }
+    if as_expected && expected.body.is_none() {
+        return Answer { status: Some(status.as_u16()), error: None, body: String::new() };
+    }
+    let wanted = if as_expected { BODY_MAX } else { 1 };
+    let mut body = Vec::new();
+    while body.len() < wanted
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    let body = String::from_utf8_lossy(&body[..body.len().min(BODY_MAX)]).into_owned();
+    let quoted = text::shorten(&body, QUOTE_MAX);
+    let said = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
+    let error = if as_expected {
+        let fits = expected.body.as_ref().is_none_or(|wanted| wanted.is_match(&body));
+        (!fits).then(|| format!("answered {status}, but not what is expected{said}"))
+    } else {
+        let hint = if status.is_redirection() { " (redirects are not followed)" } else { "" };
+        Some(format!("answered {status}{hint}{said}"))
+    };
+    Answer { status: Some(status.as_u16()), error, body: quoted }
 }

@@ -26,7 +26,6 @@ use crate::{
     decide::{Decision, Hold, View, decide, deregister, deregister_at},
     dispute::Disputes,
     escalation::RoundRobin,
-    failover,
     fleet::Fleet,
     incident,
     leader::Term,
@@ -41,6 +40,7 @@ use crate::{
 mod commit;
 mod dead_man;
 mod escalate;
+mod failovers;
 mod gauges;
 mod heartbeats;
 mod mark;
@@ -66,8 +66,8 @@ const TICKS_PER_MARK: u32 = 10;
 /// Something that is done once at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Effect {
-    /// A failover's callback.
-    Callback(String),
+    /// A failover's steps.
+    Failover(String),
     /// Pages of an incident to a receiver by a channel, one after the other.
     Page(String, String, String),
 }
@@ -83,6 +83,10 @@ enum Done {
     Escalated(String, Option<Box<Versioned<Incident>>>),
     Heard(String, Option<Box<Versioned<Incident>>>),
     Tidied(usize),
+    Judged(String, Option<Box<Written>>),
+    Triggered(String, Option<Box<Written>>),
+    Burned(String, Option<f64>),
+    Settled,
 }
 
 struct Room {
@@ -111,6 +115,10 @@ struct Room {
     open: Open,
     ticks: u32,
     marking: bool,
+    /// Failovers on which is being decided, with service and policy.
+    judging: BTreeMap<String, (String, String)>,
+    /// What alerts and burn rates trigger.
+    triggers: failovers::Triggers,
     /// When the dead man's switch was called last.
     called: Option<Instant>,
     /// Effects under way, and those that may not begin again in this term.
@@ -147,6 +155,8 @@ pub(crate) async fn run(
         open: Open::default(),
         ticks: 0,
         marking: false,
+        judging: BTreeMap::new(),
+        triggers: failovers::Triggers::default(),
         called: None,
         running: HashSet::new(),
         tasks: JoinSet::new(),
@@ -263,6 +273,7 @@ impl Room {
         }
         let Some(fence) = self.fence() else { return };
         self.listen(fence, now);
+        self.trigger_failovers(fence, now);
         if self.marking {
             return;
         }
@@ -293,6 +304,8 @@ impl Room {
         self.panicking.clear();
         self.escalating.clear();
         self.hearing.clear();
+        self.judging.clear();
+        self.triggers = failovers::Triggers::default();
         self.robin = RoundRobin::default();
         for incident in self.mirror.incidents.values() {
             self.robin.learn(&incident.record);
@@ -314,7 +327,8 @@ impl Room {
         self.assess(fence, now);
         self.decide(fence, now);
         self.escalate(fence, now);
-        self.start_callbacks(fence);
+        self.judge_failovers(fence, now);
+        self.start_failovers(fence);
         self.start_pages(fence, now);
     }
 
@@ -385,6 +399,8 @@ impl Room {
             jury,
             quiet,
             hold,
+            node: &self.context.id,
+            stopped: self.mirror.failover_stop.is_some() || !self.rules.failover_enabled,
         };
         let mut decision = decide(&view, &self.rules, now);
         if decision.is_none()
@@ -403,22 +419,6 @@ impl Room {
         self.context.metrics.evaluations.inc();
         self.context.metrics.evaluation_seconds.observe(begun.elapsed().as_secs_f64());
         decision
-    }
-
-    fn start_callbacks(&mut self, fence: i64) {
-        for id in &self.mirror.failovers_pending {
-            let effect = Effect::Callback(id.clone());
-            if self.running.len() >= EFFECTS_MAX || self.running.contains(&effect) {
-                continue;
-            }
-            let Some(failover) = self.mirror.failovers.get(id).cloned() else { continue };
-            let context = Arc::clone(&self.context);
-            self.running.insert(effect.clone());
-            self.tasks.spawn(async move {
-                let written = failover::execute(context, fence, failover).await;
-                Done::Called(effect, written.map(Box::new))
-            });
-        }
     }
 
     fn start_pages(&mut self, fence: i64, now: Time) {
@@ -469,13 +469,26 @@ impl Room {
             Done::SaidWell => return,
             Done::Called(effect, Some(written)) => {
                 self.running.remove(&effect);
-                let (failover, incident) = *written;
-                let id = failover.record.id.clone();
-                self.mirror.set_failover(&id, failover);
-                if let Some(incident) = incident {
-                    self.enter(incident);
+                self.enter_failover(*written);
+            }
+            Done::Judged(id, written) => {
+                self.judging.remove(&id);
+                if let Some(written) = written {
+                    self.context.metrics.failover_judged(&written.0.record);
+                    self.enter_failover(*written);
                 }
             }
+            Done::Triggered(key, written) => {
+                self.triggers.under_way.remove(&key);
+                if let Some(written) = written {
+                    self.enter_failover(*written);
+                }
+            }
+            Done::Burned(policy, rate) => {
+                self.burned(&policy, rate);
+                return;
+            }
+            Done::Settled => return,
             Done::Paged(effect, Some(incident)) => {
                 self.running.remove(&effect);
                 self.enter(*incident);

@@ -51,6 +51,8 @@ pub(crate) struct Rules {
     quorum: Quorum,
     opinions_min: u32,
     panic: Limit,
+    /// Whether failovers happen at all.
+    pub(crate) failover_enabled: bool,
 }
 
 impl Rules {
@@ -98,6 +100,7 @@ impl Rules {
                 percent: config.panic_threshold_percent,
                 instances_min: config.panic_instances_min,
             },
+            failover_enabled: config.failover_enabled,
         })
     }
 
@@ -228,9 +231,14 @@ impl Rules {
         names.flat_map(|name| self.calls(name, true)).map(|(recipient, _)| recipient).collect()
     }
 
-    /// The first policy that matches a critical instance.
+    /// The first policy that the verdict on a critical instance triggers.
     pub(crate) fn policy_for(&self, instance: &Instance) -> Option<&FailoverPolicy> {
         self.policies.iter().find(|policy| matches(&policy.when, instance))
+    }
+
+    /// The policy of this name.
+    pub(crate) fn policy(&self, name: &str) -> Option<&FailoverPolicy> {
+        self.policies.iter().find(|policy| policy.name == name)
     }
 }
 
@@ -241,9 +249,12 @@ fn refuse_unknown(what: &'static str, name: &str, defined: &[&str]) -> Result<()
     Err(Refusal::Senseless(undefined(what, name, defined)))
 }
 
-fn matches(when: &When, instance: &Instance) -> bool {
+/// Whether a verdict on this instance triggers it.
+pub(crate) fn matches(when: &When, instance: &Instance) -> bool {
     let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
-    is(&when.service, &instance.service)
+    when.is_verdict()
+        && when.tag.as_ref().is_none_or(|tag| instance.tags.contains(tag))
+        && is(&when.service, &instance.service)
         && is(&when.role, &instance.role)
         && is(&when.instance, &instance.id)
 }

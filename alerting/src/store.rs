@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::debug;
 use watchkeep_catalog::{
-    Client, ClientError, Failover, Incident, KeyValue,
+    Client, ClientError, Failover, FailoverStop, Incident, KeyValue,
     client::{Compare, Op, OpOutcome, Txn},
     keys,
 };
@@ -82,20 +82,52 @@ pub(crate) async fn update_incident(
 /// What a failover's journal and its incident are now.
 pub(crate) type Written = (Versioned<Failover>, Option<Versioned<Incident>>);
 
+/// What is written with a failover's journal, all or nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extra {
+    pub(crate) when: Vec<Compare>,
+    pub(crate) then: Vec<Op>,
+    /// Only while failovers are not stopped.
+    pub(crate) acts: bool,
+}
+
+/// Why a journal was not written.
+#[derive(Debug)]
+pub(crate) enum NotWritten {
+    /// Another node leads, or has taken it over.
+    Fenced,
+    /// A person has ended it; the journal as it is now.
+    Aborted(Box<Versioned<Failover>>),
+    Stopped(FailoverStop),
+    /// What was to be written with it has changed meanwhile.
+    Overtaken,
+    Failed(StoreError),
+}
+
+impl From<ClientError> for NotWritten {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 /// Writes a failover's journal and changes its incident with it, while `fence` holds and the journal is as
 /// this node last saw it.
 pub(crate) async fn write_failover(
     client: &Client,
     fence: i64,
     failover: Versioned<Failover>,
+    extra: &Extra,
     mut change: impl FnMut(&mut Incident) -> bool,
-) -> Result<Written, StoreError> {
+) -> Result<Written, NotWritten> {
     let key = keys::failover(&failover.record.id);
     let incident_key = keys::incident(&failover.record.incident);
     let mut failover = failover;
     let mut last = StoreError::Contended(format!("failover {}", failover.record.id));
     for _ in 0..TRIES_MAX {
-        let kv = client.get(&incident_key).await?;
+        let kv = match failover.record.incident.as_str() {
+            "" => None,
+            _ => client.get(&incident_key).await?,
+        };
         let mut incident = kv.as_ref().map(Versioned::<Incident>::read).transpose()?;
         let mut txn = Txn::new()
             .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
@@ -103,7 +135,14 @@ pub(crate) async fn write_failover(
             .when(Compare::mod_revision(&key, failover.mod_revision))
             .then(Op::put_json(&key, &failover.record)?)
             .otherwise(Op::get(keys::ALERTING_LEADER))
-            .otherwise(Op::get(&key));
+            .otherwise(Op::get(&key))
+            .otherwise(Op::get(keys::FAILOVER_STOP))
+            .otherwise(Op::get(&incident_key));
+        if extra.acts {
+            txn = txn.when(Compare::create_revision(keys::FAILOVER_STOP, 0));
+        }
+        txn = extra.when.iter().cloned().fold(txn, Txn::when);
+        txn = extra.then.iter().cloned().fold(txn, Txn::then);
         let changed = incident.as_mut().is_some_and(|incident| change(&mut incident.record));
         if let Some(incident) = incident.as_ref().filter(|_| changed) {
             txn = txn
@@ -113,6 +152,9 @@ pub(crate) async fn write_failover(
         match client.txn(txn).await {
             Ok(outcome) if outcome.succeeded => {
                 failover.mod_revision = outcome.revision;
+                if failover.create_revision == 0 {
+                    failover.create_revision = outcome.revision;
+                }
                 if let Some(incident) = incident.as_mut().filter(|_| changed) {
                     incident.mod_revision = outcome.revision;
                 }
@@ -120,10 +162,10 @@ pub(crate) async fn write_failover(
             }
             Ok(outcome) => {
                 if !leads(fence, outcome.responses.first()) {
-                    return Err(StoreError::Fenced);
+                    return Err(NotWritten::Fenced);
                 }
-                let found = found(outcome.responses.get(1)).map(Versioned::<Failover>::read);
-                match found.transpose()? {
+                let now = found(outcome.responses.get(1)).map(Versioned::<Failover>::read);
+                match now.transpose()? {
                     // An earlier try was applied although its answer was lost.
                     Some(now) if now.record == failover.record => {
                         let incident = client.get(&incident_key).await?;
@@ -131,7 +173,18 @@ pub(crate) async fn write_failover(
                         return Ok((now, incident));
                     }
                     Some(now) if now.mod_revision == failover.mod_revision => {}
-                    _ => return Err(StoreError::Fenced),
+                    Some(now) if now.record.aborted_by.is_some() && failover.record.aborted_by.is_none() => {
+                        return Err(NotWritten::Aborted(Box::new(now)));
+                    }
+                    _ => return Err(NotWritten::Fenced),
+                }
+                if let Some(stop) = found(outcome.responses.get(2)).filter(|_| extra.acts) {
+                    return Err(NotWritten::Stopped(stop.json()?));
+                }
+                let now = found(outcome.responses.get(3)).map_or(0, |kv| kv.mod_revision);
+                let known = kv.as_ref().map_or(0, |kv| kv.mod_revision);
+                if now == known && !extra.when.is_empty() {
+                    return Err(NotWritten::Overtaken);
                 }
             }
             Err(error) if error.is_refusal() => return Err(error.into()),
@@ -142,7 +195,7 @@ pub(crate) async fn write_failover(
             }
         }
     }
-    Err(last)
+    Err(NotWritten::Failed(last))
 }
 
 /// Cuts a list into parts of at most `count` items that have at most about `bytes` bytes together; what is larger is alone.

@@ -211,7 +211,7 @@ async fn a_person_calls_a_failover_off_by_resolving() {
     let (status, _) = node.post(&path, json!({"action": "resolve", "by": "alice"})).await;
     assert_eq!(status, StatusCode::OK);
     first.answer(500);
-    let (journal, _) = world.failover("its end", |f| f.state == FailoverState::Failed).await;
+    let (journal, _) = world.failover("its end", |f| f.state == FailoverState::CalledOff).await;
     assert_eq!(journal.attempts.len(), 1);
     let incident = world.incident("a note", |_| true).await;
     assert!(incident.timeline.last().unwrap().text.contains("called off"), "{incident:?}");

@@ -5,8 +5,10 @@ use std::{fs, path::Path};
 use url::Url;
 use watchkeep_catalog::check_name;
 
+use watchkeep_alerting::rule::Expressions as _;
+
 use super::file::{Config, Role};
-use crate::dns::Domain;
+use crate::{dns::Domain, rules::PromQl};
 
 /// What is wrong: the path of each field and the message.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
@@ -20,6 +22,11 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     }
     if let Err(invalid) = config.alerting.validate() {
         wrong.extend(invalid.into_iter().map(|i| (format!("alerting.{}", i.path), i.message)));
+    }
+    for (path, expr) in config.alerting.failover_expressions() {
+        if let Err(message) = PromQl.check(&expr) {
+            wrong.push((format!("alerting.{path}"), message));
+        }
     }
     let (opinions, points) = (config.alerting.opinions_min, config.collector.vantage_points);
     if points > 0 && usize::try_from(opinions).is_ok_and(|opinions| opinions > points) {

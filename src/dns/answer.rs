@@ -14,7 +14,7 @@ use hickory_proto::{
     },
 };
 use rand::{Rng, seq::SliceRandom};
-use watchkeep_catalog::{Catalog, Health, Seen, view::ServiceSeen};
+use watchkeep_catalog::{Catalog, Seen, view::ServiceSeen};
 
 use super::question::{Asked, Domain};
 
@@ -270,14 +270,17 @@ fn service(catalog: &Catalog, ways: &[(Option<String>, String)]) -> Option<Vec<A
     ways.iter().find_map(|(tag, name)| {
         let service = find(catalog, name)?;
         let has = |seen: &&Arc<Seen>| {
-            tag.as_ref()
-                .is_none_or(|tag| seen.instance.tags.iter().any(|t| t.eq_ignore_ascii_case(tag)))
+            // A role counts as a tag: `primary.db.service` follows a promotion.
+            let i = &seen.instance;
+            tag.as_ref().is_none_or(|tag| {
+                i.role.eq_ignore_ascii_case(tag) || i.tags.iter().any(|t| t.eq_ignore_ascii_case(tag))
+            })
         };
         let mut tagged = service.instances.values().filter(has).peekable();
         if tag.is_some() {
             tagged.peek()?;
         }
-        Some(tagged.filter(|seen| seen.status == Health::Passing).cloned().collect())
+        Some(tagged.filter(|seen| seen.serves()).cloned().collect())
     })
 }
 
@@ -299,7 +302,7 @@ fn instance(catalog: &Catalog, ways: &[(String, Option<String>)]) -> Option<Vec<
                 .filter_map(|s| s.instances.get(id.as_str()).cloned())
                 .collect(),
         };
-        let passing = found.iter().filter(|seen| seen.status == Health::Passing).cloned().collect();
+        let passing = found.iter().filter(|seen| seen.serves()).cloned().collect();
         (!found.is_empty()).then_some(passing)
     })
 }

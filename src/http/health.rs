@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use watchkeep_catalog::{Client, ClientError, Instance, KeyValue, Opinion, Status, Verdict, keys};
+use watchkeep_catalog::{
+    Client, ClientError, Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Status, Verdict,
+    keys,
+};
 
 pub(crate) use watchkeep_catalog::{Health, Seen};
 
@@ -25,39 +28,71 @@ pub(crate) async fn of_service(
     under(client, &format!("{service}/")).await
 }
 
-async fn under(client: &Client, rest: &str) -> Result<(Vec<Seen>, i64), ClientError> {
-    let prefixes = [keys::INSTANCES, keys::VERDICTS, keys::OPINIONS].map(|p| format!("{p}{rest}"));
-    let [instances, verdicts, opinions] = &prefixes;
-    let (instances, verdicts, opinions) =
-        tokio::try_join!(client.list(instances), client.list(verdicts), client.list(opinions))?;
-    let revision = instances.1.min(verdicts.1).min(opinions.1);
-    Ok((judge(&instances.0, &verdicts.0, &opinions.0), revision))
+/// The prefixes of all that says how instances are.
+pub(super) const PREFIXES: [&str; 5] =
+    [keys::INSTANCES, keys::VERDICTS, keys::OPINIONS, keys::ROLES, keys::DRAINS];
+
+/// What is under [`PREFIXES`].
+pub(super) struct Lists<'a> {
+    pub(super) instances: &'a [KeyValue],
+    pub(super) verdicts: &'a [KeyValue],
+    pub(super) opinions: &'a [KeyValue],
+    pub(super) roles: &'a [KeyValue],
+    pub(super) drains: &'a [KeyValue],
 }
 
-/// Puts together what the three lists say. A record that cannot be read is left out.
-pub(super) fn judge(
-    instances: &[KeyValue],
-    verdicts: &[KeyValue],
-    opinions: &[KeyValue],
-) -> Vec<Seen> {
-    let verdicts: HashMap<String, Verdict> = verdicts
-        .iter()
-        .filter_map(|kv| Some((pair(&kv.key, keys::VERDICTS)?, kv.json().ok()?)))
-        .collect();
-    let critical: HashSet<String> = opinions
+async fn under(client: &Client, rest: &str) -> Result<(Vec<Seen>, i64), ClientError> {
+    let prefixes = PREFIXES.map(|p| format!("{p}{rest}"));
+    let [instances, verdicts, opinions, roles, drains] = &prefixes;
+    let (instances, verdicts, opinions, roles, drains) = tokio::try_join!(
+        client.list(instances),
+        client.list(verdicts),
+        client.list(opinions),
+        client.list(roles),
+        client.list(drains)
+    )?;
+    let revision = instances.1.min(verdicts.1).min(opinions.1).min(roles.1).min(drains.1);
+    let lists = Lists {
+        instances: &instances.0,
+        verdicts: &verdicts.0,
+        opinions: &opinions.0,
+        roles: &roles.0,
+        drains: &drains.0,
+    };
+    Ok((judge(&lists), revision))
+}
+
+/// Puts together what the lists say. A record that cannot be read is left out.
+pub(super) fn judge(lists: &Lists<'_>) -> Vec<Seen> {
+    let verdicts: HashMap<String, Verdict> = by_pair(lists.verdicts, keys::VERDICTS);
+    let drains: HashMap<String, Drain> = by_pair(lists.drains, keys::DRAINS);
+    let critical: HashSet<String> = lists
+        .opinions
         .iter()
         .filter(|kv| kv.json::<Opinion>().is_ok_and(|o| o.status == Status::Critical))
         .filter_map(|kv| pair(&kv.key, keys::OPINIONS))
         .collect();
+    let mut holders: HashMap<String, RoleHolders> = HashMap::new();
+    for holder in lists.roles.iter().filter_map(|kv| kv.json::<RoleHolder>().ok()) {
+        let of_service = holders.entry(holder.service.clone()).or_default();
+        of_service.insert(holder.role.clone(), holder);
+    }
     let see = |kv: &KeyValue| {
         let pair = pair(&kv.key, keys::INSTANCES)?;
         let mut instance: Instance = kv.json().ok()?;
         // The key decides: a plain put may leave the service out of the value.
         pair.split('/').next()?.clone_into(&mut instance.service);
-        let verdict = verdicts.get(&pair);
-        Some(Seen::judge(instance, kv.lease, verdict, critical.contains(&pair)))
+        let holders = holders.get(&instance.service);
+        let seen =
+            Seen::judge(instance, kv.lease, verdicts.get(&pair), critical.contains(&pair));
+        Some(seen.moved(holders, drains.get(&pair)))
     };
-    instances.iter().filter_map(see).collect()
+    lists.instances.iter().filter_map(see).collect()
+}
+
+/// The records by `service/instance`.
+fn by_pair<T: serde::de::DeserializeOwned>(kvs: &[KeyValue], prefix: &str) -> HashMap<String, T> {
+    kvs.iter().filter_map(|kv| Some((pair(&kv.key, prefix)?, kv.json().ok()?))).collect()
 }
 
 /// `service/instance` of a key.
@@ -102,7 +137,14 @@ mod tests {
                 verdict.iter().map(|v| kv(&keys::verdict("s", "a"), v)).collect();
             let opinions: Vec<_> =
                 opinion.iter().map(|o| kv(&keys::opinion("s", "a", "c", "n"), o)).collect();
-            let seen = judge(&[kv(&keys::instance("s", "a"), instance)], &verdicts, &opinions);
+            let instances = [kv(&keys::instance("s", "a"), instance)];
+            let seen = judge(&Lists {
+                instances: &instances,
+                verdicts: &verdicts,
+                opinions: &opinions,
+                roles: &[],
+                drains: &[],
+            });
             assert_eq!(seen[0].status, expected);
             assert_eq!(seen[0].instance.service, "s");
         }

@@ -24,7 +24,7 @@ use watchkeep_catalog::{
 };
 
 use super::{
-    health::{self, Health, Seen},
+    health::{self, Seen},
     problem::Problem,
     services::{Summary, summaries},
 };
@@ -180,16 +180,17 @@ impl Past {
         let mark = mark(client, at).await?;
         let rest = if service.is_empty() { String::new() } else { format!("{service}/") };
         let under = |prefix: &str| format!("{prefix}{rest}");
-        let [instances, verdicts, opinions] =
-            [keys::INSTANCES, keys::VERDICTS, keys::OPINIONS].map(under);
+        let [instances, verdicts, opinions, roles, drains] = health::PREFIXES.map(under);
         let record = keys::service(service);
         let read = tokio::try_join!(
             client.list_at(&instances, mark.revision),
             client.list_at(&verdicts, mark.revision),
             client.list_at(&opinions, mark.revision),
+            client.list_at(&roles, mark.revision),
+            client.list_at(&drains, mark.revision),
             client.list_at(&record, mark.revision),
         );
-        let (instances, verdicts, opinions, records) = match read {
+        let (instances, verdicts, opinions, roles, drains, records) = match read {
             Ok(read) => read,
             // The mark outlived what it marks.
             Err(error) if error.is_compacted() => {
@@ -197,7 +198,13 @@ impl Past {
             }
             Err(error) => return Err(error.into()),
         };
-        let seen = health::judge(&instances, &verdicts, &opinions);
+        let seen = health::judge(&health::Lists {
+            instances: &instances,
+            verdicts: &verdicts,
+            opinions: &opinions,
+            roles: &roles,
+            drains: &drains,
+        });
         let records = records.iter().filter_map(|kv| kv.json().ok());
         let records =
             records.filter(|r: &Service| service.is_empty() || r.name == service).collect();
@@ -219,7 +226,7 @@ impl Past {
 
     fn instances(self, service: &str, healthy: Option<bool>) -> Result<Response, Problem> {
         let is_wanted = |member: &Member| {
-            healthy.is_none_or(|healthy| (member.seen.status != Health::Critical) == healthy)
+            healthy.is_none_or(|healthy| member.seen.is_healthy() == healthy)
         };
         let instances = self.members().into_iter().filter(is_wanted).collect();
         let service = service.to_owned();

@@ -13,7 +13,7 @@ use watchkeep_catalog::{Instance, check_name, deregister, heartbeat, register};
 
 use super::{
     asked::Asked,
-    health::{self, Health, Seen},
+    health::{self, Seen},
     problem::{Body, Problem},
     reader::{Reader, indexed},
 };
@@ -57,7 +57,7 @@ async fn list(
 ) -> Result<Response, Problem> {
     let (mut instances, index, revision) = read_all(&reader, &service, &asked).await?;
     if let Some(healthy) = asked.healthy {
-        instances.retain(|seen| (seen.status != Health::Critical) == healthy);
+        instances.retain(|seen| seen.is_healthy() == healthy);
     }
     Ok(indexed(index, revision, List { service, instances }))
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use url::form_urlencoded;
-use watchkeep_catalog::{Catalog, Health, Seen};
+use watchkeep_catalog::{Catalog, Seen};
 
 use super::{
     problem::Problem,
@@ -71,12 +71,12 @@ impl Wanted {
 
     fn takes(&self, seen: &Seen) -> bool {
         let any = |list: &[String], value: &str| list.is_empty() || list.iter().any(|v| v == value);
-        let Seen { instance, status, .. } = seen;
+        let instance = &seen.instance;
         any(&self.services, &instance.service)
             && any(&self.roles, &instance.role)
             && any(&self.zones, &instance.zone)
             && self.tags.iter().all(|tag| instance.tags.contains(tag))
-            && self.healthy.is_none_or(|healthy| (*status == Health::Passing) == healthy)
+            && self.healthy.is_none_or(|healthy| seen.serves() == healthy)
     }
 
     fn of(&self, catalog: &Catalog) -> Vec<Group> {
@@ -119,6 +119,7 @@ fn group(seen: &Seen) -> Group {
         ("weight", i.weight.to_string()),
         ("tags", if i.tags.is_empty() { String::new() } else { tags }),
         ("status", seen.status.as_str().to_owned()),
+        ("drained", seen.drained.is_some().to_string()),
     ]
     .into_iter()
     .map(|(name, value)| (format!("{PREFIX}{name}"), value))
@@ -132,13 +133,13 @@ fn group(seen: &Seen) -> Group {
 
 #[cfg(test)]
 mod tests {
-    use watchkeep_catalog::Instance;
+    use watchkeep_catalog::{Health, Instance};
 
     use super::*;
 
     fn seen(json: &str, status: Health) -> Seen {
         let instance: Instance = serde_json::from_str(json).expect("an instance");
-        Seen { instance, status, since: None, reason: None, silenced: None, lease: 0 }
+        Seen { status, ..Seen::judge(instance, 0, None, false) }
     }
 
     #[test]

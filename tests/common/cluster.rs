@@ -284,12 +284,22 @@ impl Node {
         text
     }
 
+    /// Where a test names the point at which the next node that comes by ends.
+    pub fn faults(&self) -> PathBuf {
+        self.dir.parent().unwrap_or(&self.dir).join("faults")
+    }
+
+    /// Whether its process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.ended().is_some())
+    }
+
     /// Starts it.
     pub fn start(&mut self) {
         assert!(!self.is_running(), "{} runs already", self.name);
         let mut command = Command::new(WATCHKEEP);
         command.args(["serve", "--until-stdin-closes", "--config"]).arg(self.config());
-        command.current_dir(&self.dir);
+        command.current_dir(&self.dir).env("WATCHKEEP_FAULT_POINTS", self.faults());
         self.process = Some(Process::spawn(&self.name, command, &self.log()));
     }
 

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod dashboard;
 pub mod etcd;
 pub mod etcdctl;
+pub mod failover;
 pub mod http;
 pub mod mail;
 pub mod nginx;

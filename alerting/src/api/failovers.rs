@@ -1,16 +1,24 @@
-//! `GET /v1/failovers` and `GET /v1/failovers/{id}`: the journal, with each one's fencing token.
+//! `/v1/failovers`: the journal, with each one's fencing token, and what people do with it: confirm, end, rehearse, stop all.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    body::Bytes,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use watchkeep_catalog::{ClientError, Failover, KeyValue, keys};
+use serde::{Deserialize, Serialize};
+use watchkeep_catalog::{
+    ClientError, Failover, FailoverMode, FailoverStop, KeyValue, check_name, keys,
+};
 
-use super::{Problem, check_id};
-use crate::context::Context;
+use super::{Problem, changes::read, check_id};
+use crate::{
+    clock, config::FailoverPolicy, context::Context, failover::control, incident::check_by,
+    mirror::Versioned,
+};
 
 #[derive(Serialize)]
 pub(super) struct Shown {
@@ -24,14 +32,38 @@ pub(super) struct List {
     failovers: Vec<Shown>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    state: Option<String>,
+    service: Option<String>,
+    policy: Option<String>,
+}
+
 fn shown(kv: &KeyValue) -> Result<Shown, ClientError> {
     Ok(Shown { failover: kv.json()?, fencing_token: kv.create_revision })
 }
 
+impl From<Versioned<Failover>> for Shown {
+    fn from(known: Versioned<Failover>) -> Self {
+        Self { failover: known.record, fencing_token: known.create_revision }
+    }
+}
+
 /// The latest first. A record that cannot be read is left out: the mirror has warned of it.
-pub(super) async fn list(State(context): State<Arc<Context>>) -> Result<Json<List>, Problem> {
+pub(super) async fn list(
+    State(context): State<Arc<Context>>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Result<Json<List>, Problem> {
+    let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
     let (kvs, _) = context.client.list(keys::FAILOVERS).await?;
+    let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
     let mut failovers: Vec<_> = kvs.iter().filter_map(|kv| shown(kv).ok()).collect();
+    failovers.retain(|Shown { failover, .. }| {
+        is(&filter.state, failover.state.as_str())
+            && is(&filter.service, &failover.service)
+            && is(&filter.policy, &failover.policy)
+    });
     failovers.sort_by_key(|shown| std::cmp::Reverse(shown.fencing_token));
     Ok(Json(List { failovers }))
 }
@@ -45,4 +77,140 @@ pub(super) async fn show(
         Some(kv) => Ok(Json(shown(&kv)?)),
         None => Err(Problem::not_found(format!("failover {id} does not exist"))),
     }
+}
+
+/// Who does it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct By {
+    by: String,
+}
+
+fn by(body: &Bytes) -> Result<String, Problem> {
+    let By { by } = read(body, "{\"by\":\"alice\"}")?;
+    check_by(&by).map_err(Problem::bad_request)?;
+    Ok(by)
+}
+
+/// `POST /v1/failovers/{id}/approve`.
+pub(super) async fn approve(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Shown>, Problem> {
+    check_id("failover", &id)?;
+    let by = by(&body)?;
+    let done = control::approve(&context.client, &id, &by, clock::now(), |_| Ok(())).await?;
+    Ok(Json(done.into()))
+}
+
+/// `POST /v1/failovers/{id}/abort`.
+pub(super) async fn abort(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Shown>, Problem> {
+    check_id("failover", &id)?;
+    let by = by(&body)?;
+    let done = control::abort(&context.client, &id, &by, clock::now(), |_| Ok(())).await?;
+    Ok(Json(done.into()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rehearsal {
+    policy: String,
+    service: String,
+    #[serde(default)]
+    instance: String,
+    by: String,
+}
+
+/// `POST /v1/failovers/rehearsals`.
+pub(super) async fn rehearse(
+    State(context): State<Arc<Context>>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let example = "{\"policy\":\"db\",\"service\":\"db\",\"instance\":\"db-1\",\"by\":\"alice\"}";
+    let asked: Rehearsal = read(&body, example)?;
+    check_by(&asked.by).map_err(Problem::bad_request)?;
+    let wrong = |error: watchkeep_catalog::NameError| Problem::bad_request(error.to_string());
+    check_name("service", &asked.service).map_err(wrong)?;
+    if !asked.instance.is_empty() {
+        check_name("instance", &asked.instance).map_err(wrong)?;
+        let key = keys::instance(&asked.service, &asked.instance);
+        if context.client.get(&key).await?.is_none() {
+            let about = format!("{}/{}", asked.service, asked.instance);
+            return Err(Problem::not_found(format!("instance {about} is not registered")));
+        }
+    }
+    let Some(policy) = context.rules.policy(&asked.policy) else {
+        let known: Vec<_> = context.rules.policies.iter().map(|p| p.name.as_str()).collect();
+        let text = crate::config::undefined("failover policy", &asked.policy, &known);
+        return Err(Problem::not_found(text));
+    };
+    let (client, now) = (&context.client, clock::now());
+    let Rehearsal { service, instance, by, .. } = &asked;
+    let begun = control::rehearse(client, policy, service, instance, by, now).await?;
+    Ok((StatusCode::CREATED, Json(Shown::from(begun))).into_response())
+}
+
+#[derive(Serialize)]
+pub(super) struct Switch {
+    stopped: bool,
+    #[serde(flatten)]
+    stop: Option<FailoverStop>,
+    enabled: bool,
+}
+
+/// `GET /v1/failover-stop`.
+pub(super) async fn switch(State(context): State<Arc<Context>>) -> Result<Json<Switch>, Problem> {
+    let kv = context.client.get(keys::FAILOVER_STOP).await?;
+    let stop: Option<FailoverStop> = kv.as_ref().map(KeyValue::json).transpose()?;
+    let enabled = context.rules.failover_enabled;
+    Ok(Json(Switch { stopped: stop.is_some(), stop, enabled }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stop {
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `PUT /v1/failover-stop`: from the answer on, no failover begins and none goes on.
+pub(super) async fn stop(
+    State(context): State<Arc<Context>>,
+    body: Bytes,
+) -> Result<Json<Switch>, Problem> {
+    let Stop { by, reason } = read(&body, "{\"by\":\"alice\",\"reason\":\"a migration\"}")?;
+    check_by(&by).map_err(Problem::bad_request)?;
+    let reason = crate::text::shorten(&reason, 300);
+    tracing::warn!(by, reason, "failovers are stopped");
+    control::stop(&context.client, &FailoverStop { since: clock::now(), by, reason }).await?;
+    switch(State(context)).await
+}
+
+/// `DELETE /v1/failover-stop`: they happen again.
+pub(super) async fn resume(State(context): State<Arc<Context>>) -> Result<Json<Switch>, Problem> {
+    if control::resume(&context.client).await? {
+        tracing::warn!("failovers are not stopped any more");
+    }
+    switch(State(context)).await
+}
+
+/// A policy in the answer, with the mode that it has when it names none.
+#[derive(Serialize)]
+struct ShownPolicy<'a> {
+    #[serde(flatten)]
+    policy: &'a FailoverPolicy,
+    effective_mode: FailoverMode,
+}
+
+/// `GET /v1/failover-policies`.
+pub(super) async fn policies(State(context): State<Arc<Context>>) -> Json<serde_json::Value> {
+    let shown = |policy| ShownPolicy { policy, effective_mode: FailoverPolicy::mode(policy) };
+    let policies: Vec<_> = context.rules.policies.iter().map(shown).collect();
+    Json(serde_json::json!({ "policies": policies }))
 }

@@ -14,6 +14,7 @@ use watchkeep_catalog::{Incident, IncidentStatus, keys};
 use crate::{
     clock,
     context::Context,
+    failover::control,
     incident::{self, Action, Refusal},
     link::{Link, LinkError, Purpose},
     store::{self, StoreError},
@@ -52,6 +53,7 @@ pub(super) async fn press(
     let action = match link.purpose {
         Purpose::Acknowledge => Action::Acknowledge { by },
         Purpose::Resolve => Action::Resolve { by, text: String::new() },
+        Purpose::Approve | Purpose::Abort => return decide(&context, &link).await,
     };
     let change = |incident: &mut Incident| {
         link.spend(incident).map_err(|error| Refusal::Senseless(error.to_string()))?;
@@ -72,6 +74,39 @@ pub(super) async fn press(
             warn!(incident = link.incident, by = link.by, %refusal, "a link was refused");
             sorry(StatusCode::CONFLICT, &refusal.to_string())
         }
+        Err(StoreError::Missing(what)) => {
+            sorry(StatusCode::NOT_FOUND, &format!("{what} does not exist."))
+        }
+        Err(error) => sorry(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+/// The button of a failover.
+async fn decide(context: &Context, link: &Link) -> Response {
+    let known = context.client.get(&keys::incident(&link.incident)).await;
+    let incident = known.ok().flatten().and_then(|kv| kv.json::<Incident>().ok());
+    let Some(id) = incident.and_then(|incident| incident.failover) else {
+        return sorry(StatusCode::NOT_FOUND, "There is no such failover any more.");
+    };
+    let spend = |incident: &mut Incident| {
+        link.spend(incident).map_err(|error| Refusal::Senseless(error.to_string()))
+    };
+    let (client, now) = (&context.client, clock::now());
+    let done = match link.purpose {
+        Purpose::Approve => control::approve(client, &id, &link.by, now, spend).await,
+        _ => control::abort(client, &id, &link.by, now, spend).await,
+    };
+    match done {
+        Ok(failover) => {
+            info!(failover = id, by = link.by, purpose = link.purpose.as_str(), "a link was used");
+            let text = match link.purpose {
+                Purpose::Approve => "It is confirmed: its guards are asked once more, then it begins.",
+                _ => "It is ended.",
+            };
+            let title = format!("Failover {}", failover.record.policy);
+            page(StatusCode::OK, &title, &format!("<p>{}</p>", escape(text)))
+        }
+        Err(StoreError::Refused(refusal)) => sorry(StatusCode::CONFLICT, &refusal.to_string()),
         Err(StoreError::Missing(what)) => {
             sorry(StatusCode::NOT_FOUND, &format!("{what} does not exist."))
         }
@@ -104,6 +139,8 @@ fn question(link: &Link, incident: &Incident) -> String {
         (_, IncidentStatus::Resolved) => ("", false),
         (Purpose::Acknowledge, _) => ("Acknowledge", true),
         (Purpose::Resolve, _) => ("Resolve", true),
+        (Purpose::Approve, _) => ("Confirm the failover", true),
+        (Purpose::Abort, _) => ("End the failover", true),
     };
     let button = if open {
         format!(

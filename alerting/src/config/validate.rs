@@ -4,15 +4,12 @@ use std::collections::BTreeSet;
 
 use lettre::message::Mailbox;
 use url::Url;
-use watchkeep_catalog::{Status, check_name};
+use watchkeep_catalog::check_name;
 
-use super::{AlertingConfig, FailoverPolicy, Invalid, Secret, SmtpConfig, SmtpTls};
+use super::{AlertingConfig, Invalid, Secret, SmtpConfig, SmtpTls};
 use crate::{maintenance::Window, rule::parse_duration};
 
 const LEASE_TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=60;
-const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
-const ATTEMPTS_MAX: std::ops::RangeInclusive<u32> = 1..=100;
-const BACKOFF_MS: std::ops::RangeInclusive<u64> = 10..=30_000;
 const OPINIONS_MIN: std::ops::RangeInclusive<u32> = 1..=100;
 const PANIC_PERCENT: std::ops::RangeInclusive<u8> = 0..=99;
 const PANIC_INSTANCES_MIN: std::ops::RangeInclusive<u32> = 2..=1_000_000;
@@ -117,9 +114,7 @@ impl AlertingConfig {
                 .enumerate()
                 .map(|(at, p)| (format!("failover[{at}].name"), &*p.name)),
         );
-        for (at, policy) in self.failover.iter().enumerate() {
-            check_policy(&mut found, &format!("failover[{at}]"), policy);
-        }
+        self.check_failover(&mut found);
         self.check_verdicts(&mut found);
         let source = self.data_source.as_ref().and_then(|source| source.check().err());
         if let Some((field, message)) = source {
@@ -218,25 +213,4 @@ fn check_smtp(found: &mut Findings, smtp: &SmtpConfig) {
         }
         found.check("smtp.ca_file", crate::notify::email::read_ca(file).map(drop));
     }
-}
-
-fn check_policy(found: &mut Findings, path: &str, policy: &FailoverPolicy) {
-    let when = &policy.when;
-    let named = [&when.service, &when.role, &when.instance];
-    if named.iter().all(|field| field.as_ref().is_none_or(String::is_empty)) {
-        let message = "it would match every instance: name a service, a role or an instance";
-        found.add(format!("{path}.when"), message);
-    }
-    if when.status != Status::Critical {
-        let message = format!("{:?} fails nothing over: write critical", when.status.as_str());
-        found.add(format!("{path}.when.status"), message);
-    }
-    let callback = &policy.callback;
-    found.check(format!("{path}.callback.url"), check_url(&callback.url));
-    if let Some(file) = &callback.secret_file {
-        found.check(format!("{path}.callback.secret_file"), Secret::read(file).map(drop));
-    }
-    found.range(format!("{path}.callback.timeout_ms"), &callback.timeout_ms, &TIMEOUT_MS);
-    found.range(format!("{path}.callback.attempts_max"), &callback.attempts_max, &ATTEMPTS_MAX);
-    found.range(format!("{path}.callback.backoff_ms"), &callback.backoff_ms, &BACKOFF_MS);
 }

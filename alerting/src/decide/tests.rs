@@ -44,6 +44,8 @@ impl Case {
             jury: crate::fixtures::jury(),
             quiet: self.quiet.clone().map(|silence| Quiet { silence, instead: None }),
             hold: self.panic.as_ref().map_or(Hold::Free, Hold::Panic),
+            node: "node-1",
+            stopped: false,
         };
         let decision = decide(&view, &rules(), time(seconds) + chrono::TimeDelta::milliseconds(3))?;
         self.revision += 1;
@@ -246,6 +248,8 @@ fn a_child_links_to_what_it_depends_on() {
             instead: parent.incident.as_ref(),
         }),
         hold: Hold::Free,
+        node: "node-1",
+        stopped: false,
     };
     let decision = decide(&view, &rules(), time(3)).unwrap();
     assert_eq!(decision.failover, None);
@@ -321,6 +325,8 @@ fn the_most_impatient_critical_check_deregisters() {
         jury: crate::fixtures::jury(),
         quiet: None,
         hold: Hold::Free,
+        node: "node-1",
+        stopped: false,
     };
     assert_eq!(deregister_at(&view), Some(time(62)));
     let gone = deregister(&view, 5, time(62));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use watchkeep_catalog::{Incident, Note, Page, PageKind};
 
 use crate::{
+    failover::judge::{APPROVAL, EXPIRED, FAILED, HELD},
     link::Links,
     text::{escape, instant, shorten},
 };
@@ -32,17 +33,24 @@ pub(super) fn incident_url(url: &str, incident: &Incident) -> String {
     format!("{url}/v1/incidents/{}", incident.id)
 }
 
-/// Whether the page is about a failover that failed, not about the incident's begin or end.
-fn is_failover_failed(page: &Page) -> bool {
-    page.id.starts_with("failover-failed.")
+/// What a page about a failover says, if it is one and not about the incident's begin or end.
+fn of_failover(page: &Page) -> Option<&'static str> {
+    let (reason, _) = page.id.split_once('.')?;
+    Some(match reason {
+        FAILED => "failover failed, act by hand",
+        HELD => "failover held back, act by hand",
+        APPROVAL => "confirm the failover",
+        EXPIRED => "failover not confirmed, act by hand",
+        step if step.starts_with("failover-step-") => "failover",
+        _ => return None,
+    })
 }
 
 /// One line.
 pub(super) fn summary(incident: &Incident, page: &Page) -> String {
-    if is_failover_failed(page) {
-        format!("failover failed, act by hand: {}", incident.title)
-    } else {
-        incident.title.clone()
+    match of_failover(page) {
+        Some(what) => format!("{what}: {}", incident.title),
+        None => incident.title.clone(),
     }
 }
 
@@ -60,9 +68,12 @@ pub(super) fn subject(incident: &Incident, page: &Page) -> String {
 pub(super) fn description(incident: &Incident, page: &Page) -> String {
     let news = |note: &&Note| !note.text.starts_with("page (");
     let lines = incident.timeline.iter().rev().filter(news);
-    let failed = |note: &&Note| note.text.starts_with("failover") && note.text.contains("failed");
-    let note = if is_failover_failed(page) {
+    let said = |note: &&Note| note.text.starts_with("failover ");
+    let failed = |note: &&Note| said(note) && note.text.contains("failed");
+    let note = if page.id.starts_with(&format!("{FAILED}.")) {
         incident.timeline.iter().rev().find(failed)
+    } else if of_failover(page).is_some() {
+        incident.timeline.iter().rev().find(said)
     } else if page.kind == PageKind::Resolved {
         lines.take(1).next()
     } else {
@@ -123,7 +134,10 @@ pub(super) fn plain(url: &str, incident: &Incident, page: &Page, links: Option<&
     }
     match (links.filter(|_| page.kind == PageKind::Firing), remedy(url, incident, page)) {
         (Some(links), _) => {
-            let Links { acknowledge, resolve } = links;
+            let Links { acknowledge, resolve, failover } = links;
+            if let Some((approve, abort)) = failover {
+                let _ = write!(text, "\nConfirm the failover: {approve}\nEnd it:               {abort}\n");
+            }
             let _ = write!(text, "\nTake it:    {acknowledge}\nIt is over: {resolve}\n");
         }
         (None, Some(remedy)) => {
@@ -202,7 +216,7 @@ pub(super) fn html(
 
 /// What can be done with a thumb; without links, how to do it by hand.
 fn buttons(url: &str, incident: &Incident, page: &Page, links: Option<&Links>) -> String {
-    let Some(Links { acknowledge, resolve }) = links else {
+    let Some(Links { acknowledge, resolve, failover }) = links else {
         let remedy = remedy(url, incident, page).unwrap_or_default();
         return format!(
             "<p style=\"margin:0\">Take it:</p>\n<pre style=\"white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px\">{}</pre>\n",
@@ -210,8 +224,16 @@ fn buttons(url: &str, incident: &Incident, page: &Page, links: Option<&Links>) -
         );
     };
     let button = "display:inline-block;margin:0 8px 8px 0;padding:12px 20px;border-radius:6px;font-weight:600;text-decoration:none";
+    let asked = failover.as_ref().map_or_else(String::new, |(approve, abort)| {
+        format!(
+            "<p style=\"margin:0 0 8px\"><a href=\"{}\" style=\"{button};background:#b00020;color:#fff\">Confirm the \
+             failover</a> <a href=\"{}\" style=\"{button};background:#e8eaed;color:#1c1c1e\">End it</a></p>\n",
+            escape(approve),
+            escape(abort)
+        )
+    });
     format!(
-        "<p style=\"margin:0 0 8px\"><a href=\"{}\" style=\"{button};background:#0b57d0;color:#fff\">Acknowledge</a>\
+        "{asked}<p style=\"margin:0 0 8px\"><a href=\"{}\" style=\"{button};background:#0b57d0;color:#fff\">Acknowledge</a>\
          <a href=\"{}\" style=\"{button};background:#e8eaed;color:#1c1c1e\">Resolve</a></p>\n",
         escape(acknowledge),
         escape(resolve)
@@ -244,6 +266,7 @@ mod tests {
         let links = Links {
             acknowledge: format!("{URL}/v1/links/a"),
             resolve: format!("{URL}/v1/links/r"),
+            failover: Some((format!("{URL}/v1/links/yes"), format!("{URL}/v1/links/no"))),
         };
         let (plain_links, html_links) = (
             plain(URL, &incident, &firing, Some(&links)),
@@ -251,6 +274,9 @@ mod tests {
         );
         assert!(plain_links.contains("Take it:    http://127.0.0.1:8480/v1/links/a\n"));
         assert!(html_links.contains("<a href=\"http://127.0.0.1:8480/v1/links/r\""));
+        for asked in ["/v1/links/yes", "/v1/links/no"] {
+            assert!(plain_links.contains(asked) && html_links.contains(asked));
+        }
         assert!(html_links.contains("<img src=\"cid:c@example.org\" alt=\"a &gt; b\""));
         let text = "failover any-primary failed: 10 attempts failed, the last: answered 503";
         incident::note(&mut incident, time(9), "watchkeep", text);

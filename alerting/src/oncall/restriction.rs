@@ -23,7 +23,7 @@ struct Hours {
 
 /// None: always.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Restrictions(Vec<Hours>);
+pub(crate) struct Restrictions(Vec<Hours>);
 
 /// `09:30`, as a time of the day.
 pub(super) fn time_of_day(text: &str) -> Result<NaiveTime, String> {
@@ -38,7 +38,7 @@ impl Restrictions {
     ///
     /// # Errors
     /// The restriction's number and what is wrong with it.
-    pub(super) fn new(configs: &[Config]) -> Result<Self, (usize, String)> {
+    pub(crate) fn new(configs: &[Config]) -> Result<Self, (usize, String)> {
         let read = |config: &Config| {
             let (from, to) = (time_of_day(&config.from)?, time_of_day(&config.to)?);
             let mut days = Vec::new();
@@ -62,7 +62,7 @@ impl Restrictions {
     }
 
     /// Whether the layer counts at `at`.
-    pub(super) fn hold(&self, zone: Tz, at: Time) -> bool {
+    pub(crate) fn hold(&self, zone: Tz, at: Time) -> bool {
         let local = at.with_timezone(&zone).naive_local();
         let (day, time) = (local.weekday(), local.time());
         let holds = |hours: &Hours| {

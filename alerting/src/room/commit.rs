@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{Instrument, info_span, warn};
 use watchkeep_catalog::{
-    Client, ClientError, KeyValue,
+    Client, ClientError, FailoverState, KeyValue,
     client::{Compare, Op, OpOutcome, Txn, TxnOutcome},
     keys,
     trace::{set_parent, trace_parent},
@@ -109,6 +109,12 @@ fn transaction(fence: i64, decision: &Decision) -> Result<Txn, ClientError> {
             .when(Compare::create_revision(&key, 0))
             .then(Op::put_json(&key, failover)?)
             .otherwise(Op::get(&key));
+        if failover.state == FailoverState::Pending {
+            // It acts as soon as it is written: not while failovers are stopped.
+            txn = txn
+                .when(Compare::create_revision(keys::FAILOVER_STOP, 0))
+                .otherwise(Op::get(keys::FAILOVER_STOP));
+        }
     }
     if let Some(registered) = decision.deregister {
         let key = keys::instance(&target.service, &target.instance);
@@ -120,6 +126,11 @@ fn transaction(fence: i64, decision: &Decision) -> Result<Txn, ClientError> {
     Ok(txn)
 }
 
+/// Whether a failover acts as soon as it is written.
+fn acts(decision: &Decision) -> bool {
+    decision.failover.as_ref().is_some_and(|f| f.state == FailoverState::Pending)
+}
+
 /// What the transaction's reads say, in the order in which [`transaction`] asks.
 fn found(decision: &Decision, outcome: TxnOutcome) -> Found {
     let target = &decision.target;
@@ -127,6 +138,7 @@ fn found(decision: &Decision, outcome: TxnOutcome) -> Found {
         Some(keys::verdict(&target.service, &target.instance)),
         decision.incident.as_ref().map(|incident| keys::incident(&incident.id)),
         decision.failover.as_ref().map(|failover| keys::failover(&failover.id)),
+        acts(decision).then(|| keys::FAILOVER_STOP.to_owned()),
         decision.deregister.map(|_| keys::instance(&target.service, &target.instance)),
     ];
     let read = outcome.responses.into_iter().skip(1).map(|response| match response {

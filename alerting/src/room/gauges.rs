@@ -22,14 +22,12 @@ pub(super) fn set(metrics: &Metrics, mirror: &Mirror) {
         let of = mirror.incidents.values().filter(|i| i.record.status == status).count();
         metrics.incidents.with_label_values(&[name]).set(count(of));
     }
-    for (state, name) in [
-        (FailoverState::Pending, "pending"),
-        (FailoverState::Delivered, "delivered"),
-        (FailoverState::Failed, "failed"),
-    ] {
-        let of = mirror.failovers.values().filter(|f| f.record.state == state).count();
-        metrics.failovers.with_label_values(&[name]).set(count(of));
+    for state in FailoverState::ALL {
+        let real = mirror.failovers.values().filter(|f| !f.record.rehearsal);
+        let of = real.filter(|f| f.record.state == state).count();
+        metrics.failovers.with_label_values(&[state.as_str()]).set(count(of));
     }
+    metrics.failover_stopped.set(i64::from(mirror.failover_stop.is_some()));
     for reason in [SilenceReason::Maintenance, SilenceReason::Dependency, SilenceReason::Waiting] {
         let is = |v: &&crate::mirror::Versioned<watchkeep_catalog::Verdict>| {
             v.record.silenced.as_ref().is_some_and(|silence| silence.reason == reason)

@@ -32,7 +32,7 @@ pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
     let failovers = mirror
         .failovers
         .values()
-        .filter(|f| f.record.state != FailoverState::Pending && is_old(f.record.finished_at))
+        .filter(|f| f.record.state.is_over() && is_old(f.record.finished_at))
         .map(|f| (keys::failover(&f.record.id), f.mod_revision));
     // A dedup key was written with its incident; at another revision it means a later one, and stays.
     let keyed = mirror

@@ -17,6 +17,9 @@
 //! /watchkeep/alerting/notifications/{id}                         Notification
 //! /watchkeep/alerting/rules/{group}/{rule}/{fingerprint}         RuleAlert
 //! /watchkeep/failovers/{id}                                      Failover
+//! /watchkeep/failover-stop                                       FailoverStop
+//! /watchkeep/roles/{service}/{role}                              RoleHolder
+//! /watchkeep/drains/{service}/{instance}                         Drain
 //! /watchkeep/incidents/{id}                                      Incident
 //! /watchkeep/incident-keys/{digest}                              DedupKey
 //! /watchkeep/heartbeats/{name}                                   Heartbeat
@@ -60,6 +63,12 @@ pub const NOTIFICATIONS: &str = "/watchkeep/alerting/notifications/";
 pub const RULE_ALERTS: &str = "/watchkeep/alerting/rules/";
 /// Prefix of [`failover`].
 pub const FAILOVERS: &str = "/watchkeep/failovers/";
+/// While it is there, no failover is begun and none goes on.
+pub const FAILOVER_STOP: &str = "/watchkeep/failover-stop";
+/// Prefix of [`role`].
+pub const ROLES: &str = "/watchkeep/roles/";
+/// Prefix of [`drain`].
+pub const DRAINS: &str = "/watchkeep/drains/";
 /// Prefix of [`incident`].
 pub const INCIDENTS: &str = "/watchkeep/incidents/";
 /// Prefix of [`incident_key`].
@@ -165,6 +174,18 @@ pub fn rule_alert(group: &str, rule: &str, fingerprint: &str) -> String {
 #[must_use]
 pub fn failover(id: &str) -> String {
     format!("{FAILOVERS}{id}")
+}
+
+/// Key of who has a role of a service.
+#[must_use]
+pub fn role(service: &str, role: &str) -> String {
+    format!("{ROLES}{service}/{role}")
+}
+
+/// Key of an instance that is left out of answers.
+#[must_use]
+pub fn drain(service: &str, instance: &str) -> String {
+    format!("{DRAINS}{service}/{instance}")
 }
 
 /// Key of an incident.

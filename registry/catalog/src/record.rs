@@ -16,6 +16,7 @@ mod maintenance;
 mod member;
 mod oncall;
 mod report;
+mod role;
 mod rule;
 mod scrape;
 mod service;
@@ -26,7 +27,9 @@ pub use alert::{
     fingerprint,
 };
 pub use check::*;
-pub use failover::{Attempt, Failover, FailoverState};
+pub use failover::{
+    Attempt, Failover, FailoverMode, FailoverState, FailoverStep, GuardResult, StepState,
+};
 pub use heartbeat::Heartbeat;
 pub use incident::{
     DedupKey, Escalation, Incident, IncidentStatus, Note, Page, PageKind, PageState,
@@ -35,6 +38,7 @@ pub use maintenance::{Maintenance, MaintenanceError, Scope};
 pub use member::{Collector, Member};
 pub use oncall::{ChangeKind, ScheduleChange, Span, TemporaryShift};
 pub use report::{Report, ReportStatus};
+pub use role::{Drain, FailoverStop, RoleHolder, RoleHolders, effective_role};
 pub use rule::RuleAlert;
 pub use scrape::{Scrape, ScrapeError};
 pub use service::{Quorum, QuorumError, Service, ServiceError, SloTarget};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Instance, Silence, Status, Time, Verdict};
+use crate::{Drain, Instance, RoleHolders, Silence, Status, Time, Verdict, effective_role};
 
 /// A verdict's status, or the lack of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,6 +45,12 @@ pub struct Seen {
     /// Why nobody is told that it is critical, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silenced: Option<Silence>,
+    /// Why it is left out of answers although it may be well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained: Option<Drain>,
+    /// The role that it says of itself; who has it is said by a failover's promotion, if there was one.
+    #[serde(skip)]
+    pub declared_role: String,
     /// The lease of its registration; 0: none.
     #[serde(skip)]
     pub lease: i64,
@@ -68,6 +74,28 @@ impl Seen {
         };
         let (since, reason) = (verdict.map(|v| v.since), verdict.map(|v| v.reason.clone()));
         let silenced = verdict.and_then(|v| v.silenced.clone());
-        Self { instance, status, since, reason, silenced, lease }
+        let (drained, declared_role) = (None, instance.role.clone());
+        Self { instance, status, since, reason, silenced, drained, declared_role, lease }
+    }
+
+    /// The same with what failovers have moved: its role, and whether it is drained.
+    #[must_use]
+    pub fn moved(mut self, holders: Option<&RoleHolders>, drained: Option<&Drain>) -> Self {
+        let role = effective_role(&self.instance.id, &self.declared_role, holders);
+        self.instance.role = role.to_owned();
+        self.drained = drained.cloned();
+        self
+    }
+
+    /// Whether clients are to be sent there: it is well, and nobody has drained it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.status == Health::Passing && self.drained.is_none()
+    }
+
+    /// Whether `healthy=true` finds it: nothing speaks against it.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.status != Health::Critical && self.drained.is_none()
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Catalog, Seen, ServiceSeen};
 use crate::{
-    Instance, KeyValue, Opinion, Service, Status, Verdict,
+    Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Service, Status, Verdict,
     client::{Batch, Change},
     keys,
 };
@@ -25,6 +25,9 @@ pub struct State {
     verdicts: HashMap<Place, Verdict>,
     /// Check and collector of each critical opinion.
     suspicions: HashMap<Place, BTreeSet<String>>,
+    /// Who has a role, by service.
+    holders: HashMap<Arc<str>, RoleHolders>,
+    drains: HashMap<Place, Drain>,
     /// Keys whose records are not taken: they cannot be read, or there are too many.
     left_out: BTreeSet<String>,
 }
@@ -110,6 +113,23 @@ impl State {
                 }
                 Err(_) => false,
             },
+            Some(Key::Role(service, role)) => match kv.json::<RoleHolder>() {
+                Ok(holder) => {
+                    let holders = self.holders.entry(service.into()).or_default();
+                    holders.insert(role.to_owned(), holder);
+                    self.judge_all(service, kv.mod_revision);
+                    true
+                }
+                Err(_) => false,
+            },
+            Some(Key::Drain(place)) => match kv.json() {
+                Ok(drain) => {
+                    self.drains.insert(place.clone(), drain);
+                    self.judge(&place, kv.mod_revision);
+                    true
+                }
+                Err(_) => false,
+            },
             None => return,
         };
         if taken {
@@ -133,6 +153,7 @@ impl State {
         let place: Place = (service.into(), id.into());
         let suspected = self.suspicions.contains_key(&place);
         let seen = Seen::judge(instance, kv.lease, self.verdicts.get(&place), suspected);
+        let seen = seen.moved(self.holders.get(&place.0), self.drains.get(&place));
         self.show(&place, seen, kv.mod_revision);
         true
     }
@@ -153,7 +174,25 @@ impl State {
                 self.judge(&place, revision);
             }
             Some(Key::Opinion(place, by)) => self.suspect(&place, by, false, revision),
+            Some(Key::Role(service, role)) => {
+                let holders = self.holders.get_mut(service);
+                if holders.is_some_and(|holders| holders.remove(role).is_some()) {
+                    self.judge_all(service, revision);
+                }
+            }
+            Some(Key::Drain(place)) if self.drains.remove(&place).is_some() => {
+                self.judge(&place, revision);
+            }
             _ => {}
+        }
+    }
+
+    /// Judges every instance of a service anew.
+    fn judge_all(&mut self, service: &str, revision: i64) {
+        let Some(seen) = self.catalog.service(service) else { return };
+        let places: Vec<Place> = seen.instances.keys().map(|id| (service.into(), id.clone())).collect();
+        for place in &places {
+            self.judge(place, revision);
         }
     }
 
@@ -174,7 +213,10 @@ impl State {
         let Some(known) = self.catalog.instance(&place.0, &place.1) else { return };
         let suspected = self.suspicions.contains_key(place);
         let verdict = self.verdicts.get(place);
-        let seen = Seen::judge(known.instance.clone(), known.lease, verdict, suspected);
+        let mut instance = known.instance.clone();
+        instance.role.clone_from(&known.declared_role);
+        let seen = Seen::judge(instance, known.lease, verdict, suspected);
+        let seen = seen.moved(self.holders.get(&place.0), self.drains.get(place));
         self.show(place, seen, revision);
     }
 
@@ -213,6 +255,8 @@ enum Key<'a> {
     Instance(&'a str, &'a str),
     Verdict(Place),
     Opinion(Place, String),
+    Role(&'a str, &'a str),
+    Drain(Place),
 }
 
 impl<'a> Key<'a> {
@@ -227,6 +271,12 @@ impl<'a> Key<'a> {
         } else if let Some(segments) = in_prefix(keys::VERDICTS) {
             let [service, id] = segments[..] else { return None };
             Some(Self::Verdict((service.into(), id.into())))
+        } else if let Some(segments) = in_prefix(keys::ROLES) {
+            let [service, role] = segments[..] else { return None };
+            Some(Self::Role(service, role))
+        } else if let Some(segments) = in_prefix(keys::DRAINS) {
+            let [service, id] = segments[..] else { return None };
+            Some(Self::Drain((service.into(), id.into())))
         } else {
             let segments = in_prefix(keys::SERVICES)?;
             let [service] = segments[..] else { return None };

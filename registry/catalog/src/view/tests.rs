@@ -152,3 +152,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_promotion_moves_the_role_and_a_drain_leaves_out() {
+    let mut state = State::default();
+    let primary = |id: &str| {
+        format!(r#"{{"id":"{id}","address":"h","port":1,"role":"primary"}}"#)
+    };
+    put(&mut state, &keys::instance("db", "a"), &primary("a"), 2);
+    put(&mut state, &keys::instance("db", "b"), r#"{"id":"b","address":"h","port":1}"#, 3);
+    let role = |state: &State, id: &str| {
+        state.catalog().instance("db", id).expect("it is there").instance.role.clone()
+    };
+    assert_eq!((role(&state, "a"), role(&state, "b")), ("primary".to_owned(), String::new()));
+    let holder = r#"{"service":"db","role":"primary","instance":"b","others":"standby",
+        "since":"2026-01-01T00:00:00Z","failover":"f"}"#;
+    assert!(put(&mut state, &keys::role("db", "primary"), holder, 4));
+    assert_eq!((&*role(&state, "a"), &*role(&state, "b")), ("standby", "primary"));
+    // It comes back and still says that it is the primary.
+    put(&mut state, &keys::instance("db", "a"), &primary("a"), 5);
+    put(&mut state, &keys::verdict("db", "a"), &verdict("passing"), 6);
+    assert_eq!(role(&state, "a"), "standby");
+    assert!(delete(&mut state, &keys::role("db", "primary"), 7));
+    assert_eq!((role(&state, "a"), role(&state, "b")), ("primary".to_owned(), String::new()));
+
+    let drain = r#"{"service":"db","instance":"a","since":"2026-01-01T00:00:00Z","by":"alice"}"#;
+    assert!(state.catalog().instance("db", "a").unwrap().serves());
+    assert!(put(&mut state, &keys::drain("db", "a"), drain, 8));
+    assert!(!state.catalog().instance("db", "a").unwrap().serves());
+    assert!(!state.catalog().instance("db", "a").unwrap().is_healthy());
+    assert!(delete(&mut state, &keys::drain("db", "a"), 9));
+    assert!(state.catalog().instance("db", "a").unwrap().serves());
+}

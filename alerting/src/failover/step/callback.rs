@@ -1,0 +1,287 @@
+//! A URL is called until it answers as expected: signed, with a key that is the same at every attempt, a fencing token, a
+//! deadline, and pauses with jitter.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use regex::Regex;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tracing::{Instrument, info_span, warn};
+use watchkeep_catalog::{
+    Attempt, Failover, Time,
+    trace::{set_parent, trace_parent},
+};
+
+use super::{Deposed, Outcome, Run, key, millis};
+use crate::{
+    backoff, clock,
+    config::{Callback, Secret},
+    failover::Interrupt,
+    metrics::{DELIVERED, FAILED},
+    mirror::Versioned,
+    post::{self, Answer, Expected, Post},
+    store::Extra,
+};
+
+/// Longest pause between two attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Most of a request that is kept in the journal, in characters.
+const REQUEST_MAX: usize = 2_000;
+
+/// The body; the same bytes at every attempt.
+#[derive(Serialize)]
+struct Body<'a> {
+    version: u32,
+    idempotency_key: &'a str,
+    fencing_token: i64,
+    policy: &'a str,
+    service: &'a str,
+    instance: &'a str,
+    reason: &'a str,
+    decided_at: Time,
+    incident: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<&'a str>,
+    /// The step's name, where there are steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wanted: Option<u32>,
+    /// In the last call: why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    undo: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    rehearsal: bool,
+}
+
+/// What one step sends.
+struct Call<'a> {
+    url: &'a str,
+    key: &'a str,
+    body: Vec<u8>,
+    callback: &'a Callback,
+}
+
+/// The body of a step's call.
+fn body(
+    failover: &Versioned<Failover>,
+    key: &str,
+    step: Option<&str>,
+    wanted: Option<u32>,
+    undo: bool,
+) -> Vec<u8> {
+    let record = &failover.record;
+    let body = Body {
+        version: 1,
+        idempotency_key: key,
+        fencing_token: failover.create_revision,
+        policy: &record.policy,
+        service: &record.service,
+        instance: &record.instance,
+        reason: &record.reason,
+        decided_at: record.decided_at,
+        incident: &record.incident,
+        candidate: record.candidate.as_deref(),
+        step,
+        wanted,
+        failure: record.failure.as_deref(),
+        undo,
+        rehearsal: record.rehearsal,
+    };
+    // Strings, numbers and an instant always have a JSON form.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// Makes the request of one attempt at `timestamp` (seconds since 1970).
+fn request<'a>(
+    call: &Call<'a>,
+    failover: &Versioned<Failover>,
+    secret: Option<&'a Secret>,
+    trace_parent: Option<String>,
+    timestamp: i64,
+) -> Post<'a> {
+    Post {
+        url: call.url,
+        idempotency_key: call.key,
+        secret,
+        trace_parent: Some(trace_parent.unwrap_or_else(|| untraced(&failover.record.id))),
+        fencing_token: Some(failover.create_revision),
+        body: call.body.clone(),
+        timeout: millis(call.callback.timeout_ms),
+        timestamp,
+    }
+}
+
+/// A `traceparent` for a failover that nobody traces, so that the receiver's own trace has a root that is the
+/// same at every attempt. Its flags say that it is not sampled.
+fn untraced(id: &str) -> String {
+    let digest = hex::encode(Sha256::digest(id.as_bytes()));
+    format!("00-{}-{}-00", &digest[..32], &digest[32..48])
+}
+
+/// Calls; `wanted` is the count of a scale request.
+pub(super) async fn call(
+    run: &mut Run<'_>,
+    at: usize,
+    callback: &Callback,
+    wanted: Option<u32>,
+) -> Result<Outcome, Deposed> {
+    let key = key(run, at);
+    let is_shorthand = run.policy.steps.is_empty() && run.failover.record.steps[at].name == "callback";
+    let name = run.failover.record.steps[at].name.clone();
+    let step = (!is_shorthand).then_some(name.as_str());
+    let body = body(&run.failover, &key, step, wanted, false);
+    deliver(run, at, Call { url: &callback.url, key: &key, body, callback }).await
+}
+
+/// Calls the URL that undoes it.
+pub(super) async fn undo(
+    run: &mut Run<'_>,
+    at: usize,
+    callback: &Callback,
+) -> Result<Outcome, Deposed> {
+    let Some(url) = &callback.undo_url else {
+        return Ok(Outcome::done("there is nothing to undo"));
+    };
+    let (key, name) = (key(run, at), run.failover.record.steps[at].name.clone());
+    let body = body(&run.failover, &key, Some(&name), None, true);
+    deliver(run, at, Call { url, key: &key, body, callback }).await
+}
+
+/// One attempt after the other, each in the journal before the next.
+async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome, Deposed> {
+    let callback = call.callback;
+    let (number, round) = (u32::try_from(at).unwrap_or(u32::MAX), run.failover.record.steps[at].round);
+    let deadline = callback.deadline_seconds.and_then(|seconds| {
+        Some(run.failover.record.steps[at].started_at? + TimeDelta::seconds(i64::from(seconds)))
+    });
+    let text = format!("POST {} {}", call.url, String::from_utf8_lossy(&call.body));
+    let shorthand = run.policy.steps.is_empty();
+    if !shorthand {
+        run.failover.record.steps[at].request = crate::text::shorten(&text, REQUEST_MAX);
+    }
+    loop {
+        let of_step = |attempt: &&Attempt| attempt.step == number && attempt.round == round;
+        let attempts = run.failover.record.attempts.iter().filter(of_step);
+        let made = u32::try_from(attempts.clone().count()).unwrap_or(u32::MAX);
+        let last = attempts.last().and_then(|a| a.error.clone()).unwrap_or_default();
+        if made >= callback.attempts_max {
+            return Ok(Outcome::Failed(format!("{made} attempts failed, the last: {last}")));
+        }
+        if deadline.is_some_and(|deadline| clock::now() >= deadline) {
+            let seconds = callback.deadline_seconds.unwrap_or_default();
+            let why = format!("not done within {seconds} s, {made} attempts, the last: {last}");
+            return Ok(Outcome::Failed(why));
+        }
+        let attempt = Attempt { step: number, round, ..attempt(run, &call, made + 1).await };
+        let delivered = attempt.error.is_none();
+        let (status, ms) = (attempt.status.unwrap_or_default(), attempt.duration_ms);
+        run.record().attempts.push(attempt);
+        if delivered {
+            return Ok(Outcome::done(format!("{} answered {status} in {ms:.0} ms", call.url)));
+        }
+        if let Some(interrupt) = run.write(Extra { acts: true, ..Extra::default() }, None).await? {
+            return Ok(Outcome::Interrupted(interrupt));
+        }
+        if made + 1 < callback.attempts_max {
+            let pause =
+                backoff::pause(made + 1, millis(callback.backoff_ms), BACKOFF_MAX, &mut run.rng);
+            tokio::time::sleep(pause).await;
+            if run.is_called_off().await {
+                return Ok(Outcome::Interrupted(Interrupt::CalledOff));
+            }
+        }
+    }
+}
+
+/// One attempt.
+async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
+    let (context, record) = (run.context, &run.failover.record);
+    let span = info_span!(
+        "callback",
+        otel.kind = "client",
+        policy = run.policy.name,
+        service = record.service,
+        instance = record.instance,
+        failover = record.id,
+        attempt = number,
+        status = tracing::field::Empty,
+        error = tracing::field::Empty,
+    );
+    set_parent(&span, record.trace_parent.as_deref());
+    async {
+        // The semaphore is never closed.
+        let _permit = context.callbacks.acquire().await;
+        let at = clock::now();
+        let begun = tokio::time::Instant::now();
+        let parent = trace_parent(&span).or_else(|| record.trace_parent.clone());
+        let file = call.callback.secret_file.as_ref();
+        let secret = file.and_then(|file| context.callback_secrets.get(file));
+        let request = request(call, &run.failover, secret, parent, at.timestamp());
+        let rehearsal: &[(&str, &str)] =
+            if record.rehearsal { &[("Watchkeep-Rehearsal", "true")] } else { &[] };
+        let answer = match expected(call.callback) {
+            Ok(expected) => post::ask(&context.http, request, rehearsal, &expected).await,
+            Err(why) => Answer { status: None, error: Some(why), body: String::new() },
+        };
+        let took = begun.elapsed();
+        let result = if answer.error.is_none() { DELIVERED } else { FAILED };
+        context.metrics.callback_seconds.observe(took.as_secs_f64());
+        context.metrics.callbacks.with_label_values(&[run.policy.name.as_str(), result]).inc();
+        span.record("status", answer.status);
+        if let Some(error) = &answer.error {
+            span.record("error", error);
+            warn!(failover = record.id, url = call.url, error, "callback not delivered");
+        }
+        let duration_ms = took.as_secs_f64() * 1e3;
+        let Answer { status, error, body } = answer;
+        Attempt { at, duration_ms, status, error, step: 0, round: 0, answer: body }
+    }
+    .instrument(span.clone())
+    .await
+}
+
+fn expected(callback: &Callback) -> Result<Expected, String> {
+    let Some(expect) = &callback.expect else { return Ok(Expected::default()) };
+    let body = expect.body.as_deref().map(Regex::new).transpose();
+    let body = body.map_err(|error| format!("expect.body: {error}"))?;
+    Ok(Expected { status: expect.status.clone(), body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{opened_failover, rules};
+
+    #[test]
+    fn every_attempt_has_the_same_body_key_and_token() {
+        let rules = rules();
+        let callback = rules.policies[0].callback.as_ref().unwrap();
+        let failover =
+            Versioned { record: opened_failover(), create_revision: 42, mod_revision: 42 };
+        let mut later = failover.clone();
+        later.mod_revision = 99;
+        let key = failover.record.id.clone();
+        let call = |failover: &Versioned<Failover>| Call {
+            url: &callback.url,
+            key: &key,
+            body: body(failover, &key, None, None, false),
+            callback,
+        };
+        let (one, two) = (call(&failover), call(&later));
+        let first = request(&one, &failover, None, None, 1);
+        let second = request(&two, &later, None, None, 2);
+        assert_eq!(first.body, second.body);
+        assert_eq!(first.trace_parent, second.trace_parent);
+        assert_eq!(first.trace_parent.as_ref().map(String::len), Some(55));
+        assert_eq!(
+            (second.idempotency_key, second.fencing_token),
+            ("20260105-090000-06565308.any-primary", Some(42))
+        );
+        let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
+        insta::assert_snapshot!("body", serde_json::to_string_pretty(&body).unwrap());
+    }
+}
