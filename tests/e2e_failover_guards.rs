@@ -78,7 +78,8 @@ async fn each_guard_alone_holds() {
         node.verdict(service, &format!("{service}-1"), "critical", SOON).await;
     }
     // In another zone than all the others.
-    let moved = json!({"id": "far-2", "address": "127.0.0.1", "port": 1, "zone": "b", "role": "standby"});
+    let moved =
+        json!({"id": "far-2", "address": "127.0.0.1", "port": 1, "zone": "b", "role": "standby"});
     node.register("far", &moved).await;
     let window = json!({"scope": {"service": "mnt"}, "duration_seconds": 3600, "author": "alice"});
     http::post(&node.url("/v1/maintenance"), &window).await.expect("a window");
@@ -87,7 +88,10 @@ async fn each_guard_alone_holds() {
     assert_eq!(open["state"], "delivered", "{open}");
     let said = sink.at("/callback");
     assert_eq!(said.len(), 1);
-    assert_eq!((said[0].json()["rehearsal"].clone(), said[0].header("watchkeep-rehearsal")), (json!(true), "true"));
+    assert_eq!(
+        (said[0].json()["rehearsal"].clone(), said[0].header("watchkeep-rehearsal")),
+        (json!(true), "true")
+    );
 
     alone(node, "minimum_healthy", "minimum", "db").await;
     alone(node, "maximum_share_percent", "share", "db").await;
@@ -124,7 +128,8 @@ async fn each_guard_alone_holds() {
     // Rehearsals have no incident, and hold nothing.
     let metrics = http::text(http::client().get(node.url("/metrics"))).await.expect("metrics");
     assert!(!metrics.contains("failovers_over_total{outcome=\"held\""), "rehearsals do not count");
-    let (status, _) = http::any(Method::POST, &node.url("/v1/failovers/rehearsals"), Some("{}")).await;
+    let (status, _) =
+        http::any(Method::POST, &node.url("/v1/failovers/rehearsals"), Some("{}")).await;
     assert_eq!(status, 400);
 }
 
@@ -156,7 +161,8 @@ async fn a_held_failover_and_a_stop_hand_over_to_a_person() {
         async move {
             common::eventually(text, SOON, async || {
                 let pages = sink.at("/page");
-                let said = |page: &common::receiver::Received| page.json().to_string().contains(text);
+                let said =
+                    |page: &common::receiver::Received| page.json().to_string().contains(text);
                 common::wait::ensure(pages.iter().any(said), || format!("{} pages", pages.len()))
             })
             .await;
@@ -171,7 +177,10 @@ async fn a_held_failover_and_a_stop_hand_over_to_a_person() {
     gate.open();
     let stopped = failover::of_service(node, "web", "failed").await;
     let outcome = stopped["outcome"].as_str().expect("an outcome");
-    assert!(outcome.contains("stopped by alice") && outcome.contains("done before: first"), "{outcome}");
+    assert!(
+        outcome.contains("stopped by alice") && outcome.contains("done before: first"),
+        "{outcome}"
+    );
     paged("failover failed, act by hand").await;
     assert!(sink.at("/second").is_empty());
     // Even a policy without any guard does nothing now.

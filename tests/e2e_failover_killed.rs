@@ -10,7 +10,9 @@ use std::{
 use serde_json::{Value, json};
 
 mod common;
-use common::{Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure};
+use common::{
+    Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure,
+};
 
 /// Steps, in their order.
 const STEPS: [&str; 9] =
@@ -61,7 +63,8 @@ async fn killed_at(cluster: &mut Cluster, point: &str, service: &str, state: &st
     })
     .await;
     eventually("its process is gone", SOON, async || {
-        let ended = cluster.nodes.iter_mut().filter_map(|node| node.has_ended().then_some(())).count();
+        let ended =
+            cluster.nodes.iter_mut().filter_map(|node| node.has_ended().then_some(())).count();
         ensure(ended == 1, || format!("{ended} have ended"))
     })
     .await;
@@ -120,7 +123,8 @@ async fn done_once(node: &Node, sink: &Receiver, dir: &Path, point: &str, servic
     .await;
     assert_eq!(pages.len(), 1, "{point}: {pages:?}");
     let ran = fs::read_to_string(dir.join("ran.log")).unwrap_or_default();
-    let ran: BTreeSet<&str> = ran.lines().filter(|line| line.starts_with(&format!("{service} "))).collect();
+    let ran: BTreeSet<&str> =
+        ran.lines().filter(|line| line.starts_with(&format!("{service} "))).collect();
     assert_eq!(ran.len(), 1, "{point}: {ran:?}");
 }
 
@@ -150,7 +154,8 @@ async fn the_leader_is_killed_at_every_step() {
         let begun = std::time::Instant::now();
         let journal = killed_at(&mut cluster, point, &service, "delivered").await;
         eprintln!("{point}: {} ms", begun.elapsed().as_millis());
-        let states: Vec<_> = journal["steps"].as_array().expect("steps").iter().map(|s| &s["state"]).collect();
+        let states: Vec<_> =
+            journal["steps"].as_array().expect("steps").iter().map(|s| &s["state"]).collect();
         assert!(states.iter().all(|state| **state == "done"), "{point}: {journal}");
         done_once(&cluster.nodes[0], &sink, dir.path(), point, &service).await;
     }

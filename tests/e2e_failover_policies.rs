@@ -5,7 +5,9 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 mod common;
-use common::{Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure};
+use common::{
+    Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure,
+};
 
 fn step(journal: &Value, name: &str) -> Value {
     let steps = journal["steps"].as_array().expect("steps");
@@ -46,24 +48,32 @@ async fn modes_steps_and_what_clients_see() {
                 {"callback": {"url": sink.url("/aborts")}}]},
         ],
     });
-    let cluster = Cluster::start(1, &[("alerting", alerting)]).await;
+    let cluster = Cluster::layout(1, &[("alerting", alerting)]);
+    let dns = cluster.listen_for_dns()[0].1;
+    let cluster = cluster.run().await;
     let node = &cluster.nodes[0];
     let began = Utc::now() - TimeDelta::seconds(1);
 
     // A new policy says what it would do, and does nothing.
     failover::register(node, "looks", failover::dead_port()).await;
     let seen = failover::of_service(node, "looks", "observed").await;
-    assert!(seen["outcome"].as_str().expect("an outcome").contains("it would have done: calling"), "{seen}");
+    assert!(
+        seen["outcome"].as_str().expect("an outcome").contains("it would have done: calling"),
+        "{seen}"
+    );
     assert!(timeline(node, &seen).await.contains("it would have done"));
     assert!(sink.at("/looks").is_empty());
 
-    approved(node, &sink).await;
+    approved(node, &sink, dns).await;
 
     // Each candidate is tried; then a person is told.
     failover::register(node, "tries", failover::dead_port()).await;
     let tried = failover::of_service(node, "tries", "failed").await;
     assert_eq!(tried["tried"], json!(["tries-2", "tries-3"]), "{tried}");
-    assert!(tried["outcome"].as_str().expect("an outcome").contains("no other instance"), "{tried}");
+    assert!(
+        tried["outcome"].as_str().expect("an outcome").contains("no other instance"),
+        "{tried}"
+    );
 
     // What was done is undone, from the end.
     failover::register(node, "undoes", failover::dead_port()).await;
@@ -72,7 +82,11 @@ async fn modes_steps_and_what_clients_see() {
         assert_eq!(step(&undone, name)["state"], "undone", "{undone}");
     }
     let roles = failover::roles(node, "undoes").await;
-    assert_eq!(roles[0], ("undoes-1".to_owned(), "primary".to_owned(), false), "critical, as before");
+    assert_eq!(
+        roles[0],
+        ("undoes-1".to_owned(), "primary".to_owned(), false),
+        "critical, as before"
+    );
     assert_eq!((&*roles[1].1, roles[1].2), ("standby", true));
     let call = &sink.at("/undo")[0].json();
     assert_eq!((&call["undo"], &call["step"]), (&json!(true), &json!("undo-call")), "{call}");
@@ -83,7 +97,7 @@ async fn modes_steps_and_what_clients_see() {
 }
 
 /// A person is asked and confirms; clients see the promotion and the drain.
-async fn approved(node: &Node, sink: &Receiver) {
+async fn approved(node: &Node, sink: &Receiver, dns: u16) {
     failover::register(node, "asks", failover::dead_port()).await;
     let asked = failover::of_service(node, "asks", "awaiting_approval").await;
     let id = asked["id"].as_str().expect("an id");
@@ -99,18 +113,35 @@ async fn approved(node: &Node, sink: &Receiver) {
     let said = failover::command(node, &["approve", id]);
     assert!(said.contains("confirmed by alice"), "{said}");
     let done = failover::of_service(node, "asks", "delivered").await;
-    assert_eq!((&done["approved_by"], &done["candidate"]), (&json!("alice"), &json!("asks-3")), "{done}");
+    assert_eq!(
+        (&done["approved_by"], &done["candidate"]),
+        (&json!("alice"), &json!("asks-3")),
+        "{done}"
+    );
     let expected = [
         ("asks-1".to_owned(), "standby".to_owned(), false),
         ("asks-2".to_owned(), "standby".to_owned(), true),
         ("asks-3".to_owned(), "primary".to_owned(), true),
     ];
     assert_eq!(failover::roles(node, "asks").await, expected);
+    // DNS follows in the same moment, give or take the watch.
+    eventually("the name of the primary", SOON, async || {
+        let port = dns.to_string();
+        let mut dig = std::process::Command::new("dig");
+        dig.args(["@127.0.0.1", "-p", &port, "+short", "primary.asks.service.watchkeep", "SRV"]);
+        let said = String::from_utf8_lossy(&dig.output().expect("dig").stdout).into_owned();
+        ensure(said.contains("asks-3") && !said.contains("asks-2"), || said.clone())
+    })
+    .await;
     for path in ["/before", "/asks", "/after"] {
         assert_eq!(sink.at(path).len(), 1, "{path}");
     }
     let call = sink.at("/asks")[0].json();
-    assert_eq!((&call["candidate"], &call["step"]), (&json!("asks-3"), &json!("callback-2")), "{call}");
+    assert_eq!(
+        (&call["candidate"], &call["step"]),
+        (&json!("asks-3"), &json!("callback-2")),
+        "{call}"
+    );
     let shown = failover::command(node, &["show", id]);
     assert!(shown.contains("asks-3 is primary now") && shown.contains("attempt 1"), "{shown}");
     // It comes back, and still says of itself that it is the primary.
@@ -152,21 +183,27 @@ async fn aborted(node: &Node, sink: &Receiver) {
     let waits = failover::of_service(node, "aborts", "pending").await;
     failover::command(node, &["abort", waits["id"].as_str().expect("an id")]);
     let ended = failover::of_service(node, "aborts", "aborted").await;
-    assert_eq!((&ended["aborted_by"], &step(&ended, "callback")["state"]), (&json!("alice"), &json!("skipped")));
+    assert_eq!(
+        (&ended["aborted_by"], &step(&ended, "callback")["state"]),
+        (&json!("alice"), &json!("skipped"))
+    );
     assert!(sink.at("/aborts").is_empty());
 }
 
 /// What the policies would have done about all that.
 fn replayed(node: &Node, began: chrono::DateTime<Utc>) {
     let (from, to) = (began.to_rfc3339(), Utc::now().to_rfc3339());
-    let said = failover::command(node, &["replay", "--policy", "looks", "--from", &from, "--to", &to]);
+    let said =
+        failover::command(node, &["replay", "--policy", "looks", "--from", &from, "--to", &to]);
     assert!(said.contains("looks/looks-1") && said.contains("acts "), "{said}");
     assert!(said.contains("looks (observe): 1 faults, 1 failovers, 0 held"), "{said}");
     let dir = tempfile::TempDir::new().expect("a folder");
     let file = dir.path().join("policy.yml");
-    let policy = "name: new\nwhen: {role: primary}\nguards: {rate_per_hour: 1}\nsteps: [{promote: {}}]\n";
+    let policy =
+        "name: new\nwhen: {role: primary}\nguards: {rate_per_hour: 1}\nsteps: [{promote: {}}]\n";
     std::fs::write(&file, policy).expect("written");
     let file = file.display().to_string();
-    let said = failover::command(node, &["replay", "--policy-file", &file, "--from", &from, "--to", &to]);
+    let said =
+        failover::command(node, &["replay", "--policy-file", &file, "--from", &from, "--to", &to]);
     assert!(said.contains("held by rate_per_hour"), "{said}");
 }

@@ -362,10 +362,17 @@ fn open(
     note(now, format!("critical by {agree} of {opinions} opinions: {}", tally.reason));
     if let (Some(policy), Some(failover)) = (policy, &failover) {
         let steps = words(policy);
-        note(now, match failover.state {
-            FailoverState::Pending => format!("failover {} decided: {steps}", policy.name),
-            _ => format!("failover {} ({}) may follow: {steps}", policy.name, failover.mode.as_str()),
-        });
+        note(
+            now,
+            match failover.state {
+                FailoverState::Pending => format!("failover {} decided: {steps}", policy.name),
+                _ => format!(
+                    "failover {} ({}) may follow: {steps}",
+                    policy.name,
+                    failover.mode.as_str()
+                ),
+            },
+        );
     }
     incident::tell(&mut incident, rules, None, now);
     (incident, failover)

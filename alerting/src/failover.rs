@@ -14,7 +14,8 @@ use std::{sync::Arc, time::Duration};
 use rand::rngs::StdRng;
 use tracing::{info, warn};
 use watchkeep_catalog::{
-    Failover, FailoverState, FailoverStop, Incident, IncidentStatus, PageKind, StepState, Time, keys,
+    Failover, FailoverState, FailoverStop, Incident, IncidentStatus, PageKind, StepState, Time,
+    keys,
 };
 
 use crate::{
@@ -143,7 +144,9 @@ impl Run<'_> {
             };
             if self.failover.record.steps[at].state == StepState::Waiting {
                 self.begin(at);
-                if let Some(interrupt) = self.write(Extra { acts: true, ..Extra::default() }, None).await? {
+                if let Some(interrupt) =
+                    self.write(Extra { acts: true, ..Extra::default() }, None).await?
+                {
                     self.failover.record.steps[at].state = StepState::Waiting;
                     return self.interrupted(interrupt).await;
                 }
@@ -215,7 +218,8 @@ impl Run<'_> {
             }
             Some(interrupt) => {
                 let (aborted, changed) = (self.failover.record.aborted_by.clone(), changes);
-                self.failover.record = watchkeep_catalog::Failover { aborted_by: aborted, ..before };
+                self.failover.record =
+                    watchkeep_catalog::Failover { aborted_by: aborted, ..before };
                 if changed {
                     // What was to be written with it was not.
                     let step = &mut self.record().steps[at];
@@ -238,14 +242,17 @@ impl Run<'_> {
             let change = |incident: &mut Incident| {
                 let Some((text, tell)) = &note else { return false };
                 incident::note(incident, now, WATCHKEEP, text.clone());
-                if let Some(reason) = tell.as_ref().filter(|_| incident.status != IncidentStatus::Resolved) {
+                if let Some(reason) =
+                    tell.as_ref().filter(|_| incident.status != IncidentStatus::Resolved)
+                {
                     let to = context.rules.recipients(incident.on_call.as_deref());
                     incident::page(incident, reason, PageKind::Firing, &to);
                 }
                 true
             };
             let failover = self.failover.clone();
-            match store::write_failover(&context.client, self.fence, failover, &extra, change).await {
+            match store::write_failover(&context.client, self.fence, failover, &extra, change).await
+            {
                 Ok((failover, incident)) => {
                     self.failover = failover;
                     self.incident = incident.or(self.incident.take());
@@ -291,7 +298,9 @@ impl Run<'_> {
                 step.state = StepState::Failed;
                 step.finished_at = Some(clock::now());
                 "interrupted: it may have had its effect".clone_into(&mut step.detail);
-            } else if step.state == StepState::Waiting || self.plan.get(at).is_some_and(|p| p.is_last) {
+            } else if step.state == StepState::Waiting
+                || self.plan.get(at).is_some_and(|p| p.is_last)
+            {
                 step.state = StepState::Skipped;
             }
         }
@@ -335,7 +344,9 @@ impl Run<'_> {
             record.finished_at = Some(now);
             record.outcome = match is_shorthand {
                 true => format!("delivered at attempt {attempts}"),
-                false => format!("delivered: {} steps in {}", record.steps.len(), lasted(record, now)),
+                false => {
+                    format!("delivered: {} steps in {}", record.steps.len(), lasted(record, now))
+                }
             };
             let note = format!("failover {} {}", record.policy, record.outcome);
             return self.end(note, None).await;

@@ -270,6 +270,7 @@ impl Metrics {
             self.dead_man_calls.with_label_values(&[result]);
             for policy in policies {
                 self.callbacks.with_label_values(&[policy, result]);
+                self.failovers_over.with_label_values(&[policy, result]);
             }
             for channel in ["email", "webhook"] {
                 self.notifications.with_label_values(&[channel, result]);

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use watchkeep_catalog::{
-    Alert, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident, IncidentStatus,
-    Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders, Service, Status, Time, Verdict,
-    client::Change, effective_role, keys,
+    Alert, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
+    IncidentStatus, Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders,
+    Service, Status, Time, Verdict, client::Change, effective_role, keys,
 };
 
 use crate::{

@@ -173,7 +173,10 @@ pub(crate) async fn write_failover(
                         return Ok((now, incident));
                     }
                     Some(now) if now.mod_revision == failover.mod_revision => {}
-                    Some(now) if now.record.aborted_by.is_some() && failover.record.aborted_by.is_none() => {
+                    Some(now)
+                        if now.record.aborted_by.is_some()
+                            && failover.record.aborted_by.is_none() =>
+                    {
                         return Err(NotWritten::Aborted(Box::new(now)));
                     }
                     _ => return Err(NotWritten::Fenced),

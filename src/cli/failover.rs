@@ -357,7 +357,8 @@ impl Rehearse {
     async fn run(self) -> anyhow::Result<()> {
         let (service, instance) = self.target.split_once('/').unwrap_or((&self.target, ""));
         let api: Api = self.node.api()?;
-        let body = json!({"policy": self.policy, "service": service, "instance": instance, "by": self.by});
+        let body =
+            json!({"policy": self.policy, "service": service, "instance": instance, "by": self.by});
         let (mut known, mut token) = record(api.post("/v1/failovers/rehearsals", &body).await?)?;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(self.wait);
         while !known.state.is_over() && tokio::time::Instant::now() < deadline {
@@ -395,7 +396,12 @@ impl Asked {
         let answer: Drains = self.node.api()?.get("/v1/drains").await?;
         let mut rows = vec![["INSTANCE", "SINCE", "BY", "REASON"].map(str::to_owned).to_vec()];
         rows.extend(answer.drains.into_iter().map(|drain| {
-            vec![format!("{}/{}", drain.service, drain.instance), time(drain.since), drain.by, drain.reason]
+            vec![
+                format!("{}/{}", drain.service, drain.instance),
+                time(drain.since),
+                drain.by,
+                drain.reason,
+            ]
         }));
         out::table(&rows);
         Ok(())

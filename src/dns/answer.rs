@@ -273,7 +273,8 @@ fn service(catalog: &Catalog, ways: &[(Option<String>, String)]) -> Option<Vec<A
             // A role counts as a tag: `primary.db.service` follows a promotion.
             let i = &seen.instance;
             tag.as_ref().is_none_or(|tag| {
-                i.role.eq_ignore_ascii_case(tag) || i.tags.iter().any(|t| t.eq_ignore_ascii_case(tag))
+                i.role.eq_ignore_ascii_case(tag)
+                    || i.tags.iter().any(|t| t.eq_ignore_ascii_case(tag))
             })
         };
         let mut tagged = service.instances.values().filter(has).peekable();

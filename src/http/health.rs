@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use watchkeep_catalog::{
-    Client, ClientError, Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Status, Verdict,
-    keys,
+    Client, ClientError, Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Status,
+    Verdict, keys,
 };
 
 pub(crate) use watchkeep_catalog::{Health, Seen};
@@ -83,8 +83,7 @@ pub(super) fn judge(lists: &Lists<'_>) -> Vec<Seen> {
         // The key decides: a plain put may leave the service out of the value.
         pair.split('/').next()?.clone_into(&mut instance.service);
         let holders = holders.get(&instance.service);
-        let seen =
-            Seen::judge(instance, kv.lease, verdicts.get(&pair), critical.contains(&pair));
+        let seen = Seen::judge(instance, kv.lease, verdicts.get(&pair), critical.contains(&pair));
         Some(seen.moved(holders, drains.get(&pair)))
     };
     lists.instances.iter().filter_map(see).collect()

@@ -225,9 +225,8 @@ impl Past {
     }
 
     fn instances(self, service: &str, healthy: Option<bool>) -> Result<Response, Problem> {
-        let is_wanted = |member: &Member| {
-            healthy.is_none_or(|healthy| member.seen.is_healthy() == healthy)
-        };
+        let is_wanted =
+            |member: &Member| healthy.is_none_or(|healthy| member.seen.is_healthy() == healthy);
         let instances = self.members().into_iter().filter(is_wanted).collect();
         let service = service.to_owned();
         Ok(Json(Instances { mark: self.mark, service, instances }).into_response())

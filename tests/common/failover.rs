@@ -12,9 +12,11 @@ pub const SOON: Duration = Duration::from_secs(40);
 /// Three instances: `{service}-1` in zone a, the primary, probed at `port`; `-2` in zone a and `-3` in zone b, which pass.
 pub async fn register(node: &Node, service: &str, port: u16) {
     let probed = json!([{"name": "tcp", "interval_ms": 300, "timeout_ms": 250, "tcp": {}}]);
-    for (number, zone, role, checks) in
-        [(1, "a", "primary", probed), (2, "a", "standby", json!([])), (3, "b", "standby", json!([]))]
-    {
+    for (number, zone, role, checks) in [
+        (1, "a", "primary", probed),
+        (2, "a", "standby", json!([])),
+        (3, "b", "standby", json!([])),
+    ] {
         let instance = json!({"id": format!("{service}-{number}"), "address": "127.0.0.1", "port": port,
             "zone": zone, "role": role, "tags": ["blue"], "checks": checks});
         node.register(service, &instance).await;

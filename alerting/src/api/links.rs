@@ -100,7 +100,9 @@ async fn decide(context: &Context, link: &Link) -> Response {
         Ok(failover) => {
             info!(failover = id, by = link.by, purpose = link.purpose.as_str(), "a link was used");
             let text = match link.purpose {
-                Purpose::Approve => "It is confirmed: its guards are asked once more, then it begins.",
+                Purpose::Approve => {
+                    "It is confirmed: its guards are asked once more, then it begins."
+                }
                 _ => "It is ended.",
             };
             let title = format!("Failover {}", failover.record.policy);

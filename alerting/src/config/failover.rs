@@ -100,7 +100,8 @@ impl FailoverPolicy {
         });
         let own = self.callback.iter().map(|call| ("callback".to_owned(), call));
         let steps = self.steps.iter().enumerate().flat_map(|(at, step)| {
-            let scale = step.scale.as_ref().map(|s| (format!("steps[{at}].scale.callback"), &s.callback));
+            let scale =
+                step.scale.as_ref().map(|s| (format!("steps[{at}].scale.callback"), &s.callback));
             let call = step.callback.as_ref().map(|c| (format!("steps[{at}].callback"), c));
             call.into_iter().chain(scale)
         });

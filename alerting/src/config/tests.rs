@@ -163,3 +163,90 @@ fn the_example_survives_being_printed() {
         serde_saphyr::from_str(&printed).unwrap_or_else(|e| panic!("{e}: {printed}"));
     assert_eq!(again, file.alerting);
 }
+
+/// A policy with steps, as it should be.
+fn policy() -> Value {
+    json!({"name": "p", "when": {"service": "db"}, "mode": "automatic",
+    "guards": {"minimum_healthy": 1, "time_windows": [{"days": ["mon"], "from": "09:00", "to": "17:00"}]},
+    "steps": [
+        {"choose": {}},
+        {"callback": {"url": "http://127.0.0.1:9/", "expect": {"status": [200], "body": "ok"}}},
+        {"promote": {}},
+        {"verify": {"verdict": {}}, "on_failure": "next_candidate"},
+        {"scale": {"add": 1, "callback": {"url": "http://127.0.0.1:9/"}}},
+    ]})
+}
+
+#[test]
+fn says_what_is_wrong_with_a_failover_policy() {
+    let validate = |policy: Value| {
+        let mut config = example();
+        config["failover"] = json!([policy]);
+        let config: AlertingConfig = serde_json::from_value(config).unwrap();
+        config.validate()
+    };
+    assert_eq!(validate(policy()), Ok(()));
+    for (at, value, path, part) in [
+        ("/when", json!({}), "when", "it would match every instance"),
+        ("/when", json!({"alert": ["a=\"b\""], "service": "db"}), "", ""),
+        ("/when", json!({"alert": ["a"]}), "when.alert[0]", "a"),
+        ("/when", json!({"burn_rate": {"above": 14.4}}), "when.burn_rate", "set when.service"),
+        (
+            "/when",
+            json!({"service": "db", "burn_rate": {"above": 0.0, "window": "x"}}),
+            "when.burn_rate.above",
+            "above 0",
+        ),
+        ("/steps", json!([]), "", "it does nothing"),
+        ("/callback", json!({"url": "http://h/"}), "callback", "make it one of them"),
+        ("/confirm_seconds", json!(100_000), "confirm_seconds", "0 to 86400"),
+        ("/approval_seconds", json!(1), "approval_seconds", "30 to 86400"),
+        ("/guards/quorum", json!(0), "guards.quorum", "give 1 or more"),
+        ("/guards/maximum_share_percent", json!(101), "guards.maximum_share_percent", "1 to 100"),
+        ("/guards/time_zone", json!("Mars"), "guards.time_zone", "Europe/Berlin"),
+        ("/guards/time_windows", json!([{"days": ["x"]}]), "guards.time_windows[0]", "day \"x\""),
+        ("/steps/0", json!({}), "steps[0]", "it does 0 things"),
+        ("/steps/0", json!({"drain": {}, "promote": {}}), "steps[0]", "it does 2 things"),
+        ("/steps/1/name", json!("promote"), "steps[2].name", "is there twice"),
+        ("/steps/1/callback/expect/body", json!("("), "steps[1].callback.expect.body", "regular"),
+        ("/steps/1/callback/expect/status", json!([99]), "steps[1].callback.expect.status", "99"),
+        ("/steps/3", json!({"verify": {}}), "steps[3].verify", "promql or verdict"),
+        ("/steps/2/promote/demote_to", json!("primary"), "steps[2].promote.demote_to", "itself"),
+        ("/steps/4/scale/to", json!(3), "steps[4].scale", "to or add"),
+        (
+            "/steps/4",
+            json!({"script": {"command": "x"}}),
+            "steps[4].script.command",
+            "failover_scripts.dir",
+        ),
+        (
+            "/steps",
+            json!([{"verify": {"verdict": {}}, "on_failure": "next_candidate"}]),
+            "steps[0].on_failure",
+            "no choose or promote step",
+        ),
+        (
+            "/steps",
+            json!([{"drain": {"instance": "candidate"}}]),
+            "steps[0].drain.instance",
+            "no choose",
+        ),
+    ] {
+        let mut changed = policy();
+        let (parent, name) = at.rsplit_once('/').unwrap();
+        let parent = changed.pointer_mut(parent).unwrap();
+        match parent {
+            Value::Array(list) => list[name.parse::<usize>().unwrap()] = value.clone(),
+            other => other[name] = value.clone(),
+        }
+        if part.is_empty() {
+            assert_eq!(validate(changed), Ok(()), "{at}");
+            continue;
+        }
+        let found = validate(changed).unwrap_err();
+        let dot = if path.is_empty() { "" } else { "." };
+        let path = format!("failover[0]{dot}{path}");
+        let fits = found.iter().any(|i| i.path == path && i.message.contains(part));
+        assert!(fits, "{at} {value}: {found:?}");
+    }
+}

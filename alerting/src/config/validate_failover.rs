@@ -92,8 +92,7 @@ fn check_policy(found: &mut Findings, path: &str, policy: &FailoverPolicy) {
     let mut names = BTreeSet::new();
     for (at, planned) in failover::plan(policy).iter().enumerate() {
         if !names.insert(planned.name.clone()) {
-            let message =
-                format!("step {:?} is there twice: give each its own name", planned.name);
+            let message = format!("step {:?} is there twice: give each its own name", planned.name);
             let at = at.saturating_sub(usize::from(has_before(policy)));
             found.add(format!("{path}.steps[{at}].name"), message);
         }
@@ -243,7 +242,8 @@ fn check_condition(found: &mut Findings, path: &str, condition: &Condition, prom
     found.range(format!("{path}.within_seconds"), &condition.within_seconds, &DEADLINE_SECONDS);
     found.range(format!("{path}.every_ms"), &condition.every_ms, &EVERY_MS);
     if condition.verdict.as_ref().is_some_and(|v| v.instance == "candidate") && !promoted {
-        let message = "there is no candidate: no choose or promote step comes before it; name an instance";
+        let message =
+            "there is no candidate: no choose or promote step comes before it; name an instance";
         found.add(format!("{path}.verdict.instance"), message);
     }
 }

@@ -72,7 +72,9 @@ pub(crate) async fn approve(
             return Err(Refusal::Senseless(text));
         }
         if failover.expires_at.is_some_and(|until| until <= now) {
-            return Err(Refusal::Senseless(format!("failover {id}: the time to confirm it is over")));
+            return Err(Refusal::Senseless(format!(
+                "failover {id}: the time to confirm it is over"
+            )));
         }
         failover.state = FailoverState::Deciding;
         failover.approved_by = Some(by.to_owned());
@@ -141,8 +143,7 @@ pub(crate) async fn rehearse(
     record.due_at = Some(now);
     record.reason = format!("rehearsal by {by}");
     let key = keys::failover(&record.id);
-    let txn =
-        Txn::new().when(Compare::create_revision(&key, 0)).then(Op::put_json(&key, &record)?);
+    let txn = Txn::new().when(Compare::create_revision(&key, 0)).then(Op::put_json(&key, &record)?);
     let outcome = client.txn(txn).await?;
     if !outcome.succeeded {
         return Err(StoreError::Contended(format!("failover {}", record.id)));

@@ -168,7 +168,8 @@ fn cooldown(inputs: &Inputs, seconds: u32, now: Time) -> Result<String, String> 
     let last = of_service.max_by_key(|past| past.finished_at.unwrap_or(now));
     let Some(last) = last else { return Ok(format!("no failover of {service} before")) };
     let since = (now - last.finished_at.unwrap_or(now)).num_seconds();
-    let why = format!("failover {} of {service} ended {since} s ago, {seconds} s must pass", last.id);
+    let why =
+        format!("failover {} of {service} ended {since} s ago, {seconds} s must pass", last.id);
     when(since >= i64::from(seconds), why)
 }
 
@@ -180,7 +181,10 @@ fn rate_per_hour(inputs: &Inputs, policy: &str, rate: u32, now: Time) -> Result<
 }
 
 fn collectors(inputs: &Inputs, quorum: u32) -> Result<String, String> {
-    let (count, what) = (inputs.collectors, if inputs.instance.is_empty() { "are alive" } else { "find it critical" });
+    let (count, what) = (
+        inputs.collectors,
+        if inputs.instance.is_empty() { "are alive" } else { "find it critical" },
+    );
     let enough = u32::try_from(count).unwrap_or(u32::MAX) >= quorum;
     when(enough, format!("{count} collectors {what}, {quorum} must"))
 }

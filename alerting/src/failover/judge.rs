@@ -31,7 +31,12 @@ pub(crate) struct Judged {
 }
 
 /// A failover that a policy triggers: one that acts at once is pending, every other is to be judged.
-pub(crate) fn begin(policy: &FailoverPolicy, mut record: Failover, node: &str, stopped: bool) -> Failover {
+pub(crate) fn begin(
+    policy: &FailoverPolicy,
+    mut record: Failover,
+    node: &str,
+    stopped: bool,
+) -> Failover {
     record.mode = policy.mode();
     if policy.is_direct() && !stopped {
         start(policy, &mut record, node, record.decided_at);
@@ -220,7 +225,10 @@ mod tests {
         confirmed.approved_by = Some("alice".to_owned());
         let go = judge(Some(&policy), &confirmed, true, &inputs(2), "n1", time(9)).record;
         assert_eq!((go.state, go.started_at), (FailoverState::Pending, Some(time(9))));
-        assert_eq!((go.steps[0].state, go.steps[1].state), (StepState::Running, StepState::Waiting));
+        assert_eq!(
+            (go.steps[0].state, go.steps[1].state),
+            (StepState::Running, StepState::Waiting)
+        );
         let held = judge(Some(&policy), &confirmed, true, &inputs(0), "n1", time(9)).record;
         assert_eq!(held.state, FailoverState::Held);
         let late = expire(&asked.record, time(65));

@@ -131,8 +131,11 @@ pub(crate) fn current(plan: &[Planned<'_>], failover: &Failover) -> Option<usize
 
 /// Whether nothing that the failover does has had an effect, or may have had one.
 pub(crate) fn is_untouched(failover: &Failover) -> bool {
+    let has_effect = |step: &FailoverStep| {
+        step.name != "before" && !matches!(step.kind.as_str(), "choose" | "wait" | "verify")
+    };
     let begun = |step: &&FailoverStep| {
-        !matches!(step.state, StepState::Waiting | StepState::Skipped) && step.name != "before"
+        !matches!(step.state, StepState::Waiting | StepState::Skipped) && has_effect(step)
     };
     let mut begun = failover.steps.iter().filter(begun);
     match (begun.next(), begun.next()) {
@@ -170,8 +173,11 @@ pub(crate) fn fail(plan: &[Planned<'_>], failover: &mut Failover, at: usize, why
 
 /// The rest is skipped, but for what comes last.
 fn give_up(plan: &[Planned<'_>], failover: &mut Failover, at: usize, why: &str) {
-    let name = failover.steps[at].name.clone();
-    failover.failure.get_or_insert(format!("step {name} failed: {why}"));
+    let text = match plan {
+        [_] => why.to_owned(),
+        _ => format!("step {} failed: {why}", failover.steps[at].name),
+    };
+    failover.failure.get_or_insert(text);
     skip(plan, failover);
 }
 
@@ -255,14 +261,14 @@ mod tests {
 
     fn whole() -> FailoverPolicy {
         policy(serde_json::json!({"name": "p", "when": {"service": "db"},
-            "hooks": {"before": {"url": "http://h/b"}, "after": {"url": "http://h/a"}},
-            "steps": [
-                {"name": "fence", "callback": {"url": "http://h/", "undo_url": "http://h/undo"}},
-                {"promote": {}},
-                {"callback": {"url": "http://h/2"}},
-                {"verify": {"verdict": {}}, "on_failure": "next_candidate"},
-                {"drain": {}, "on_failure": "roll_back"},
-            ]}))
+        "hooks": {"before": {"url": "http://h/b"}, "after": {"url": "http://h/a"}},
+        "steps": [
+            {"name": "fence", "callback": {"url": "http://h/", "undo_url": "http://h/undo"}},
+            {"promote": {}},
+            {"callback": {"url": "http://h/2"}},
+            {"verify": {"verdict": {}}, "on_failure": "next_candidate"},
+            {"drain": {}, "on_failure": "roll_back"},
+        ]}))
     }
 
     fn states(failover: &Failover) -> String {
@@ -307,10 +313,16 @@ mod tests {
         failover.candidate = Some("two".to_owned());
         let before = key(&policy, &failover, 3);
         fail(&plan, &mut failover, at, "not passing");
-        assert_eq!((failover.candidate.as_ref(), &*failover.tried), (None, &["two".to_owned()][..]));
+        assert_eq!(
+            (failover.candidate.as_ref(), &*failover.tried),
+            (None, &["two".to_owned()][..])
+        );
         assert_eq!(current(&plan, &failover), Some(2));
         // The receiver has to do it again, for another instance.
-        assert_eq!((before.as_str(), &*key(&policy, &failover, 3)), ("f.callback-3", "f.callback-3.1"));
+        assert_eq!(
+            (before.as_str(), &*key(&policy, &failover, 3)),
+            ("f.callback-3", "f.callback-3.1")
+        );
         fail(&plan, &mut failover, 2, "no candidate is left");
         assert_eq!(failover.failure.as_deref(), Some("step promote failed: no candidate is left"));
         assert_eq!(current(&plan, &failover), Some(6));

@@ -222,9 +222,14 @@ mod tests {
         }
     }
 
-    fn fates(policy: serde_json::Value, faults: &[Fault], maintenance: serde_json::Value) -> Vec<String> {
+    fn fates(
+        policy: serde_json::Value,
+        faults: &[Fault],
+        maintenance: serde_json::Value,
+    ) -> Vec<String> {
         let policy: FailoverPolicy = serde_json::from_value(policy).unwrap();
-        let instance = |id: &str| Instance { id: id.to_owned(), ..crate::fixtures::instance("db", id) };
+        let instance =
+            |id: &str| Instance { id: id.to_owned(), ..crate::fixtures::instance("db", id) };
         let scenery = Scenery {
             faults: faults.to_vec(),
             instances: BTreeMap::from([("db".to_owned(), vec![instance("one"), instance("two")])]),
@@ -246,9 +251,15 @@ mod tests {
                    "guards": guards, "steps": [{"promote": {}}]})
         };
         // 600 s down; over before it is confirmed; 300 s down soon after; another role.
-        let mut faults =
-            [fault("one", 0, Some(600)), fault("one", 700, Some(705)), fault("one", 800, Some(1_100))];
-        assert_eq!(fates(policy(json!({})), &faults, json!([])), ["saved 585", "over", "saved 285"]);
+        let mut faults = [
+            fault("one", 0, Some(600)),
+            fault("one", 700, Some(705)),
+            fault("one", 800, Some(1_100)),
+        ];
+        assert_eq!(
+            fates(policy(json!({})), &faults, json!([])),
+            ["saved 585", "over", "saved 285"]
+        );
         let cooldown = policy(json!({"cooldown_seconds": 3_600}));
         assert_eq!(fates(cooldown, &faults, json!([])), ["saved 585", "over", "cooldown_seconds"]);
         let window = json!([{"id": "w", "scope": {"service": "db"},
@@ -265,7 +276,10 @@ mod tests {
         incident.resolved_at = Some(time(60));
         let found = faults(&[incident.clone()]);
         assert_eq!((found[0].at, found[0].ended_at), (time(2), Some(time(60))));
-        assert_eq!((&*found[0].service, &*found[0].role, found[0].collectors), ("db", "primary", 1));
+        assert_eq!(
+            (&*found[0].service, &*found[0].role, found[0].collectors),
+            ("db", "primary", 1)
+        );
         incident.alert = "Other".to_owned();
         assert_eq!(faults(&[incident]), []);
     }

@@ -136,7 +136,10 @@ pub(super) fn plain(url: &str, incident: &Incident, page: &Page, links: Option<&
         (Some(links), _) => {
             let Links { acknowledge, resolve, failover } = links;
             if let Some((approve, abort)) = failover {
-                let _ = write!(text, "\nConfirm the failover: {approve}\nEnd it:               {abort}\n");
+                let _ = write!(
+                    text,
+                    "\nConfirm the failover: {approve}\nEnd it:               {abort}\n"
+                );
             }
             let _ = write!(text, "\nTake it:    {acknowledge}\nIt is over: {resolve}\n");
         }

@@ -215,9 +215,8 @@ impl Room {
                 record.status != IncidentStatus::Resolved && record.labels == trigger.labels
             };
             let open = self.mirror.keyed.get(&trigger.key).cloned();
-            let open = open.or_else(|| {
-                self.mirror.incidents.values().find(same).map(|i| i.record.id.clone())
-            });
+            let open = open
+                .or_else(|| self.mirror.incidents.values().find(same).map(|i| i.record.id.clone()));
             let (context, key) = (Arc::clone(&self.context), trigger.key.clone());
             let stopped = self.mirror.failover_stop.is_some() || !self.rules.failover_enabled;
             self.triggers.under_way.insert(key.clone());
@@ -230,7 +229,8 @@ impl Room {
 
     /// A burn rate that was not asked for yet by this leader may still be there.
     fn is_known_gone(&self, key: &str) -> bool {
-        !key.ends_with("/burn") || self.triggers.asked.is_some_and(|at| at.elapsed() > BURN_INTERVAL / 2)
+        !key.ends_with("/burn")
+            || self.triggers.asked.is_some_and(|at| at.elapsed() > BURN_INTERVAL / 2)
     }
 
     /// Whether a failover answers it already.
@@ -250,7 +250,8 @@ impl Room {
                 return Vec::new();
             };
             // The same hour burns once.
-            let window = parse_duration(&burn.window).ok().and_then(|w| chrono::TimeDelta::from_std(w).ok());
+            let window =
+                parse_duration(&burn.window).ok().and_then(|w| chrono::TimeDelta::from_std(w).ok());
             let since = window.map_or(*since, |window| (*since).min(now - window));
             let instance = when.instance.clone().unwrap_or_default();
             let labels = BTreeMap::from([
@@ -272,15 +273,23 @@ impl Room {
         if when.alert.is_empty() {
             return Vec::new();
         }
-        let matchers: Vec<Matcher> = when.alert.iter().filter_map(|m| parse_matcher(m).ok()).collect();
+        let matchers: Vec<Matcher> =
+            when.alert.iter().filter_map(|m| parse_matcher(m).ok()).collect();
         let fires = |alert: &&Alert| {
             !alert.is_resolved(now) && matchers.iter().all(|matcher| matcher.matches(&alert.labels))
         };
         let alerts = self.mirror.alerts.iter().filter(|(_, alert)| fires(alert));
-        alerts.filter_map(|(fingerprint, alert)| self.trigger_of(policy, fingerprint, alert)).collect()
+        alerts
+            .filter_map(|(fingerprint, alert)| self.trigger_of(policy, fingerprint, alert))
+            .collect()
     }
 
-    fn trigger_of(&self, policy: &FailoverPolicy, fingerprint: &str, alert: &Alert) -> Option<Trigger> {
+    fn trigger_of(
+        &self,
+        policy: &FailoverPolicy,
+        fingerprint: &str,
+        alert: &Alert,
+    ) -> Option<Trigger> {
         let (when, label) = (&policy.when, |name: &str| alert.labels.get(name).cloned());
         let service = label("service").or_else(|| when.service.clone())?;
         if when.service.as_ref().is_some_and(|wanted| *wanted != service) {
@@ -295,7 +304,8 @@ impl Room {
             policy: policy.clone(),
             key: format!("{KEY}{}/{fingerprint}", policy.name),
             instance: instance.unwrap_or_default(),
-            reason: summary.map_or_else(|| format!("alert {name} fires"), |s| format!("alert {name}: {s}")),
+            reason: summary
+                .map_or_else(|| format!("alert {name} fires"), |s| format!("alert {name}: {s}")),
             since: alert.starts_at,
             alert: name,
             severity: label("severity").unwrap_or_else(|| "critical".to_owned()),
@@ -314,7 +324,8 @@ impl Room {
             let (Some(burn), Some(service)) = (&policy.when.burn_rate, &policy.when.service) else {
                 continue;
             };
-            let promised = self.mirror.services.get(service).and_then(|s| s.slo.as_ref()?.availability);
+            let promised =
+                self.mirror.services.get(service).and_then(|s| s.slo.as_ref()?.availability);
             let objective = burn.objective.or(promised).unwrap_or(self.context.availability);
             let (context, name) = (Arc::clone(&self.context), policy.name.clone());
             let expr = burn_expression(service, burn);
@@ -349,7 +360,9 @@ async fn failed_share(context: &Context, expr: &str, now: Time) -> Option<f64> {
     match context.source.query(expr, now.timestamp_millis()).await {
         Ok(answer) => {
             let rows = answer.into_rows(now.timestamp_millis())?;
-            rows.first().and_then(|row| RowValue::float(&row.value)).filter(|share| share.is_finite())
+            rows.first()
+                .and_then(|row| RowValue::float(&row.value))
+                .filter(|share| share.is_finite())
         }
         Err(error) => {
             debug!(%error, "a burn rate is not known");

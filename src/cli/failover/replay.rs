@@ -93,8 +93,10 @@ impl Replay {
     async fn policy(&self, api: &Api) -> anyhow::Result<FailoverPolicy> {
         if let Some(file) = &self.policy_file {
             let name = file.display();
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-            return serde_saphyr::from_str(&text).with_context(|| format!("{name}: no failover policy"));
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+            return serde_saphyr::from_str(&text)
+                .with_context(|| format!("{name}: no failover policy"));
         }
         let answer: Value = api.get("/v1/failover-policies").await?;
         let wanted = self.policy.as_deref().unwrap_or_default();
@@ -150,7 +152,11 @@ impl Replay {
                     at: at(begun),
                     ended_at: (ended + step < self.to.timestamp()).then(|| at(ended + step)),
                     service: service.clone(),
-                    instance: when.instance.clone().or_else(|| label("instance")).unwrap_or_default(),
+                    instance: when
+                        .instance
+                        .clone()
+                        .or_else(|| label("instance"))
+                        .unwrap_or_default(),
                     zone: label("zone").unwrap_or_default(),
                     role: label("role").unwrap_or_default(),
                     reason: label("alertname").unwrap_or_else(|| "burn rate".to_owned()),
@@ -172,7 +178,8 @@ impl Replay {
                 instance => format!("{}/{instance}", fault.service),
             };
             let lasted = fault.ended_at.map(|end| end - fault.at);
-            let lasted = lasted.map_or_else(|| "lasts".to_owned(), |l| format!("{} s", l.num_seconds()));
+            let lasted =
+                lasted.map_or_else(|| "lasts".to_owned(), |l| format!("{} s", l.num_seconds()));
             let (word, saved, why) = match fate {
                 Fate::Acts { at, saved } => {
                     (acts, sum) = (acts + 1, sum + *saved);

@@ -33,7 +33,14 @@ fn world() -> Inputs {
 }
 
 /// A failover that began `began` seconds ago.
-fn past(id: &str, policy: &str, service: &str, instance: &str, began: i64, ended: Option<i64>) -> Past {
+fn past(
+    id: &str,
+    policy: &str,
+    service: &str,
+    instance: &str,
+    began: i64,
+    ended: Option<i64>,
+) -> Past {
     Past {
         id: id.to_owned(),
         policy: policy.to_owned(),

@@ -130,7 +130,8 @@ pub(super) async fn call(
     wanted: Option<u32>,
 ) -> Result<Outcome, Deposed> {
     let key = key(run, at);
-    let is_shorthand = run.policy.steps.is_empty() && run.failover.record.steps[at].name == "callback";
+    let is_shorthand =
+        run.policy.steps.is_empty() && run.failover.record.steps[at].name == "callback";
     let name = run.failover.record.steps[at].name.clone();
     let step = (!is_shorthand).then_some(name.as_str());
     let body = body(&run.failover, &key, step, wanted, false);
@@ -154,7 +155,8 @@ pub(super) async fn undo(
 /// One attempt after the other, each in the journal before the next.
 async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome, Deposed> {
     let callback = call.callback;
-    let (number, round) = (u32::try_from(at).unwrap_or(u32::MAX), run.failover.record.steps[at].round);
+    let (number, round) =
+        (u32::try_from(at).unwrap_or(u32::MAX), run.failover.record.steps[at].round);
     let deadline = callback.deadline_seconds.and_then(|seconds| {
         Some(run.failover.record.steps[at].started_at? + TimeDelta::seconds(i64::from(seconds)))
     });

@@ -51,7 +51,9 @@ pub(super) async fn undrain(run: &mut Run<'_>, config: &Whom) -> Result<Outcome,
         Ok(drained) => drained,
         Err(error) => return Ok(Outcome::Failed(error.to_string())),
     };
-    let Some(drained) = drained else { return Ok(Outcome::done(format!("{about} is not drained"))) };
+    let Some(drained) = drained else {
+        return Ok(Outcome::done(format!("{about} is not drained")));
+    };
     let extra = Extra {
         when: vec![Compare::mod_revision(&key, drained.mod_revision)],
         then: vec![Op::delete(&key)],

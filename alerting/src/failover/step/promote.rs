@@ -63,7 +63,11 @@ pub(super) async fn choose(run: &mut Run<'_>, config: &Promote) -> Result<Outcom
 }
 
 /// Moves the role to the candidate.
-pub(super) async fn promote(run: &mut Run<'_>, at: usize, config: &Promote) -> Result<Outcome, Deposed> {
+pub(super) async fn promote(
+    run: &mut Run<'_>,
+    at: usize,
+    config: &Promote,
+) -> Result<Outcome, Deposed> {
     Ok(match moved(run, at, config).await {
         Ok(outcome) => outcome,
         Err(why) => Outcome::Failed(why),
@@ -258,8 +262,9 @@ async fn pick(run: &Run<'_>, config: &Promote, scene: &Scene) -> Result<String, 
         true => String::new(),
         false => format!("; tried: {}", record.tried.join(", ")),
     };
-    best(candidates, metrics.is_some(), config.prefer)
-        .ok_or_else(|| format!("no other instance of {} may become {}{tried}", record.service, config.role))
+    best(candidates, metrics.is_some(), config.prefer).ok_or_else(|| {
+        format!("no other instance of {} may become {}{tried}", record.service, config.role)
+    })
 }
 
 /// The metric of each instance, where one is asked for.

@@ -16,7 +16,9 @@ pub(super) async fn scale(run: &mut Run<'_>, at: usize, scale: &Scale) -> Result
                 (None, add) => {
                     let prefix = keys::instances_of(&run.failover.record.service);
                     match run.context.client.list_keys(&prefix).await {
-                        Ok(keys) => u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(add.unwrap_or(0)),
+                        Ok(keys) => u32::try_from(keys.len())
+                            .unwrap_or(u32::MAX)
+                            .saturating_add(add.unwrap_or(0)),
                         Err(error) => return Ok(Outcome::Failed(error.to_string())),
                     }
                 }

@@ -41,8 +41,9 @@ impl Drop for Group {
 /// # Errors
 /// When scripts are not allowed here, or there is no such file in the folder itself.
 pub(crate) fn program(scripts: Option<&FailoverScripts>, command: &str) -> Result<PathBuf, String> {
-    let scripts = scripts
-        .ok_or("no scripts are run here: set alerting.failover_scripts.dir to the folder they lie in")?;
+    let scripts = scripts.ok_or(
+        "no scripts are run here: set alerting.failover_scripts.dir to the folder they lie in",
+    )?;
     let at = |e: std::io::Error| format!("{command:?}: {}: {e}", scripts.dir.display());
     let folder = scripts.dir.canonicalize().map_err(at)?;
     let program = folder.join(command).canonicalize().map_err(at)?;
@@ -62,7 +63,8 @@ pub(super) async fn run(run: &mut Run<'_>, at: usize, script: &Script) -> Result
     }
     if run.inherited == Some(at) && !script.idempotent {
         let by = &record.steps[at].by;
-        let why = format!("{by}, which began it, is gone: nobody knows whether {} ran", script.command);
+        let why =
+            format!("{by}, which began it, is gone: nobody knows whether {} ran", script.command);
         return Ok(Outcome::Failed(why));
     }
     let program = match program(run.context.failover_scripts.as_ref(), &script.command) {
@@ -117,7 +119,8 @@ async fn launch(mut command: Command, limit: std::time::Duration) -> Result<Stri
         stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut read).await?;
         Ok::<_, std::io::Error>((read, child.wait().await?))
     });
-    let ended = ended.await.map_err(|_| format!("killed: not over within {} ms", limit.as_millis()))?;
+    let ended =
+        ended.await.map_err(|_| format!("killed: not over within {} ms", limit.as_millis()))?;
     let (read, status) = ended.map_err(|e| e.to_string())?;
     group.0 = None;
     let words = shorten(&String::from_utf8_lossy(&read), WORDS_MAX);
@@ -141,7 +144,9 @@ mod tests {
         }
         let scripts = FailoverScripts { dir: dir.path().join("scripts") };
         assert!(program(Some(&scripts), "inside").is_ok());
-        for (command, part) in [("absent", "absent"), ("../outside", "is no file in"), ("/bin/sh", "")] {
+        for (command, part) in
+            [("absent", "absent"), ("../outside", "is no file in"), ("/bin/sh", "")]
+        {
             let why = program(Some(&scripts), command).unwrap_err();
             assert!(why.contains(part), "{why}");
         }

@@ -190,7 +190,8 @@ impl State {
     /// Judges every instance of a service anew.
     fn judge_all(&mut self, service: &str, revision: i64) {
         let Some(seen) = self.catalog.service(service) else { return };
-        let places: Vec<Place> = seen.instances.keys().map(|id| (service.into(), id.clone())).collect();
+        let places: Vec<Place> =
+            seen.instances.keys().map(|id| (service.into(), id.clone())).collect();
         for place in &places {
             self.judge(place, revision);
         }

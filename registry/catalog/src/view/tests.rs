@@ -156,9 +156,7 @@ proptest! {
 #[test]
 fn a_promotion_moves_the_role_and_a_drain_leaves_out() {
     let mut state = State::default();
-    let primary = |id: &str| {
-        format!(r#"{{"id":"{id}","address":"h","port":1,"role":"primary"}}"#)
-    };
+    let primary = |id: &str| format!(r#"{{"id":"{id}","address":"h","port":1,"role":"primary"}}"#);
     put(&mut state, &keys::instance("db", "a"), &primary("a"), 2);
     put(&mut state, &keys::instance("db", "b"), r#"{"id":"b","address":"h","port":1}"#, 3);
     let role = |state: &State, id: &str| {
