@@ -44,8 +44,7 @@ fn script(dir: &Path) {
 
 /// The first node whose process runs.
 fn alive(cluster: &mut Cluster) -> usize {
-    let nodes = cluster.nodes.iter_mut();
-    nodes.enumerate().find(|(_, node)| !node.has_ended()).map(|(at, _)| at).expect("a node lives")
+    cluster.nodes.iter_mut().position(|node| !node.has_ended()).expect("a node lives")
 }
 
 /// Ends the leader at `point` while the failover of a new service is under way, waits until it is in `state`, and starts
@@ -62,12 +61,11 @@ async fn killed_at(cluster: &mut Cluster, point: &str, service: &str, state: &st
         ensure(!faults.join(point).exists(), || "none did".to_owned())
     })
     .await;
-    eventually("its process is gone", SOON, async || {
-        let ended =
-            cluster.nodes.iter_mut().filter_map(|node| node.has_ended().then_some(())).count();
-        ensure(ended == 1, || format!("{ended} have ended"))
-    })
-    .await;
+    let deadline = std::time::Instant::now() + SOON;
+    while !cluster.nodes.iter_mut().any(Node::has_ended) {
+        assert!(std::time::Instant::now() < deadline, "{point}: the process is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let survivor = alive(cluster);
     let journal = failover::of_service(&cluster.nodes[survivor], service, state).await;
     for node in &mut cluster.nodes {

@@ -39,7 +39,8 @@ pub(crate) fn begin(
 ) -> Failover {
     record.mode = policy.mode();
     if policy.is_direct() && !stopped {
-        start(policy, &mut record, node, record.decided_at);
+        let now = record.decided_at;
+        start(policy, &mut record, node, now);
     } else {
         record.state = FailoverState::Deciding;
         let confirm = TimeDelta::seconds(i64::from(policy.confirm_seconds));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tracing::warn;
 use watchkeep_catalog::{
-    Client, FailoverState, IncidentStatus, Time,
+    Client, IncidentStatus, Time,
     client::{Compare, Op, Txn},
     keys,
 };
@@ -82,6 +82,8 @@ pub(super) async fn remove(client: &Client, fence: i64, old: Vec<(String, i64)>)
 
 #[cfg(test)]
 mod tests {
+    use watchkeep_catalog::FailoverState;
+
     use super::*;
     use crate::{
         fixtures::{opened_failover, opened_incident, time},
