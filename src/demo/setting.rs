@@ -10,9 +10,8 @@ use tokio::{
     process::{Child, Command},
 };
 use watchkeep_alerting::config::{
-    Callback, FailoverPolicy, Notify, Pages, Person, Receiver, Schedule, SmtpConfig, SmtpTls, When,
+    Notify, Pages, Person, Receiver, Schedule, SmtpConfig, SmtpTls,
 };
-use watchkeep_catalog::Status;
 
 use super::{cluster::own_executable, service::State};
 use crate::{cli::Api, config::Config};
@@ -115,21 +114,11 @@ pub(super) fn config(smtp_port: u16, hook_port: u16, standby: &Server) -> anyhow
         receivers: vec!["ops-hook".to_owned()],
         ..Pages::default()
     };
-    config.alerting.failover = vec![FailoverPolicy {
-        name: "db".to_owned(),
-        when: When {
-            service: Some(SERVICE.to_owned()),
-            role: Some("primary".to_owned()),
-            instance: None,
-            status: Status::Critical,
-        },
-        callback: Callback {
-            url: format!("http://127.0.0.1:{}/promote", standby.port),
-            secret_file: None,
-            timeout_ms: 2000,
-            attempts_max: 10,
-            backoff_ms: 200,
-        },
-    }];
+    let policy = json!({
+        "name": "db",
+        "when": {"service": SERVICE, "role": "primary"},
+        "callback": {"url": format!("http://127.0.0.1:{}/promote", standby.port)},
+    });
+    config.alerting.failover = vec![serde_json::from_value(policy)?];
     Ok(config)
 }
