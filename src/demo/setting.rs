@@ -9,9 +9,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
-use watchkeep_alerting::config::{
-    Notify, Pages, Person, Receiver, Schedule, SmtpConfig, SmtpTls,
-};
+use watchkeep_alerting::config::{Notify, Pages, Person, Receiver, Schedule, SmtpConfig, SmtpTls};
 
 use super::{cluster::own_executable, service::State};
 use crate::{cli::Api, config::Config};

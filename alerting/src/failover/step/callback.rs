@@ -167,9 +167,9 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
     }
     loop {
         let of_step = |attempt: &&Attempt| attempt.step == number && attempt.round == round;
-        let attempts = run.failover.record.attempts.iter().filter(of_step);
+        let mut attempts = run.failover.record.attempts.iter().filter(of_step);
         let made = u32::try_from(attempts.clone().count()).unwrap_or(u32::MAX);
-        let last = attempts.last().and_then(|a| a.error.clone()).unwrap_or_default();
+        let last = attempts.next_back().and_then(|a| a.error.clone()).unwrap_or_default();
         if made >= callback.attempts_max {
             return Ok(Outcome::Failed(format!("{made} attempts failed, the last: {last}")));
         }
