@@ -187,4 +187,13 @@ async fn a_held_failover_and_a_stop_hand_over_to_a_person() {
     drop(up);
     failover::of_service(node, "api", "held").await;
     assert!(sink.at("/direct").is_empty());
+    let metrics = http::text(http::client().get(node.url("/metrics"))).await.expect("metrics");
+    for series in [
+        "failovers_held_total{guard=\"quorum\",policy=\"careful\"} 1",
+        "failovers_held_total{guard=\"kill_switch\",policy=\"direct\"} 1",
+        "failover_stopped 1",
+    ] {
+        let series = format!("watchkeep_alerting_{series}\n");
+        assert!(metrics.contains(&series), "{series}: {metrics}");
+    }
 }

@@ -94,6 +94,17 @@ async fn modes_steps_and_what_clients_see() {
     alerted(node, &sink).await;
     aborted(node, &sink).await;
     replayed(node, began);
+    let metrics = http::text(http::client().get(node.url("/metrics"))).await.expect("metrics");
+    for series in [
+        "failovers_over_total{outcome=\"delivered\",policy=\"asks\"} 1",
+        "failovers_over_total{outcome=\"rolled_back\",policy=\"undoes\"} 1",
+        "failovers{state=\"observed\"} 1",
+        // What was observed has not begun.
+        "failover_seconds_count 5",
+    ] {
+        let series = format!("watchkeep_alerting_{series}\n");
+        assert!(metrics.contains(&series), "{series}: {metrics}");
+    }
 }
 
 /// A person is asked and confirms; clients see the promotion and the drain.
