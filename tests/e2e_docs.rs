@@ -21,6 +21,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/configuration.md",
     "docs/dashboards.md",
     "docs/discovery.md",
+    "docs/failover-postgres.md",
     "docs/grafana.md",
     "docs/incidents.md",
     "docs/members.md",
@@ -31,6 +32,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/remote-write.md",
     "docs/rules.md",
     "docs/scrape.md",
+    "docs/telemetry.md",
     "docs/decisions/README.md",
 ];
 
