@@ -19,6 +19,8 @@ use super::{eventually, ports, process::Process, wait::ensure};
 
 /// Where the package puts its programs.
 pub const BIN: &str = "/usr/lib/postgresql/15/bin";
+/// Where that user finds programs.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The unprivileged user, where we are root.
 const USER: &str = "postgres";
 /// A server starts and catches up in this time.
@@ -57,6 +59,8 @@ pub fn unprivileged(program: impl AsRef<Path>) -> Command {
             let mut command = Command::new("setpriv");
             command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}"));
             command.arg("--clear-groups").arg(program.as_ref());
+            // What root has on its own path that user may not be allowed to see.
+            command.env("PATH", PATH).env("HOME", "/");
             command
         }
     }
