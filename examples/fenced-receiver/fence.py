@@ -121,7 +121,7 @@ class Fence:
         # One at a time: a second one is judged by what the first has left.
         self.lock = threading.Lock()
 
-    def failover(self, body):
+    def failover(self, body, received_at):
         service, instance, token = body.get("service"), body.get("instance"), body.get("fencing_token")
         if not isinstance(service, str) or not NAME.match(service):
             raise Refusal(400, f"service {service!r} is not a name")
@@ -138,7 +138,7 @@ class Fence:
             if token == record["token"] and record["done"]:
                 return "done before"
             record = {"token": token, "key": body.get("idempotency_key"), "instance": instance,
-                      "received_at": now(), "done": False}
+                      "received_at": received_at, "done": False}
             self.tokens.write(service, record)
             tell("accepted", service=service, instance=instance, token=token)
             self.run(service, str(instance), token)
@@ -191,6 +191,7 @@ def handler(fence, secret):
                 self.close_connection = True
                 raise Refusal(413, f"content-length {length!r}: give at most {BODY_BYTES_MAX}")
             body = self.rfile.read(int(length))
+            received_at = now()
             if self.path != "/failover":
                 raise Refusal(404, "callbacks go to /failover")
             verify(secret, self.headers, body, time.time())
@@ -200,7 +201,7 @@ def handler(fence, secret):
                 raise Refusal(400, f"the body is not JSON: {error}") from error
             if not isinstance(body, dict):
                 raise Refusal(400, "the body is not an object")
-            return fence.failover(body)
+            return fence.failover(body, received_at)
 
         def do_GET(self):
             url = urllib.parse.urlsplit(self.path)

@@ -31,7 +31,7 @@ pub struct Moments {
     pub killed: DateTime<Utc>,
     /// The verdict's own time.
     pub verdict: DateTime<Utc>,
-    /// The callback is at the receiver, checked and on its disk.
+    /// The callback is at the receiver, its body read.
     pub callback: DateTime<Utc>,
     /// `pg_ctl promote` has ended.
     pub promoted: DateTime<Utc>,
@@ -113,7 +113,7 @@ impl Pair {
         let instance = json!({
             "id": "pg-1", "address": "127.0.0.1", "port": self.primary.port, "role": "primary",
             "checks": [{
-                "name": "primary", "interval_ms": interval_ms, "timeout_ms": interval_ms.min(2_000), "fall": 2,
+                "name": "primary", "interval_ms": interval_ms, "timeout_ms": 2_000, "fall": 2,
                 "script": {"command": "check_primary.sh", "args": ["$ADDRESS$", "$PORT$"],
                            "env": {"PGUSER": "postgres"}},
             }],
