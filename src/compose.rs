@@ -24,7 +24,7 @@ use crate::{
     rules::{self, PromQl},
     self_watch,
     series_source::StoreSource,
-    welcome,
+    telemetry, welcome,
 };
 
 /// Longest wait for the rooms to end in order.
@@ -65,6 +65,11 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
             }
         }
     });
+    if let Some(exporter) = telemetry::Exporter::new(&config.telemetry, &config.node.name)? {
+        let (metrics, series) = (site.metrics.clone(), site.series_metrics.clone());
+        let gather = move || http::gather(&metrics, series.as_ref());
+        rooms.start("metrics by OTLP", exporter.run(gather, rooms.stop.clone()));
+    }
     let closing = CancellationToken::new();
     // A bare `Router` would be copied whole, route by route, for every connection.
     let service = http::router(site, http_metrics).into_make_service();

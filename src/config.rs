@@ -13,7 +13,7 @@ mod parse;
 mod problem;
 mod query;
 
-pub(crate) use file::{Config, LogFormat, Role};
+pub(crate) use file::{Config, LogFormat, Role, Telemetry};
 pub(crate) use flags::{Flags, member};
 pub(crate) use problem::Problems;
 pub(crate) use query::QueryConfig;

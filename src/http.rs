@@ -39,6 +39,7 @@ mod services;
 pub(crate) use self::prometheus::{Asked, Facts};
 pub(crate) use cluster::{ClusterMember, ClusterState, ClusterView};
 use problem::Problem;
+pub(crate) use process::gather;
 pub(crate) use reader::Reader;
 pub(crate) use rules::router as rules_router;
 

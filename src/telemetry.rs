@@ -1,4 +1,4 @@
-//! Logs to stderr, traces by OTLP. The only place that knows either.
+//! Logs to stderr, traces and metrics by OTLP. The only place that knows any of them.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -11,14 +11,26 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::config::LogFormat;
+use crate::config::{self, LogFormat};
+
+mod bridge;
+mod line;
+mod metrics;
+mod sampler;
+
+pub(crate) use metrics::Exporter;
+
+use line::WithTrace;
+use sampler::FaultsAlways;
 
 /// What is logged unless RUST_LOG says otherwise: our own words, and of the libraries only what went wrong.
 const LOGGED: &str = "warn,watchkeep=info";
 /// Longest wait for one export. An absent collector costs its spans, never more.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for the last spans at exit.
+/// Longest wait for the last spans and metrics at exit.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who sends: `service.name` of every resource.
+const SERVICE: &str = "watchkeep";
 
 /// Keeps traces flowing; [`Telemetry::flush`] sends the last of them.
 #[derive(Debug)]
@@ -26,22 +38,19 @@ pub(crate) struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts logging, and tracing when there is an endpoint. Called once, inside the runtime.
+/// Starts logging, and tracing when there is an endpoint. Called once, inside the runtime. `name` is the node's.
 ///
 /// # Errors
 /// When the endpoint is not a URL or RUST_LOG is not a filter.
-pub(crate) fn start(
-    format: LogFormat,
-    otlp_endpoint: Option<&str>,
-    name: &str,
-) -> anyhow::Result<Telemetry> {
-    let traces = otlp_endpoint.map(|endpoint| exporter(endpoint, name)).transpose()?;
+pub(crate) fn start(settings: &config::Telemetry, name: &str) -> anyhow::Result<Telemetry> {
+    let endpoint = settings.otlp_endpoint.as_deref();
+    let traces = endpoint.map(|to| provider(to, settings.sampling_ratio, name)).transpose()?;
     let spans = traces.as_ref().map(|provider| {
         // What is traced does not depend on what is logged: our own spans, whatever RUST_LOG says.
         let own = Targets::new().with_target("watchkeep", LevelFilter::DEBUG);
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("watchkeep")).with_filter(own)
+        tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE)).with_filter(own)
     });
-    tracing_subscriber::registry().with(logs(format)?).with(spans).init();
+    tracing_subscriber::registry().with(logs(settings.log_format)?).with(spans).init();
     Ok(Telemetry { traces })
 }
 
@@ -55,13 +64,21 @@ fn logs(format: LogFormat) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sy
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     Ok(match format {
         LogFormat::Text => {
-            layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+            let ansi = std::io::stderr().is_terminal();
+            let layer = layer.with_ansi(ansi);
+            layer
+                .map_event_format(|f| WithTrace::text(f.with_ansi(ansi)))
+                .with_filter(filter)
+                .boxed()
         }
-        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true);
+            layer.map_event_format(WithTrace::json).with_filter(filter).boxed()
+        }
     })
 }
 
-fn exporter(endpoint: &str, name: &str) -> anyhow::Result<SdkTracerProvider> {
+fn provider(endpoint: &str, ratio: f64, name: &str) -> anyhow::Result<SdkTracerProvider> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
@@ -69,14 +86,21 @@ fn exporter(endpoint: &str, name: &str) -> anyhow::Result<SdkTracerProvider> {
         .with_retry_policy(RetryPolicy::disabled())
         .build()
         .with_context(|| format!("telemetry.otlp_endpoint {endpoint}"))?;
-    let resource = Resource::builder()
-        .with_service_name("watchkeep")
-        .with_attributes([
-            KeyValue::new("service.instance.id", name.to_owned()),
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        ])
-        .build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    let attributes = attributes(name).map(|(key, value)| KeyValue::new(key, value));
+    let resource = Resource::builder().with_service_name(SERVICE).with_attributes(attributes);
+    Ok(SdkTracerProvider::builder()
+        .with_sampler(FaultsAlways::at(ratio))
+        .with_batch_exporter(exporter)
+        .with_resource(resource.build())
+        .build())
+}
+
+/// What tells one node's spans and metrics from another's.
+fn attributes(name: &str) -> [(&'static str, String); 2] {
+    [
+        ("service.instance.id", name.to_owned()),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+    ]
 }
 
 impl Telemetry {

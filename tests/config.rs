@@ -187,6 +187,10 @@ fn mistakes_are_named() {
              ca_file: absent.pem\n  remote_write:\n    - name: p\n      url: prometheus:9090\n    - name: q\n      \
              url: http://h/\n      queue:\n        max_shards: 0\n",
         ),
+        (
+            "telemetry",
+            "telemetry:\n  sampling_ratio: 1.5\n  otlp_metrics: true\n  otlp_metrics_interval_seconds: 0\n",
+        ),
         ("list", "- 1\n- 2\n"),
         ("duplicate", "node: {id: 1}\nnode: {id: 2}\n"),
     ] {

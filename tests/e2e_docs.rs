@@ -22,6 +22,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/dashboards.md",
     "docs/discovery.md",
     "docs/failover.md",
+    "docs/failover-postgres.md",
     "docs/grafana.md",
     "docs/incidents.md",
     "docs/members.md",
@@ -32,6 +33,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/remote-write.md",
     "docs/rules.md",
     "docs/scrape.md",
+    "docs/telemetry.md",
     "docs/decisions/README.md",
 ];
 

@@ -1,139 +1,244 @@
-//! Traces by OTLP: one follows a put from request to apply, one follows a fault from the failed probe through
-//! opinion and verdict to the delivered callback.
+//! Traces, logs and metrics by OTLP, as a receiver that is not ours has them: one trace follows a put from request to
+//! apply, one follows a fault from the failed probe through opinion, verdict and decision to the delivered callback, and
+//! both go through several processes. Lines of the logs carry the ids; a share of the traces is kept, and every fault's.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    fs,
     time::Duration,
 };
 
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-    trace_service_server::{TraceService, TraceServiceServer},
-};
-use serde_json::json;
+use chrono::Utc;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use tonic::{Request, Response, Status};
 
 mod common;
 use common::{
-    Cluster, cluster::encode, eventually, nginx::Nginx, ports, receiver::Receiver, wait::ensure,
+    Cluster, Node,
+    cluster::encode,
+    eventually, http,
+    nginx::Nginx,
+    otlp::{OtlpReceiver, Span, lines},
+    receiver::Receiver,
+    wait::ensure,
 };
 
 const SOON: Duration = Duration::from_secs(30);
+/// From the probe that tips the scale to the callback, a span for each step.
+const FAULT: [&str; 5] = ["probe", "opinion", "verdict", "decision", "callback"];
+/// From a write's arrival to its being applied.
+const WRITE: [&str; 3] = ["propose", "commit", "apply"];
 
-/// A span, as far as the tests look at it.
-#[derive(Debug, Clone)]
-struct Span {
-    trace: String,
-    id: Vec<u8>,
-    parent: Vec<u8>,
-    name: String,
+/// Three members, and each room in a process of its own.
+const ROLES: [&str; 5] = ["registry", "registry", "registry", "collector", "alerting"];
+const MEMBERS: [&str; 3] = ["node-1", "node-2", "node-3"];
+const COLLECTOR: &str = "node-4";
+const ALERTING: &str = "node-5";
+
+fn failover(sink: &Receiver) -> Value {
+    json!({"failover": [
+        {"name": "web", "when": {"service": "web"}, "callback": {"url": sink.url("/callback")}},
+    ]})
 }
 
-/// An OTLP receiver that keeps every span.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<Span>>>);
-
-#[tonic::async_trait]
-impl TraceService for Spans {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request.into_inner().resource_spans.into_iter().flat_map(|r| r.scope_spans);
-        let spans = scopes.flat_map(|scope| scope.spans).map(|span| Span {
-            trace: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-            id: span.span_id,
-            parent: span.parent_span_id,
-            name: span.name,
-        });
-        self.0.lock().expect("no holder panicked").extend(spans);
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-impl Spans {
-    async fn listen(&self) -> String {
-        let port = ports::free();
-        let server =
-            tonic::transport::Server::builder().add_service(TraceServiceServer::new(self.clone()));
-        tokio::spawn(server.serve(([127, 0, 0, 1], port).into()));
-        format!("http://127.0.0.1:{port}")
-    }
-
-    fn of(&self, trace: &str) -> Vec<Span> {
-        let spans = self.0.lock().expect("no holder panicked");
-        spans.iter().filter(|span| span.trace == trace).cloned().collect()
-    }
-
-    fn traces(&self) -> BTreeSet<String> {
-        let spans = self.0.lock().expect("no holder panicked");
-        spans.iter().map(|span| span.trace.clone()).collect()
-    }
-}
-
-/// The spans of one trace, from the one with no parent among them down to the last child.
-fn names(spans: &[Span]) -> Vec<&str> {
-    spans.iter().map(|span| span.name.as_str()).collect()
-}
-
-fn has(spans: &[Span], word: &str) -> bool {
-    spans.iter().any(|span| span.name.to_lowercase().contains(word))
-}
-
-/// Whether a span whose name has `word` descends from one whose name has `ancestor`.
-fn descends(spans: &[Span], word: &str, ancestor: &str) -> bool {
-    let parent = |span: &Span| spans.iter().find(|other| other.id == span.parent);
-    spans.iter().filter(|span| span.name.to_lowercase().contains(word)).any(|span| {
-        let mut line = std::iter::successors(parent(span), |span| parent(span));
-        line.any(|span| span.name.to_lowercase().contains(ancestor))
-    })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_put_and_one_fault_are_one_trace_each() {
-    let spans = Spans::default();
-    let (sink, dir) = (Receiver::start().await, TempDir::new().expect("temporary folder"));
-    let mut nginx = Nginx::start(dir.path(), "web-1").await;
-    let alerting = json!({"failover": [{
-        "name": "web", "when": {"service": "web"}, "callback": {"url": sink.url("/callback")},
-    }]});
-    let telemetry = json!({"otlp_endpoint": spans.listen().await});
-    let cluster = Cluster::start(3, &[("alerting", alerting), ("telemetry", telemetry)]).await;
-
-    // A put through a follower: request there, proposal and apply at the leader.
-    let leader = cluster.raft_leader().await;
-    let follower = &cluster.nodes[(leader + 1) % 3];
-    let put = json!({"key": encode("traced"), "value": encode("1")});
-    follower.v3("kv/put", &put).await.expect("put");
-    eventually("a trace of the put", SOON, async || {
-        let found = spans
-            .traces()
-            .into_iter()
-            .map(|trace| spans.of(&trace))
-            .any(|trace| has(&trace, "put") && descends(&trace, "apply", "put"));
-        ensure(found, || format!("{} traces", spans.traces().len()))
-    })
-    .await;
-
+async fn register(node: &Node, nginx: &Nginx) {
     let instance = json!({
         "id": "web-1", "address": "127.0.0.1", "port": nginx.port, "role": "primary",
         "checks": [{"name": "home", "interval_ms": 300, "timeout_ms": 250, "http": {}}],
     });
-    cluster.nodes[0].register("web", &instance).await;
-    cluster.nodes[0].verdict("web", "web-1", "passing", SOON).await;
+    node.register("web", &instance).await;
+    node.verdict("web", "web-1", "passing", SOON).await;
+}
+
+/// A put through the JSON gateway, in a trace of the caller's.
+async fn put(node: &Node, key: &str, parent: Option<&str>) {
+    let body = json!({"key": encode(key), "value": encode("1")});
+    let mut request = http::client().post(format!("http://{}/v3/kv/put", node.client)).json(&body);
+    if let Some(parent) = parent {
+        request = request.header("traceparent", parent);
+    }
+    http::json(request).await.expect("put");
+}
+
+fn names<'a>(line: &[&'a Span]) -> Vec<&'a str> {
+    line.iter().map(|span| span.name.as_str()).collect()
+}
+
+fn nodes<'a>(line: &[&'a Span]) -> Vec<&'a str> {
+    line.iter().map(|span| span.node.as_str()).collect()
+}
+
+/// Lines that end with `apply` and go on from a span with this name: one for each member.
+fn applied<'a>(spans: &'a [Span], from: &str) -> Result<Vec<Vec<&'a Span>>, String> {
+    let mut found = lines(spans, "apply");
+    found.retain(|line| line.iter().any(|span| span.name == from));
+    let members: BTreeSet<&str> =
+        found.iter().filter_map(|line| line.last()).map(|span| span.node.as_str()).collect();
+    ensure(members == BTreeSet::from(MEMBERS), || format!("below {from} applied by {members:?}"))?;
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_and_a_put_are_one_trace_each_through_all_processes() {
+    let (sink, dir) = (Receiver::start().await, TempDir::new().expect("temporary folder"));
+    let otlp = OtlpReceiver::start(dir.path()).await;
+    let mut nginx = Nginx::start(dir.path(), "web-1").await;
+    let telemetry = json!({"otlp_endpoint": otlp.url(), "otlp_metrics": true,
+                           "otlp_metrics_interval_seconds": 1, "log_format": "json"});
+    let sections = [("alerting", failover(&sink)), ("telemetry", telemetry)];
+    let cluster = Cluster::layout_roles(&ROLES, None, &sections).run().await;
+
+    a_put(&cluster, &otlp).await;
+    register(&cluster.nodes[0], &nginx).await;
+    let killed = Utc::now();
     nginx.kill();
     let callback = sink.wait("/callback", 1, SOON).await.remove(0);
-    let trace = callback.header("traceparent").split('-').nth(1).expect("a trace id").to_owned();
-    eventually("the trace of the fault", SOON, async || {
-        let spans = spans.of(&trace);
-        for word in ["probe", "opinion", "verdict", "callback"] {
-            ensure(has(&spans, word), || format!("no {word} in {:?}", names(&spans)))?;
-        }
-        let connected =
-            descends(&spans, "verdict", "probe") && descends(&spans, "callback", "verdict");
-        ensure(connected, || format!("no line from probe to callback: {spans:#?}"))
+    let parent: Vec<&str> = callback.header("traceparent").split('-').collect();
+    let [_, trace, id, "01"] = parent[..] else { panic!("{parent:?} is not a kept trace") };
+    let spans = eventually("the trace of the fault", SOON, async || {
+        let spans = otlp.of(trace);
+        ensure(!lines(&spans, "callback").is_empty(), || format!("{spans:#?}"))?;
+        writes_hang_below(&spans)?;
+        Ok(spans)
     })
     .await;
+    let line = lines(&spans, "callback").remove(0);
+    assert_eq!(names(&line), FAULT);
+    assert_eq!(nodes(&line), [COLLECTOR, COLLECTOR, ALERTING, ALERTING, ALERTING]);
+    assert_eq!((line[4].id.as_str(), line[4].side.as_str()), (id, "SPAN_KIND_CLIENT"));
+    assert_eq!(line[0].parent, "", "the probe is the beginning");
+    assert_eq!(line[0].attributes["success"], json!(false), "{:?}", line[0]);
+    let killed =
+        u64::try_from(killed.timestamp_nanos_opt().expect("this century")).expect("since 1970");
+    assert!(line[0].begin > killed, "the probe began after the fault");
+    assert!(line.is_sorted_by_key(|span| span.begin), "{line:#?}");
+    logs_have_the_ids(&cluster, trace, &line);
+    metrics_are_those_of_the_page(&cluster, &otlp).await;
+}
+
+/// A put at a follower in a trace of our own: from there to the leader, and applied by all.
+async fn a_put(cluster: &Cluster, otlp: &OtlpReceiver) {
+    let leader = cluster.nodes[..3].iter();
+    let leader = eventually("a leader", SOON, async || {
+        for node in leader.clone() {
+            let status = node.v3("maintenance/status", &json!({})).await?;
+            if status["leader"] == status["header"]["member_id"] {
+                return Ok(node);
+            }
+        }
+        Err("nobody leads".to_owned())
+    })
+    .await;
+    let follower = cluster.nodes[..3].iter().find(|node| node.id != leader.id).expect("a follower");
+    let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    put(follower, "traced", Some(&format!("00-{trace}-{caller}-01"))).await;
+    let spans = eventually("the put's trace", SOON, async || {
+        let spans = otlp.of(trace);
+        applied(&spans, "etcd.put").map(drop)?;
+        Ok(spans)
+    })
+    .await;
+    for line in applied(&spans, "etcd.put").expect("as before") {
+        assert_eq!(names(&line), [&["grpc", "etcd.put"][..], &WRITE].concat());
+        let (follower, leader) = (follower.name.as_str(), leader.name.as_str());
+        assert_eq!(nodes(&line)[..4], [follower, follower, follower, leader]);
+        assert_eq!((line[0].parent.as_str(), line[0].side.as_str()), (caller, "SPAN_KIND_SERVER"));
+        assert!(line.is_sorted_by_key(|span| span.begin), "{line:#?}");
+    }
+}
+
+/// The opinion and the decision are writes like any other: of another process, and applied by every member.
+fn writes_hang_below(spans: &[Span]) -> Result<(), String> {
+    for (above, call) in [(&FAULT[..2], "etcd.put"), (&FAULT[..4], "etcd.txn")] {
+        let whole = [above, &["grpc", call], &WRITE].concat();
+        let mut lines = lines(spans, "apply");
+        lines.retain(|line| names(line) == whole);
+        let members: BTreeSet<&str> =
+            lines.iter().map(|line| line[whole.len() - 1].node.as_str()).collect();
+        ensure(members == BTreeSet::from(MEMBERS), || {
+            format!("{whole:?} by {members:?}: {spans:#?}")
+        })?;
+        let asked = lines.iter().all(|line| MEMBERS.contains(&nodes(line)[above.len()]));
+        ensure(asked, || format!("another process: {lines:#?}"))?;
+    }
+    Ok(())
+}
+
+/// What was logged in a span says in which: each node's own lines.
+fn logs_have_the_ids(cluster: &Cluster, trace: &str, line: &[&Span]) {
+    for (at, message) in [(1, "opinion"), (3, "verdict")] {
+        let node = cluster.nodes.iter().find(|node| node.name == line[at].node).expect("the node");
+        let log = fs::read_to_string(node.log()).expect("its log");
+        let read = |line| serde_json::from_str::<Value>(line).ok();
+        let mut records = log.lines().filter_map(read);
+        let found = records.find(|r| r["message"] == message && r["trace_id"] == trace);
+        let found = found.unwrap_or_else(|| panic!("no {message} in {trace}: {log}"));
+        assert_eq!(found["span_id"], line[at].id, "{found}");
+    }
+}
+
+/// Every family of `/metrics` came by OTLP too, with its kind, from each node.
+async fn metrics_are_those_of_the_page(cluster: &Cluster, otlp: &OtlpReceiver) {
+    for node in &cluster.nodes {
+        let page = http::text(http::client().get(node.url("/metrics"))).await.expect("/metrics");
+        let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let expected: BTreeMap<&str, &str> = types
+            .map(|(name, kind)| (name, if kind == "counter" { "sum" } else { kind }))
+            .collect();
+        assert!(expected.len() > 20, "{page}");
+        eventually(&format!("the metrics of {}", node.name), SOON, async || {
+            let points = otlp.points();
+            let of_node = points.iter().filter(|point| point.node == node.name);
+            let got: BTreeMap<&str, &str> =
+                of_node.map(|point| (point.name.as_str(), point.shape.as_str())).collect();
+            let missing: Vec<_> =
+                expected.iter().filter(|(name, kind)| got.get(*name) != Some(*kind)).collect();
+            ensure(missing.is_empty(), || format!("{missing:?}"))
+        })
+        .await;
+    }
+    let points = otlp.points();
+    let mut counts = points
+        .iter()
+        .filter(|point| point.name == "watchkeep_http_requests_total" && point.node == "node-1");
+    assert!(counts.any(|point| point.value >= 1.0), "what counts has counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_of_none_keeps_faults_and_what_callers_keep() {
+    let (sink, dir) = (Receiver::start().await, TempDir::new().expect("temporary folder"));
+    let otlp = OtlpReceiver::start(dir.path()).await;
+    let mut nginx = Nginx::start(dir.path(), "web-1").await;
+    let telemetry = json!({"otlp_endpoint": otlp.url(), "sampling_ratio": 0.0});
+    let cluster =
+        Cluster::start(1, &[("alerting", failover(&sink)), ("telemetry", telemetry)]).await;
+    let node = &cluster.nodes[0];
+
+    let (kept, left) = ("1af7651916cd43dd8448eb211c80319c", "2af7651916cd43dd8448eb211c80319c");
+    put(node, "of nobody", None).await;
+    put(node, "left", Some(&format!("00-{left}-b7ad6b7169203331-00"))).await;
+    put(node, "kept", Some(&format!("00-{kept}-b7ad6b7169203331-01"))).await;
+    register(node, &nginx).await;
+    nginx.kill();
+    let callback = sink.wait("/callback", 1, SOON).await.remove(0);
+    let fault = callback.header("traceparent").split('-').nth(1).expect("a trace").to_owned();
+    eventually("both traces", SOON, async || {
+        for (trace, end) in [(kept, "apply"), (fault.as_str(), "callback")] {
+            ensure(!lines(&otlp.of(trace), end).is_empty(), || format!("no {end} in {trace}"))?;
+        }
+        Ok(())
+    })
+    .await;
+    for span in otlp.spans().iter().filter(|span| span.parent.is_empty()) {
+        let edge = span.attributes.get("edge");
+        assert_eq!(edge, Some(&json!(true)), "kept without a reason: {span:?}");
+    }
+    assert!(otlp.of(left).is_empty(), "the caller did not keep it");
+    let log = fs::read_to_string(node.log()).expect("its log");
+    let line = log.lines().find(|line| line.contains(" verdict ") && line.contains("critical"));
+    assert!(
+        line.is_some_and(|line| line.contains(&format!(" trace_id={fault} span_id="))),
+        "{log}"
+    );
+    assert!(otlp.points().is_empty(), "metrics were not asked for");
 }

@@ -170,15 +170,15 @@ impl Check {
 
     fn publish(&self, mut opinion: Opinion, span: &Span) {
         let id = &self.target.id;
-        opinion.trace_parent = trace::trace_parent(span);
         let status = opinion.status.as_str();
         self.shared.metrics.opinion_changes.with_label_values(&[status]).inc();
+        let write = debug_span!(parent: span, "opinion", service = id.service, instance = id.instance, status);
+        opinion.trace_parent = trace::trace_parent(&write);
         // A record of strings and times always has a JSON form.
         let value = serde_json::to_vec(&opinion).map(Bytes::from).unwrap_or_default();
-        let write = debug_span!(parent: span, "publish opinion", status);
-        self.shared.publisher.put(&id.opinion_key(&self.shared.collector), value, write);
         let (service, instance, reason) = (&id.service, &id.instance, &opinion.reason);
-        info!(service, instance, check = id.check, status, reason, "opinion");
+        write.in_scope(|| info!(service, instance, check = id.check, status, reason, "opinion"));
+        self.shared.publisher.put(&id.opinion_key(&self.shared.collector), value, write);
     }
 
     fn account(&mut self, outcome: &Outcome, started_ms: i64) {
@@ -200,6 +200,8 @@ impl Check {
             instance = id.instance,
             check = id.check,
             kind = self.target.check.kind_name(),
+            // Such a probe is traced whatever the share of traces that are kept.
+            edge = self.is_on_edge(),
             success = Empty,
             reason = Empty,
             resolve_ms = Empty,

@@ -115,7 +115,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let uri = request.uri().clone();
-        let span = debug_span!("grpc", path = uri.path());
+        let span = debug_span!("grpc", otel.kind = "server", path = uri.path());
         let parent = request.headers().get("traceparent");
         if let Some(parent) = parent.and_then(|value| value.to_str().ok()) {
             watchkeep_api::trace::set_parent(&span, Some(parent));

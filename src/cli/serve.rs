@@ -32,11 +32,7 @@ impl Serve {
     /// Serves until SIGTERM or SIGINT, or until a room fails.
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = config::load(self.config.as_deref(), &self.flags)?;
-        let telemetry = telemetry::start(
-            config.telemetry.log_format,
-            config.telemetry.otlp_endpoint.as_deref(),
-            &config.node.name,
-        )?;
+        let telemetry = telemetry::start(&config.telemetry, &config.node.name)?;
         let stop = stop_token(self.until_stdin_closes)?;
         let served = compose::serve(&config, stop).await;
         telemetry.flush().await;

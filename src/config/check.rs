@@ -38,10 +38,29 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     wrong.extend(config.slo.validate().into_iter().map(|i| (format!("slo.{}", i.path), i.message)));
     let query = config.query.validate();
     wrong.extend(query.into_iter().map(|(field, message)| (format!("query.{field}"), message)));
-    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
-        http_url("telemetry.otlp_endpoint", endpoint, &mut wrong);
-    }
+    telemetry(config, &mut wrong);
     wrong
+}
+
+fn telemetry(config: &Config, wrong: &mut Vec<(String, String)>) {
+    let telemetry = &config.telemetry;
+    if let Some(endpoint) = &telemetry.otlp_endpoint {
+        http_url("telemetry.otlp_endpoint", endpoint, wrong);
+    }
+    let mut refuse = |field: &str, message| wrong.push((format!("telemetry.{field}"), message));
+    let ratio = telemetry.sampling_ratio;
+    if !(0.0..=1.0).contains(&ratio) {
+        let message = format!("{ratio} is not a share from 0 to 1: write 0.01 for 1 %");
+        refuse("sampling_ratio", message);
+    }
+    if telemetry.otlp_metrics && telemetry.otlp_endpoint.is_none() {
+        let message = "there is nowhere to send them: set telemetry.otlp_endpoint".to_owned();
+        refuse("otlp_metrics", message);
+    }
+    let seconds = telemetry.otlp_metrics_interval_seconds;
+    if !(1..=3_600).contains(&seconds) {
+        refuse("otlp_metrics_interval_seconds", format!("is {seconds}: give 1 to 3600"));
+    }
 }
 
 fn node(config: &Config, wrong: &mut Vec<(String, String)>) {

@@ -159,12 +159,18 @@ pub(crate) struct Registry {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// Logs and traces.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Logs, traces, and metrics by OTLP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Telemetry {
     /// Where traces go by OTLP over gRPC; none: nowhere.
     pub(crate) otlp_endpoint: Option<String>,
+    /// Share of the traces that begin here which are kept.
+    pub(crate) sampling_ratio: f64,
+    /// Whether metrics go there, too.
+    pub(crate) otlp_metrics: bool,
+    /// Seconds between two of those.
+    pub(crate) otlp_metrics_interval_seconds: u64,
     /// Form of the log lines.
     pub(crate) log_format: LogFormat,
 }
@@ -178,6 +184,18 @@ pub(crate) enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: None,
+            sampling_ratio: 1.0,
+            otlp_metrics: false,
+            otlp_metrics_interval_seconds: 15,
+            log_format: LogFormat::Text,
+        }
+    }
 }
 
 impl Default for Node {

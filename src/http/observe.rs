@@ -24,6 +24,7 @@ pub(super) async fn observe(
     let method = method(request.method());
     let span = tracing::info_span!(
         "http",
+        otel.kind = "server",
         http.method = method,
         http.route = route,
         http.status = tracing::field::Empty

@@ -9,7 +9,7 @@ use axum::{
     response::IntoResponse,
     routing,
 };
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
 use watchkeep_catalog::{Client, keys};
 
 use super::problem::Problem;
@@ -29,15 +29,20 @@ pub(super) fn router(metrics: Registry, series: Option<Registry>, client: Client
         .route("/readyz", routing::get(ready).with_state(client))
 }
 
+/// Every family of this process: those of `metrics`, and the series store's own of `series`.
+pub(crate) fn gather(metrics: &Registry, series: Option<&Registry>) -> Vec<MetricFamily> {
+    let mut families = metrics.gather();
+    let series = series.map(Registry::gather).unwrap_or_default();
+    families.extend(series.into_iter().filter(|family| family.name().starts_with(SERIES)));
+    families
+}
+
 async fn exposition(
     State((metrics, series)): State<(Registry, Option<Registry>)>,
 ) -> Result<impl IntoResponse, Problem> {
-    let mut families = metrics.gather();
-    let series = series.map(|series| series.gather()).unwrap_or_default();
-    families.extend(series.into_iter().filter(|family| family.name().starts_with(SERIES)));
     let mut text = Vec::new();
     TextEncoder::new()
-        .encode(&families, &mut text)
+        .encode(&gather(&metrics, series.as_ref()), &mut text)
         .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
 }

@@ -59,6 +59,6 @@ impl MailServer {
 }
 
 /// The Python environment that `cargo xtask peers` makes.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("../venv/bin/python")
 }

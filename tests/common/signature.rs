@@ -15,10 +15,15 @@ pub fn verify(request: &Received, secret: &[u8]) {
     assert!(!id.is_empty(), "no webhook-id in {:?}", request.headers);
     let seconds: i64 = timestamp.parse().expect("webhook-timestamp in seconds");
     assert!((chrono::Utc::now().timestamp() - seconds).abs() < 300, "{timestamp}");
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length");
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(&request.body);
-    let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    let expected = sign(secret, id, seconds, &request.body);
     let signatures: Vec<&str> = request.header("webhook-signature").split(' ').collect();
     assert!(signatures.contains(&expected.as_str()), "{signatures:?}, expected {expected}");
+}
+
+/// The header `webhook-signature` of a request.
+pub fn sign(secret: &[u8], id: &str, timestamp: i64, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length");
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body);
+    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }

@@ -9,6 +9,14 @@ const BENCHES: &[(&str, &str)] = &[
         "from SIGKILL of a service to the delivered failover callback, one node and three",
     ),
     (
+        "failover",
+        "from the verdict to the callback received: 1,000 services on three nodes, 20 fail at once; a verdict",
+    ),
+    (
+        "postgres",
+        "PostgreSQL's primary killed under pgbench: fault, verdict, callback, writes again",
+    ),
+    (
         "probes",
         "CPU per HTTP and TCP probe and probes per second, side by side with blackbox_exporter",
     ),

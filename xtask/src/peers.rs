@@ -41,12 +41,15 @@ const PACKAGES: &[Package] = &[
     // Crate etcd-client compiles its own .proto files with protoc; users' builds need neither.
     Package { name: "protobuf-compiler", file: "/usr/bin/protoc" },
     Package { name: "libprotobuf-dev", file: "/usr/include/google/protobuf/empty.proto" },
+    // The database whose primary is killed, with pgbench to write into it.
+    Package { name: "postgresql-15", file: "/usr/lib/postgresql/15/bin/pgbench" },
     // Runs aiosmtpd, the mail server that receives the pages.
     Package { name: "python3-venv", file: "/usr/bin/python3" },
 ];
 
-/// Mail server for tests, and what reads our calendars, from PyPI, pinned.
-const PYTHON_PACKAGES: &[&str] = &["aiosmtpd==1.4.6", "icalendar==6.3.1"];
+/// Mail server for tests, what reads our calendars, and what an OTLP receiver is made of; from PyPI, pinned.
+const PYTHON_PACKAGES: &[&str] =
+    &["aiosmtpd==1.4.6", "icalendar==6.3.1", "grpcio==1.85.3", "opentelemetry-proto==1.45.2"];
 
 /// Stops Debian packages from starting their services when they are installed.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -123,7 +126,7 @@ fn python() -> Result<(), String> {
     let venv = target_dir().join("venv");
     let python = venv.join("bin/python");
     let (venv, python) = (venv.display().to_string(), python.display().to_string());
-    if succeeds(&python, &["-c", "import aiosmtpd, icalendar"]) {
+    if succeeds(&python, &["-c", "import aiosmtpd, icalendar, grpc, opentelemetry.proto"]) {
         return Ok(());
     }
     let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];

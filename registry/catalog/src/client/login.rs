@@ -13,7 +13,11 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
-use watchkeep_api::etcdserverpb::{AuthenticateRequest, auth_client::AuthClient};
+use tracing::Span;
+use watchkeep_api::{
+    etcdserverpb::{AuthenticateRequest, auth_client::AuthClient},
+    trace::trace_parent,
+};
 
 /// How often a call is tried with a new token.
 pub(super) const LOGINS_MAX: usize = 3;
@@ -54,12 +58,12 @@ impl Credentials {
     }
 }
 
-/// A connection on which every call says who it is of.
+/// A connection on which every call says who it is of, and which trace it belongs to.
 pub(super) type Link = InterceptedService<Channel, Bearer>;
 
 type Token = MetadataValue<Ascii>;
 
-/// Puts the token on a call.
+/// Puts the token on a call, and the context of the span in which it is made.
 #[derive(Clone)]
 pub(super) struct Bearer(Option<Token>);
 
@@ -67,6 +71,10 @@ impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(token) = &self.0 {
             request.metadata_mut().insert("token", token.clone());
+        }
+        let parent = trace_parent(&Span::current()).and_then(|parent| parent.parse().ok());
+        if let Some(parent) = parent {
+            request.metadata_mut().insert("traceparent", parent);
         }
         Ok(request)
     }

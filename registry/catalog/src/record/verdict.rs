@@ -40,7 +40,7 @@ pub struct Opinion {
     /// Whether the check flaps: then no opinion becomes `passing`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flapping: bool,
-    /// W3C `traceparent` of the probe that tipped the scale.
+    /// W3C `traceparent` of the forming of it, a child of the probe that tipped the scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_parent: Option<String>,
 }
@@ -65,7 +65,7 @@ pub struct Verdict {
     pub agree: u32,
     /// Opinions heard.
     pub opinions: u32,
-    /// W3C `traceparent` of the probe that tipped the scale.
+    /// W3C `traceparent` of the opinion that tipped the scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_parent: Option<String>,
     /// Of a critical one: why there is no incident and no failover for it. Missing: there is nothing to keep quiet about.
