@@ -2,7 +2,7 @@
 
 use super::{
     board::{Board, FEW, LATENCY, NONE, Panel, SOME, Services, areas, lines, stat, states},
-    query::{max, or_zero, quantile, quantile_of_range, rate},
+    query::{count, max, or_zero, quantile, quantile_of_range, rate},
 };
 
 const READING: &str = r#"
@@ -95,8 +95,8 @@ fn opinions() -> Vec<Panel> {
         lines("Checks that flap, records left out", "short", "Checks that change too often to be believed, and instance records that a collector could not take.")
             .ask("{{instance}} flapping", max("instance", "watchkeep_collector_targets_flapping"))
             .ask("{{instance}} invalid records", max("instance", "watchkeep_collector_invalid_instances")).steps(FEW),
-        lines("Leases of collectors", "short", "Obtained since the start; each after the first means that one was lost, with all its opinions.")
-            .ask("{{instance}}", "max by (instance) (resets(watchkeep_collector_leases_total[$__range]) + increase(watchkeep_collector_leases_total[$__range]))").runbook("WatchkeepNoLeader"),
+        lines("Leases of collectors", "short", "Obtained in the time shown. One after a start is right; another means that one was lost, with all its opinions.")
+            .ask("{{instance}}", count("instance", "watchkeep_collector_leases_total")).runbook("WatchkeepNoLeader"),
         lines("Foreign registrations", "short", "Keys under the prefixes of collector.foreign, by what they are.")
             .ask("{{prefix}} {{state}}", or_zero("max by (prefix, state) (watchkeep_collector_foreign_keys)", "watchkeep_collector_members")),
     ]
