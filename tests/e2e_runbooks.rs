@@ -17,7 +17,7 @@ use common::{
     receiver::Receiver, wait::ensure,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 /// Programs that commands in blocks which are not run may begin with; `watchkeep` is judged by its own help.
 const MACHINE: [&str; 4] = ["iostat", "pidstat", "fio", "etcdctl"];
 /// Commands in the text that only look, or put what nobody misses: they are run like those in blocks.
