@@ -192,7 +192,7 @@ async fn fail_over(cluster: &Cluster, nginx: &mut Nginx, sink: &Receiver) {
     let node = &cluster.nodes[0];
     let instance = json!({
         "id": "web-1", "address": "127.0.0.1", "port": nginx.port, "role": "primary", "ttl_seconds": 600,
-        "checks": [{"name": "home", "interval_ms": 500, "timeout_ms": 400, "http": {}}],
+        "checks": [{"name": "home", "interval_ms": 1000, "timeout_ms": 1000, "http": {}}],
         "scrape": {"interval_ms": 500, "timeout_ms": 400},
     });
     node.register("web", &instance).await;

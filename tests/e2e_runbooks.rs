@@ -90,7 +90,7 @@ async fn every_command_of_every_runbook_works_as_written() {
     let node = &cluster.nodes[0];
     let instance = json!({
         "id": "web-1", "address": "127.0.0.1", "port": nginx.port, "ttl_seconds": 600,
-        "checks": [{"name": "home", "interval_ms": 500, "timeout_ms": 400, "http": {}}],
+        "checks": [{"name": "home", "interval_ms": 1000, "timeout_ms": 1000, "http": {}}],
     });
     node.register("web", &instance).await;
     node.verdict("web", "web-1", "passing", SOON).await;
