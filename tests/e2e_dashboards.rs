@@ -243,7 +243,7 @@ async fn change_leader(cluster: &mut Cluster) {
     cluster.ready().await;
 }
 
-/// Puts, reads, deletes, transactions and leases on all members, until aborted.
+/// Puts, reads, deletes, transactions and leases on all members, and how they are, until aborted.
 fn load(members: Vec<String>) -> JoinHandle<()> {
     tokio::spawn(async move {
         for at in 0_u64.. {
@@ -260,6 +260,9 @@ fn load(members: Vec<String>) -> JoinHandle<()> {
             ] {
                 // What fails is made up for by the next.
                 let _ = http::post(&format!("http://{member}/v3/{call}"), &body).await;
+            }
+            for check in ["health", "livez", "readyz"] {
+                let _ = http::text(http::client().get(format!("http://{member}/{check}"))).await;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
