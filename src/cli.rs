@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod api;
 mod backup;
 mod check;
+mod dashboards;
 mod failover;
 mod incident;
 mod login;
@@ -73,6 +74,9 @@ enum Command {
     /// Judge and test Prometheus rule files
     #[command(subcommand)]
     Rules(rules::Rules),
+    /// Grafana's dashboards: list and export them, and see which panels have data
+    #[command(subcommand)]
+    Dashboards(dashboards::Dashboards),
     /// Back up the registry while it runs, or check a backup
     Backup(backup::Backup),
     /// Make a node's data of a backup: the beginning of a new cluster
@@ -107,6 +111,7 @@ impl Cli {
             Command::Failover(failover) => failover.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Rules(rules) => rules.run().await,
+            Command::Dashboards(dashboards) => dashboards.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,
             Command::Demo(demo) => demo.run().await,

@@ -7,6 +7,7 @@ use clap::Parser;
 mod cli;
 mod compose;
 mod config;
+mod dashboards;
 mod demo;
 mod dns;
 mod http;

@@ -32,6 +32,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/quickstart.md",
     "docs/remote-write.md",
     "docs/rules.md",
+    "docs/runbooks.md",
     "docs/scrape.md",
     "docs/telemetry.md",
     "docs/decisions/README.md",

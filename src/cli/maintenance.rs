@@ -87,7 +87,7 @@ pub(crate) struct Remove {
 }
 
 /// `90s`, `30m`, `2h`, `1d`, or a sum of them: `1h30m`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a length: write it as 90s, 30m, 1h30m, 1d");
     let (mut total, mut number) = (0_u64, String::new());
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! `/dashboards/*.json`: the Grafana dashboards in the folder `dashboards/`, embedded.
+//! `/dashboards/*.json`: the Grafana dashboards.
 
 use axum::{
     Router,
@@ -7,16 +7,13 @@ use axum::{
     response::{Html, IntoResponse},
     routing,
 };
-use rust_embed::RustEmbed;
+use serde_json::Value;
 
 use super::{
     html::{self, Text},
     problem::Problem,
 };
-
-#[derive(RustEmbed)]
-#[folder = "dashboards/"]
-struct Dashboards;
+use crate::dashboards;
 
 pub(super) fn router() -> Router {
     Router::new()
@@ -25,19 +22,26 @@ pub(super) fn router() -> Router {
 }
 
 async fn list() -> Html<String> {
-    let link = |file: std::borrow::Cow<'static, str>| {
-        format!("<li><a href=\"/dashboards/{0}\">{0}</a></li>", Text(file))
+    let row = |file: String| {
+        let board: Value = dashboards::file(&file)
+            .and_then(|b| serde_json::from_slice(&b).ok())
+            .unwrap_or_default();
+        let said = |field: &str| board[field].as_str().unwrap_or_default().to_owned();
+        let link = format!("<a href=\"/dashboards/{0}\">{0}</a>", Text(&file));
+        vec![link, Text(said("title")).to_string(), Text(said("description")).to_string()]
     };
-    let links: String = Dashboards::iter().filter(|f| f.ends_with(".json")).map(link).collect();
+    let rows: Vec<Vec<String>> = dashboards::names().into_iter().map(row).collect();
+    let table = html::table(&["File", "Title", "Answers"], &rows, "There are none.");
     let body = format!(
-        "<h1>Dashboards</h1><ul>{links}</ul><p>Import them into Grafana; each asks for its Prometheus data source.</p>"
+        "<h1>Dashboards</h1>{table}<p>Import them into Grafana (<em>Dashboards, New, Import</em>); \
+         each asks for its Prometheus data source, which may be this node.</p>"
     );
     html::page("Dashboards", false, &body)
 }
 
 async fn get(Path(file): Path<String>) -> Result<impl IntoResponse, Problem> {
-    let found = Dashboards::get(&file).filter(|_| file.ends_with(".json")).ok_or_else(|| {
+    let found = dashboards::file(&file).ok_or_else(|| {
         Problem::not_found(format!("there is no dashboard {file:?}: /dashboards/ lists them"))
     })?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], found.data.into_owned()))
+    Ok(([(header::CONTENT_TYPE, "application/json")], found))
 }

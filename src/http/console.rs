@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use url::form_urlencoded;
 use watchkeep_catalog::{
     Client, ClientError, Failover, Incident, IncidentStatus, Service, Time, keys,
 };
@@ -111,6 +112,18 @@ fn cluster(site: &Site) -> String {
     format!("<h2>Registry</h2><p>Term {}{leader}</p>{members}", state.term)
 }
 
+/// What the runbook's commands may name, so that they can be pasted as they are.
+fn names(incident: &Incident) -> String {
+    let mut names = form_urlencoded::Serializer::new(String::new());
+    names.append_pair("INCIDENT", &incident.id);
+    for (label, variable) in [("service", "SERVICE"), ("instance", "INSTANCE")] {
+        if let Some(value) = incident.labels.get(label) {
+            names.append_pair(variable, value);
+        }
+    }
+    names.finish()
+}
+
 fn incidents(known: &Known) -> String {
     let row = |incident: &Incident| {
         let status = word(&incident.status);
@@ -131,7 +144,7 @@ fn incidents(known: &Known) -> String {
         vec![
             format!("<span class=\"{status}\">{status}</span>"),
             format!("<a href=\"/v1/incidents/{id}\">{}</a>", Text(&incident.title)),
-            format!("<a href=\"/runbooks/{alert}\">{alert}</a>"),
+            format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident))),
             time(incident.started_at),
             action,
         ]

@@ -34,7 +34,8 @@ table{border-collapse:collapse;width:100%}.wide{overflow-x:auto}\
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
 th{font-weight:600}.critical,.triggered,.failed{color:var(--bad);font-weight:600}\
 .passing,.delivered,.resolved{color:var(--good)}.unknown,.dim{color:var(--dim)}\
-nav a{margin-right:1rem}form{display:inline}code,pre{font-size:.9em}pre{overflow-x:auto}";
+nav a{margin-right:1rem}form{display:inline}code,pre{font-size:.9em}pre{overflow-x:auto}\
+:not(pre)>code{overflow-wrap:anywhere}";
 
 /// A whole page. `body` is HTML already; `live` pages load themselves again.
 pub(super) fn page(title: &str, live: bool, body: &str) -> Html<String> {

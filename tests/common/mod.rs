@@ -10,7 +10,6 @@
 
 pub mod alertmanager;
 pub mod cluster;
-pub mod dashboard;
 pub mod etcd;
 pub mod etcdctl;
 pub mod failover;

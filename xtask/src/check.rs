@@ -2,7 +2,7 @@
 
 use crate::{
     command::{cargo, succeeds},
-    peers, structure,
+    dashboards, peers, structure,
 };
 
 const LINT: [&str; 3] = ["clippy", "--workspace", "--all-targets"];
@@ -11,6 +11,7 @@ const LINT: [&str; 3] = ["clippy", "--workspace", "--all-targets"];
 pub(crate) fn check() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     structure::check()?;
+    dashboards::check()?;
     peers::compiler()?;
     cargo(&LINT, &["--", "-D", "warnings"].map(String::from))?;
     if succeeds("cargo", &["deny", "--version"]) {

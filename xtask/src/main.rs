@@ -1,4 +1,5 @@
-//! The one way in: `cargo xtask check | fix | test | bench | up`, and `peers` for what the tests need.
+//! The one way in: `cargo xtask check | fix | test | bench | up`, `peers` for what the tests need, and
+//! `dashboards` for those of Grafana.
 //!
 //! It only starts other programs (cargo, apt-get, pip); the standard library is enough for that.
 
@@ -9,6 +10,7 @@ use std::{env, process::ExitCode};
 mod bench;
 mod check;
 mod command;
+mod dashboards;
 mod peers;
 mod structure;
 mod test;
@@ -21,6 +23,7 @@ cargo xtask <task>
   fix               what of that can be mended by itself
   test [ARGS]       install the peers, then every test; with ARGS: cargo test --workspace ARGS
   bench [NAME]      list the benchmarks, or run one on the dist profile
+  dashboards        write dashboards/*.json from xtask/src/dashboards
   peers             install what tests and lints need: Debian packages and a Python environment
 ";
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         ("fix", true) => check::fix(),
         ("test", _) => test::test(&rest),
         ("bench", _) => bench::bench(&rest),
+        ("dashboards", true) => dashboards::write(),
         ("peers", true) => peers::ensure(),
         _ => Err(USAGE.to_owned()),
     };

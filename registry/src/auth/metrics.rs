@@ -30,7 +30,7 @@ impl AuthMetrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
-        Ok(Self {
+        let metrics = Self {
             revision: gauge("etcd_debugging_auth_revision", "Revision of users and roles.")?,
             enabled: gauge(
                 "watchkeep_registry_auth_enabled",
@@ -50,7 +50,15 @@ impl AuthMetrics {
                 "Requests refused for who called: invalid_token, anonymous, old_revision, permission.",
                 "reason",
             )?,
-        })
+        };
+        // A series that begins with its first event shows no increase.
+        for result in ["ok", "failed"] {
+            metrics.logins.with_label_values(&[result]);
+        }
+        for reason in ["invalid_token", "anonymous", "old_revision", "permission"] {
+            metrics.refusals.with_label_values(&[reason]);
+        }
+        Ok(metrics)
     }
 
     /// Counts a login.
