@@ -18,6 +18,7 @@ mod restore;
 mod rules;
 mod serve;
 mod service;
+mod slo;
 mod users;
 mod version;
 mod way;
@@ -69,6 +70,11 @@ enum Command {
     /// Judge and test Prometheus rule files
     #[command(subcommand)]
     Rules(rules::Rules),
+    /// Judge OpenSLO documents, print their rules, ask whether a budget lets a release through
+    #[command(subcommand)]
+    Slo(slo::Slo),
+    /// A service's SLO report over any span, as Markdown, JSON, HTML or CSV
+    Report(slo::Report),
     /// Back up the registry while it runs, or check a backup
     Backup(backup::Backup),
     /// Make a node's data of a backup: the beginning of a new cluster
@@ -102,6 +108,8 @@ impl Cli {
             Command::Incident(incident) => incident.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Rules(rules) => rules.run().await,
+            Command::Slo(slo) => slo.run().await,
+            Command::Report(report) => report.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,
             Command::Demo(demo) => demo.run().await,

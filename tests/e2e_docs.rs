@@ -31,6 +31,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/remote-write.md",
     "docs/rules.md",
     "docs/scrape.md",
+    "docs/slo.md",
     "docs/decisions/README.md",
 ];
 
