@@ -264,7 +264,7 @@ fn documents_are_judged() {
 
     let text_of = fs::read_to_string(data("data/openslo/checkout.yaml")).expect("the document");
     for (from, to, expected) in [
-        ("targetPercent: 99.9", "targetPercent: 100", "bad.yaml:56: 100 leaves no budget"),
+        ("targetPercent: 99.9", "targetPercent: 100", "bad.yaml:53: 100 leaves no budget"),
         (
             "type: Prometheus\n  conn",
             "type: Datadog\n  conn",

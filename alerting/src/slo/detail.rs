@@ -31,7 +31,7 @@ mod page;
 
 pub(super) use badge::badge;
 pub use burn::{Burn, BurnRate, Sparse};
-pub(super) use burn::{CONFIRMING, WINDOWS, burn_rates};
+pub(super) use burn::{CONFIRMING, SHORT, WINDOWS, burn_rates};
 pub(super) use csv::csv;
 pub(super) use markdown::markdown;
 pub(super) use page::page;

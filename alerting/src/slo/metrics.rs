@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use super::{
-    detail::{Burn, WINDOWS},
+    detail::{Burn, SHORT, WINDOWS},
     report::Report,
 };
 
@@ -138,6 +138,9 @@ impl Metrics {
 
     fn show_burn(&self, labels: &[&str; 3], burn: &Burn) {
         set(&self.burn_rate, labels, burn.rate);
+        if !SHORT.contains(&labels[2]) {
+            return;
+        }
         let confirmed = burn.rate.map(|_| f64::from(u8::from(burn.confirmed)));
         set(&self.burn_confirmed, labels, confirmed);
     }

@@ -43,6 +43,9 @@ pub(in super::super) const WINDOWS: [BurnWindow; 8] = [
     window("30d", 30 * DAY_MS, 1.0),
 ];
 
+/// The shorter windows of the alerts' pairs: those that confirm.
+pub(in super::super) const SHORT: [&str; 4] = ["5m", "30m", "2h", "6h"];
+
 /// One objective's burn rate over one window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Burn {
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn dense_probes_need_no_third_minute() {
         // 14.4 × 0.0001 × 5 × 1000 = 7.2 failed probes exceed the rate of a page.
-        assert_eq!(of(&rates(1_000, 360, &[8]), "5m").1, true);
+        assert!(of(&rates(1_000, 360, &[8]), "5m").1);
         let objective = Objective { availability: 0.9999, latency_ms: 100 };
         assert_eq!(Sparse::of(&rates(1_000, 360, &[]), objective), None);
     }

@@ -107,10 +107,10 @@ fn every_mistake_is_named_with_its_line() {
             "slo.yaml:4: metadata.name \"Small_one\" is not a name",
         ),
         (with("  service: web", "  servant: web"), "unknown field `servant`"),
-        (with("target: 0.999", "target: 1.0"), "slo.yaml:25: 1 leaves no budget"),
-        (with("target: 0.999", "displayName: none"), "slo.yaml:25: has no target"),
+        (with("target: 0.999", "target: 1.0"), "slo.yaml:26: 1 leaves no budget"),
+        (with("target: 0.999", "displayName: none"), "slo.yaml:26: has no target"),
         (with("target: 0.999", "target: 0.9\n      targetPercent: 90"), "exclude each other"),
-        (with("Occurrences", "Slices"), "slo.yaml:23: budgetingMethod \"Slices\" is not known"),
+        (with("Occurrences", "Slices"), "slo.yaml:24: budgetingMethod \"Slices\" is not known"),
         (with("Occurrences", "Timeslices"), "timeSliceWindow is missing"),
         (
             with("target: 0.999", "target: 0.9\n      timeSliceTarget: 0.5"),
@@ -118,7 +118,7 @@ fn every_mistake_is_named_with_its_line() {
         ),
         (
             with("duration: 30d", "duration: 1M"),
-            "slo.yaml:21: duration \"1M\" is not a rolling window",
+            "slo.yaml:22: duration \"1M\" is not a rolling window",
         ),
         (with("isRolling: true", "isRolling: false"), "needs calendar"),
         (
@@ -142,7 +142,7 @@ fn every_mistake_is_named_with_its_line() {
             ),
             "AlertPolicy \"gone\" is not defined",
         ),
-        (format!("{SMALL}---\n{SMALL}"), "slo.yaml:27: SLO \"small\" is there twice"),
+        (format!("{SMALL}---\n{SMALL}"), "slo.yaml:28: SLO \"small\" is there twice"),
         (
             with("target: 0.999", "target: 0.999\n      compositeWeight: 2"),
             "to objectives that have indicators of their own",
