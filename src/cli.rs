@@ -20,6 +20,7 @@ mod restore;
 mod rules;
 mod serve;
 mod service;
+mod slo;
 mod users;
 mod version;
 mod way;
@@ -77,6 +78,11 @@ enum Command {
     /// Grafana's dashboards: list and export them, and see which panels have data
     #[command(subcommand)]
     Dashboards(dashboards::Dashboards),
+    /// Judge OpenSLO documents, print their rules, ask whether a budget lets a release through
+    #[command(subcommand)]
+    Slo(slo::Slo),
+    /// A service's SLO report over any span, as Markdown, JSON, HTML or CSV
+    Report(slo::Report),
     /// Back up the registry while it runs, or check a backup
     Backup(backup::Backup),
     /// Make a node's data of a backup: the beginning of a new cluster
@@ -112,6 +118,8 @@ impl Cli {
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Rules(rules) => rules.run().await,
             Command::Dashboards(dashboards) => dashboards.run().await,
+            Command::Slo(slo) => slo.run().await,
+            Command::Report(report) => report.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,
             Command::Demo(demo) => demo.run().await,

@@ -8,7 +8,7 @@ use prometheus::process_collector::ProcessCollector;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use watchkeep_alerting::{Alerting, Loader, Source, source::External};
+use watchkeep_alerting::{Alerting, Loader, Source, slo::openslo, source::External};
 use watchkeep_catalog::{Client, View};
 use watchkeep_collector::{Collector, Recorder, blackbox::probe_router, write_router};
 use watchkeep_registry::Node;
@@ -258,14 +258,24 @@ impl Rooms {
     ) -> anyhow::Result<Router> {
         let alerting = Alerting::new(
             &config.alerting,
-            config.slo,
+            config.slo.clone(),
             &config.node.name,
             &config.url(),
             client.clone(),
             Arc::clone(&source),
             metrics,
         )?;
-        let rules = config.alerting.rule_settings(&config.rules_base);
+        let documents = config.openslo().map_err(|wrong| {
+            anyhow!("{}", wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })?;
+        let mut rules = config.alerting.rule_settings(&config.rules_base);
+        if !documents.is_empty() {
+            rules
+                .origin
+                .shipped
+                .push(("generated/openslo.yml".to_owned(), openslo::rules(&documents)));
+        }
+        let alerting = alerting.with_openslo(documents);
         let alerting = alerting.with_rules(rules, Arc::new(PromQl), source, metrics)?;
         let alerting = match config.alerting.alertmanager_config.clone() {
             None => alerting,

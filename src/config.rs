@@ -20,7 +20,7 @@ pub(crate) use query::QueryConfig;
 
 use index::Index;
 use problem::{Place, Problem};
-use watchkeep_alerting::rule;
+use watchkeep_alerting::{rule, slo::openslo};
 use watchkeep_collector::blackbox::Modules;
 
 use crate::rules::PromQl;
@@ -51,6 +51,9 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
         problems.extend(wrong.0);
     }
     problems.extend(rule_problems(&config));
+    if let Err(wrong) = config.openslo() {
+        problems.extend(wrong.into_iter().map(of_rules));
+    }
     if let Some(Err(wrong)) = config.alerting.alertmanager_config.as_deref().map(alertmanager::load)
     {
         problems.extend(wrong.0);
@@ -67,18 +70,29 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
 fn rule_problems(config: &Config) -> Vec<Problem> {
     let origin = config.alerting.rule_settings(&config.rules_base).origin;
     let wrong = rule::load(&origin, &PromQl).err().unwrap_or_default();
-    let problem = |wrong: rule::Problem| Problem {
+    wrong.into_iter().map(of_rules).collect()
+}
+
+fn of_rules(wrong: rule::Problem) -> Problem {
+    Problem {
         place: match wrong.line {
             Some(line) => Place::Line(wrong.file, line),
             None => Place::File(wrong.file),
         },
         path: String::new(),
         message: wrong.message,
-    };
-    wrong.into_iter().map(problem).collect()
+    }
 }
 
 impl Config {
+    /// The OpenSLO documents.
+    ///
+    /// # Errors
+    /// Everything that is wrong in them. [`load`] has judged them; they may have changed since.
+    pub(crate) fn openslo(&self) -> Result<Vec<openslo::Slo>, Vec<rule::Problem>> {
+        openslo::load(&self.rules_base, &self.slo.openslo_files, &PromQl)
+    }
+
     /// blackbox_exporter's modules; none where `collector.blackbox_config` names no file.
     ///
     /// # Errors

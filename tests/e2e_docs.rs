@@ -35,6 +35,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/runbooks.md",
     "docs/scrape.md",
     "docs/telemetry.md",
+    "docs/slo.md",
     "docs/decisions/README.md",
 ];
 

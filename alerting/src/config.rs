@@ -38,6 +38,16 @@ pub(crate) use validate::undefined;
 const SHIPPED_RULES: [(&str, &str); 1] =
     [("shipped/watchkeep.yml", include_str!("../rules/watchkeep.yml"))];
 
+/// The group of the shipped rules that watches what every service promises.
+#[must_use]
+pub fn slo_rules() -> &'static str {
+    let [(_, text)] = SHIPPED_RULES;
+    let begin = text.find("  - name: watchkeep-slo\n").unwrap_or_default();
+    let group = &text[begin..];
+    let end = group[1..].find("  - name: ").map_or(group.len(), |at| at + 1);
+    &group[..end]
+}
+
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {

@@ -121,10 +121,10 @@ impl Alerting {
         source: Arc<dyn Source>,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
-        let promise = slo;
-        let slo = Slo::new(slo, client.clone(), Arc::clone(&source), registry)?;
+        let availability = slo.availability;
+        let slo = Slo::new(slo, client.clone(), Arc::clone(&source), registry)?
+            .with_maintenance(&config.maintenance);
         let (id, url) = (id.to_owned(), self_url.to_owned());
-        let availability = promise.availability;
         let context = Context::new(config, id, url, client, source, availability, registry)?;
         Ok(Self {
             context: Arc::new(context),
@@ -150,6 +150,12 @@ impl Alerting {
         let context = Arc::clone(&self.context);
         let rules = rule::Rules::new(context, source, expressions, settings, registry)?;
         Ok(Self { rules: Some(rules), ..self })
+    }
+
+    /// The same with OpenSLO documents.
+    #[must_use]
+    pub fn with_openslo(self, documents: Vec<slo::openslo::Slo>) -> Self {
+        Self { slo: self.slo.with_openslo(documents), ..self }
     }
 
     /// The rules, where there are any.
@@ -199,6 +205,11 @@ impl Alerting {
             election.run(&token),
             room::run(Arc::clone(&self.context), self.term.subscribe(), &token),
             self.slo.clone().run(token.clone(), self.term.subscribe()),
+            self.slo.clone().dispatch(
+                Arc::clone(&self.context),
+                token.clone(),
+                self.term.subscribe()
+            ),
             async {
                 if let Some(rules) = &self.rules {
                     rules.run(self.term.subscribe(), &token).await;
@@ -212,7 +223,7 @@ impl Alerting {
         );
     }
 
-    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/maintenance[/{id}]`, `/v1/slo[/{service}]`, and
+    /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/maintenance[/{id}]`, `/v1/slo[/{service}[/report]]`, and
     /// Alertmanager's API where there is an `alertmanager.yml`.
     pub fn router(&self) -> Router {
         let router = api::router(Arc::clone(&self.context)).merge(self.slo.router());

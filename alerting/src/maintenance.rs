@@ -13,6 +13,9 @@ use watchkeep_catalog::{Instance, KeyValue, Maintenance, Time, keys};
 
 use crate::oncall::Handoff;
 
+/// Spans of one window that are listed: one a minute for a week.
+const SPANS_MAX: usize = 10_080;
+
 /// A window that is ready for questions.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
@@ -77,6 +80,20 @@ impl Window {
         let tick = ticks.next(just_before.map_or(now, |from| from.max(now)))?;
         let in_time = self.record.to.is_none_or(|to| tick < to);
         in_time.then(|| self.span(tick, *duration))
+    }
+
+    /// Every span of it that reaches into `[from, to)`, in order; at most [`SPANS_MAX`].
+    pub(crate) fn spans(&self, from: Time, to: Time) -> Vec<Span> {
+        let mut found: Vec<Span> = self.open(from).into_iter().collect();
+        let mut at = from;
+        while let Some(span) = self.next(at).filter(|span| span.from < to) {
+            if found.len() >= SPANS_MAX {
+                break;
+            }
+            at = span.from;
+            found.push(span);
+        }
+        found
     }
 
     fn span(&self, tick: Time, duration: TimeDelta) -> Span {
@@ -244,6 +261,25 @@ mod tests {
         }
         let next = window.next(at("2026-03-28T12:00:00Z")).unwrap();
         assert_eq!((next.from, next.to), (at("2026-03-29T01:00:00Z"), at("2026-03-29T02:00:00Z")));
+    }
+
+    #[test]
+    fn every_span_that_reaches_in() {
+        let window =
+            window(serde_json::json!({"id": "a", "scope": {"all": true}, "schedule": "0 3 * * *",
+            "duration_seconds": 7200, "to": "2026-01-07T03:30:00Z"}))
+            .unwrap();
+        let spans = window.spans(at("2026-01-05T04:00:00Z"), at("2026-01-09T00:00:00Z"));
+        let found: Vec<_> = spans.iter().map(|span| (span.from, span.to)).collect();
+        assert_eq!(
+            found,
+            [
+                (at("2026-01-05T03:00:00Z"), at("2026-01-05T05:00:00Z")),
+                (at("2026-01-06T03:00:00Z"), at("2026-01-06T05:00:00Z")),
+                (at("2026-01-07T03:00:00Z"), at("2026-01-07T03:30:00Z")),
+            ]
+        );
+        assert_eq!(window.spans(at("2026-01-05T05:00:00Z"), at("2026-01-06T03:00:00Z")), []);
     }
 
     #[test]

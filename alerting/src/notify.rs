@@ -120,6 +120,11 @@ impl Failure {
         Self { text: text.into(), is_final: false, is_dire: false }
     }
 
+    /// In words.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
     fn dire(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_final: false, is_dire: true }
     }

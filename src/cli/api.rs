@@ -65,6 +65,20 @@ impl Api {
         String::from_utf8(bytes).with_context(|| format!("{}{path}: not a text", self.base))
     }
 
+    /// `GET` of what answers with JSON whether it agrees (200) or not (409).
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> anyhow::Result<(StatusCode, T)> {
+        let (status, bytes) = self.answer(Method::GET, path, None::<&()>).await?;
+        if !status.is_success() && status != StatusCode::CONFLICT {
+            bail!("GET {}{path}: {}", self.base, refusal(status, &bytes));
+        }
+        let read = serde_json::from_slice(&bytes);
+        let read = read.with_context(|| format!("GET {}{path}: answer not understood", self.base));
+        Ok((status, read?))
+    }
+
     /// Any call; an empty answer reads as null.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
@@ -84,6 +98,19 @@ impl Api {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<Vec<u8>> {
+        let (status, bytes) = self.answer(method.clone(), path, body).await?;
+        if !status.is_success() {
+            bail!("{method} {}{path}: {}", self.base, refusal(status, &bytes));
+        }
+        Ok(bytes)
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> anyhow::Result<(StatusCode, Vec<u8>)> {
         let url = format!("{}{path}", self.base);
         let mut request = self.client.request(method.clone(), &url);
         if let Some(body) = body {
@@ -97,10 +124,7 @@ impl Api {
         })?;
         let status = answer.status();
         let bytes = answer.bytes().await.with_context(|| format!("{method} {url}"))?;
-        if !status.is_success() {
-            bail!("{method} {url}: {}", refusal(status, &bytes));
-        }
-        Ok(bytes.into())
+        Ok((status, bytes.into()))
     }
 }
 

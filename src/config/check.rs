@@ -36,6 +36,18 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         wrong.push(("alerting.opinions_min".to_owned(), message));
     }
     wrong.extend(config.slo.validate().into_iter().map(|i| (format!("slo.{}", i.path), i.message)));
+    let people = config.alerting.people.iter().map(|person| person.name.as_str());
+    let known: Vec<_> =
+        people.chain(config.alerting.receivers.iter().map(|r| r.name.as_str())).collect();
+    for (at, report) in config.slo.reports.iter().enumerate() {
+        for (to, name) in
+            report.to.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str()))
+        {
+            let defined = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!("person or receiver {name:?} is not defined; defined: {defined}");
+            wrong.push((format!("slo.reports[{at}].to[{to}]"), message));
+        }
+    }
     let query = config.query.validate();
     wrong.extend(query.into_iter().map(|(field, message)| (format!("query.{field}"), message)));
     telemetry(config, &mut wrong);

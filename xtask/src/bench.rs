@@ -40,6 +40,10 @@ const BENCHES: &[(&str, &str)] = &[
         "series",
         "100,000 series, side by side with Prometheus: ingest, memory, disk, alerts, a large sum, restart",
     ),
+    (
+        "report",
+        "SLO reports of 1,000 services over 30 days of 10 s probes: the first one, and the others; a verdict",
+    ),
     ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
     ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),
 ];

@@ -104,6 +104,30 @@ impl Mailer {
             .map_err(|e| format!("message: {e}"))
     }
 
+    /// Any other message; `id` makes its `Message-ID`, the same each time it is sent.
+    pub(crate) fn letter(
+        &self,
+        to: &str,
+        id: &str,
+        subject: &str,
+        (plain, html): (String, String),
+        now: Time,
+    ) -> Result<Message, String> {
+        let mailbox: Mailbox = to.parse().map_err(|e| format!("address {to:?}: {e}"))?;
+        Message::builder()
+            .from(self.from.clone())
+            .to(mailbox)
+            .date(now.into())
+            .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ))
+            .subject(subject)
+            .multipart(MultiPart::alternative_plain_html(plain, html))
+            .map_err(|e| format!("message: {e}"))
+    }
+
     /// Hands it to the server.
     pub(crate) async fn send(&self, message: Message) -> Result<(), Failure> {
         self.transport.send(message).await.map(drop).map_err(|error| Failure {

@@ -2,9 +2,10 @@
 //!
 //! **Merge rule**, hour by hour: whoever counted more probes tells the hour, its downtimes included; on a tie
 //! the fresh count does. Where neither saw a probe, both sides' downtimes hold (a service that is down and
-//! silent). So a node with gaps in its samples never lowers what was recorded.
+//! silent). So a node with gaps in its samples never lowers what was recorded. Spans of maintenance are merged as downtimes
+//! are; how long probes took is told for the whole day by whoever counted more of them.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use watchkeep_catalog::Time;
 use super::{
     bucket::Bucket,
     interval::{Cause, Downtime, Span, clip, coalesce, explain},
+    latency::Latency,
     roles::RoleChange,
     sweep::State,
     time::{DAY_MS, HOUR_MS, day_start, instant},
@@ -21,8 +23,6 @@ use super::{
 
 /// Downtimes kept per day; of more, the longest.
 const DOWNTIMES_MAX: usize = 200;
-/// Days of roll-ups that are kept.
-pub(super) const DAYS_MAX: i64 = 35;
 
 /// Record at `/watchkeep/slo/{service}/{yyyy-mm-dd}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,11 +37,25 @@ pub struct DayRecord {
     /// Its downtimes, cut at midnight, in order.
     #[serde(default)]
     pub downtimes: Vec<Downtime>,
+    /// When it was in maintenance, cut at midnight, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<Downtime>,
+    /// How long its good probes took.
+    #[serde(default, skip_serializing_if = "Latency::is_empty")]
+    pub latency: Latency,
     /// Role history of each instance that ever was a standby, as known when this was written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, Vec<RoleChange>>,
     /// When it was last written.
     pub updated_at: Time,
+}
+
+/// Who tells an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Record,
+    Track,
+    Both,
 }
 
 /// A day merged from its record and fresh counts.
@@ -50,6 +64,8 @@ pub(super) struct Day {
     pub(super) start: i64,
     pub(super) hours: [Bucket; 24],
     pub(super) downtimes: Vec<Span>,
+    pub(super) maintenance: Vec<Span>,
+    pub(super) latency: Latency,
 }
 
 impl Day {
@@ -61,29 +77,49 @@ impl Day {
         causes: &[(i64, Cause)],
     ) -> Self {
         let start = day_start(day);
-        let told = stored.map_or(Vec::new(), |record| {
-            record.downtimes.iter().map(|d| Span::of(d, record.updated_at)).collect()
-        });
-        let seen = track.map_or(Vec::new(), |track| track.spans(State::Down));
         let mut hours = [Bucket::default(); 24];
-        let mut downtimes = Vec::new();
-        for (index, bucket) in (0i64..).zip(hours.iter_mut()) {
-            let (from, to) = (start + index * HOUR_MS, start + (index + 1) * HOUR_MS);
+        let mut told_by = [Told::Both; 24];
+        for (index, (bucket, told)) in (0i64..).zip(hours.iter_mut().zip(&mut told_by)) {
             let recorded = stored.map_or(Bucket::default(), |record| record.hours[index as usize]);
-            let fresh = track.map_or(Bucket::default(), |t| t.hour(from.div_euclid(HOUR_MS)));
+            let hour = (start + index * HOUR_MS).div_euclid(HOUR_MS);
+            let fresh = track.map_or(Bucket::default(), |track| track.hour(hour));
             *bucket = fresh.or_fuller(recorded);
-            if recorded.total >= fresh.total && (recorded.total > fresh.total || fresh.total == 0) {
-                downtimes.extend(clip(&told, from, to));
-            }
-            if fresh.total >= recorded.total {
-                downtimes.extend(clip(&seen, from, to));
-            }
+            *told = match fresh.seen().cmp(&recorded.seen()) {
+                Ordering::Less => Told::Record,
+                Ordering::Equal if fresh.seen() == 0 => Told::Both,
+                Ordering::Equal | Ordering::Greater => Told::Track,
+            };
         }
-        let mut downtimes = coalesce(downtimes);
-        let known: Vec<_> = told.iter().map(|s| (s.start, s.cause.clone())).collect();
-        explain(&mut downtimes, &known);
+        let spans = |told: Vec<Span>, state: State| {
+            let seen = track.map_or(Vec::new(), |track| track.spans(state));
+            let mut found = Vec::new();
+            for (index, by) in (0i64..).zip(&told_by) {
+                let (from, to) = (start + index * HOUR_MS, start + (index + 1) * HOUR_MS);
+                if *by != Told::Track {
+                    found.extend(clip(&told, from, to));
+                }
+                if *by != Told::Record {
+                    found.extend(clip(&seen, from, to));
+                }
+            }
+            let mut found = coalesce(found);
+            let known: Vec<_> = told.iter().map(|s| (s.start, s.cause.clone())).collect();
+            explain(&mut found, &known);
+            found
+        };
+        let read = |list: &[Downtime], at| list.iter().map(|d| Span::of(d, at)).collect();
+        let down = stored.map_or(Vec::new(), |r| read(&r.downtimes, r.updated_at));
+        let excused = stored.map_or(Vec::new(), |r| read(&r.maintenance, r.updated_at));
+        let mut downtimes = spans(down, State::Down);
         explain(&mut downtimes, causes);
-        Self { start, hours, downtimes }
+        let maintenance = spans(excused, State::Maintenance);
+        let number = start.div_euclid(HOUR_MS);
+        let fresh = track.map_or(Latency::default(), |track| track.latency(number..number + 24));
+        let latency = match stored {
+            Some(record) if record.latency.probes() > fresh.probes() => record.latency.clone(),
+            _ => fresh,
+        };
+        Self { start, hours, downtimes, maintenance, latency }
     }
 
     /// The record of it.
@@ -93,15 +129,20 @@ impl Day {
         roles: BTreeMap<String, Vec<RoleChange>>,
         now: i64,
     ) -> DayRecord {
-        let mut longest = self.downtimes.clone();
-        longest.sort_by_key(|s| s.start - s.end);
-        longest.truncate(DOWNTIMES_MAX);
-        longest.sort_by_key(|s| s.start);
+        let longest = |spans: &[Span]| {
+            let mut longest = spans.to_vec();
+            longest.sort_by_key(|s| s.start - s.end);
+            longest.truncate(DOWNTIMES_MAX);
+            longest.sort_by_key(|s| s.start);
+            longest.into_iter().map(Span::record).collect()
+        };
         DayRecord {
             service: service.to_owned(),
             day: instant(self.start).date_naive(),
             hours: self.hours,
-            downtimes: longest.into_iter().map(Span::record).collect(),
+            downtimes: longest(&self.downtimes),
+            maintenance: longest(&self.maintenance),
+            latency: self.latency.clone(),
             roles,
             updated_at: instant(now),
         }

@@ -30,7 +30,7 @@ fn at(second: i64) -> i64 {
 
 fn recorded(total: u64, down: Option<(i64, Option<i64>)>, updated: i64) -> DayRecord {
     let mut hours = [Bucket::default(); 24];
-    hours[HOUR as usize] = Bucket { total, good: total, fast: total };
+    hours[HOUR as usize] = Bucket { total, good: total, fast: total, excluded: 0 };
     let downtimes = down.map(|(start, end)| Downtime {
         start: instant(at(start)),
         end: end.map(|end| instant(at(end))),
@@ -41,6 +41,8 @@ fn recorded(total: u64, down: Option<(i64, Option<i64>)>, updated: i64) -> DayRe
         day: NaiveDate::default(),
         hours,
         downtimes: downtimes.into_iter().collect(),
+        maintenance: Vec::new(),
+        latency: Latency::default(),
         roles: BTreeMap::new(),
         updated_at: instant(at(updated)),
     }
@@ -116,7 +118,9 @@ fn merging_again_changes_nothing() {
 #[test]
 fn of_many_downtimes_the_longest_are_kept() {
     let spans = (0..1_000).map(|i| Span::new(i * 10_000, i * 10_000 + 1 + i, false)).collect();
-    let day = Day { start: 0, hours: [Bucket::default(); 24], downtimes: spans };
+    let (maintenance, latency) = Default::default();
+    let hours = [Bucket::default(); 24];
+    let day = Day { start: 0, hours, downtimes: spans, maintenance, latency };
     let kept = day.record("web", BTreeMap::new(), 0).downtimes;
     assert_eq!(kept.len(), DOWNTIMES_MAX);
     assert_eq!(kept[0].start, instant(800 * 10_000));

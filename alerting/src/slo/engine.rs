@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use tracing::{debug, warn};
 use watchkeep_catalog::{
     Client, ClientError,
@@ -15,16 +16,25 @@ use watchkeep_catalog::{
 };
 
 use super::{
+    bucket::Bucket,
     config::{Objective, SloConfig},
-    day::{DAYS_MAX, Day, DayRecord},
+    day::{Day, DayRecord},
+    detail::{Counted, Detail},
+    interval::explain,
+    latency::Latency,
     metrics::Metrics,
+    openslo,
     probes::Probes,
+    range::Range,
     report::{Report, Window},
-    time::{DAY_MS, HOUR_MS, MINUTE_MS, day_of},
-    track::{REACH_MS, Track},
+    sweep::State,
+    time::{DAY_MS, HOUR_MS, MINUTE_MS, day_of, day_start},
+    track::{MINUTES_MS, REACH_MS, Track},
     world::World,
 };
 use crate::source::{Source, SourceError};
+
+mod documents;
 
 /// Counts younger than this are not refreshed for another request.
 const FRESH_MS: i64 = 250;
@@ -38,6 +48,38 @@ struct Entry {
     replayed_at: i64,
 }
 
+/// What a report in detail is made of, apart from the lock that it was counted under.
+#[derive(Debug)]
+pub(super) struct Material {
+    service: String,
+    objective: Objective,
+    state: State,
+    now: i64,
+    days: Vec<Day>,
+    minutes: Vec<(i64, Bucket)>,
+    latency: Latency,
+}
+
+impl Material {
+    /// The range that was asked for at `now`: counts may be a moment older, and one that ends now ends with them.
+    pub(super) fn range(&self, asked: &Range, now: i64) -> Range {
+        let to = if asked.to == now { self.now } else { asked.to };
+        Range { to, ..asked.clone() }
+    }
+
+    pub(super) fn counted(&self) -> Counted<'_> {
+        Counted {
+            service: &self.service,
+            objective: self.objective,
+            state: self.state,
+            now: self.now,
+            days: &self.days,
+            minutes: &self.minutes,
+            latency: &self.latency,
+        }
+    }
+}
+
 /// Everything the report is made of.
 pub(super) struct Engine {
     pub(super) config: SloConfig,
@@ -46,6 +88,10 @@ pub(super) struct Engine {
     source: Arc<dyn Source>,
     world: Mutex<World>,
     entries: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Entry>>>>,
+    /// The reports that the loop made last, over all windows.
+    latest: Mutex<BTreeMap<String, Arc<Report>>>,
+    /// OpenSLO documents by their keys.
+    documents: OnceLock<BTreeMap<String, openslo::Slo>>,
 }
 
 impl Engine {
@@ -55,8 +101,8 @@ impl Engine {
         source: Arc<dyn Source>,
         metrics: Metrics,
     ) -> Self {
-        let (world, entries) = Default::default();
-        Self { config, client, metrics, source, world, entries }
+        let (world, entries, latest, documents) = Default::default();
+        Self { config, client, metrics, source, world, entries, latest, documents }
     }
 
     /// The registry as it was last heard of. The lock is never held across an await.
@@ -85,11 +131,12 @@ impl Engine {
     }
 
     async fn refresh(&self, service: &str, entry: &mut Entry, now: i64) -> Result<(), SourceError> {
+        let track = &mut entry.track;
         let (roles, latency_ms) = {
             let world = self.world();
-            (world.roles(service), Objective::of(&self.config, world.target(service)).latency_ms)
+            let latency_ms = Objective::of(&self.config, world.target(service)).latency_ms;
+            (world.counting(service, track.base(), now), latency_ms)
         };
-        let track = &mut entry.track;
         while track.is_behind(now) {
             let span = (track.base(), track.base() + HOUR_MS);
             track.settle(&self.probes(service, span, latency_ms).await?, &roles);
@@ -136,8 +183,8 @@ impl Engine {
             .with_track(service, now, |track| {
                 let world = self.world();
                 let objective = Objective::of(&self.config, world.target(service));
-                let start = windows.iter().map(|w| w.start(track.now())).min();
-                let days = merged(&world, service, track, start.unwrap_or(now));
+                let start = Window::Month.start(track.now());
+                let days = merged(&world, service, track, start);
                 Report::of(service, objective, windows, &days, track)
             })
             .await;
@@ -145,10 +192,73 @@ impl Engine {
         report
     }
 
+    /// What a report on `range` is made of; nothing where a service is not known.
+    pub(super) async fn material(
+        &self,
+        service: &str,
+        range: &Range,
+        now: i64,
+    ) -> Result<Material, SourceError> {
+        self.with_track(service, now, |track| {
+            let world = self.world();
+            let kept = now - i64::from(self.config.retention_days) * DAY_MS;
+            let first = world.first_day(service).map_or(now - REACH_MS, day_start);
+            let days = merged(&world, service, track, first.min(now - REACH_MS).max(kept));
+            // Hours are at hand as far as samples reach; behind that, days are.
+            let latency = if range.from >= now - REACH_MS {
+                let hour = |ms: i64| ms.div_euclid(HOUR_MS);
+                track.latency(hour(range.from)..hour(range.to - 1) + 1)
+            } else {
+                let mut sum = Latency::default();
+                let within = days.iter().filter(|d| d.end() > range.from && d.start < range.to);
+                within.for_each(|day| sum.add(&day.latency));
+                sum
+            };
+            Material {
+                service: service.to_owned(),
+                objective: Objective::of(&self.config, world.target(service)),
+                state: track.state(),
+                now: track.now(),
+                minutes: track.minutes(track.now() - MINUTES_MS - MINUTE_MS).collect(),
+                days,
+                latency,
+            }
+        })
+        .await
+    }
+
+    /// The report in detail on a service that the world knows.
+    pub(super) async fn detail(
+        &self,
+        service: &str,
+        range: &Range,
+        zone: Tz,
+        now: i64,
+    ) -> Result<Detail, SourceError> {
+        let material = self.material(service, range, now).await?;
+        let range = material.range(range, now);
+        Ok(Detail::of(material.counted(), &range, zone))
+    }
+
+    /// Keeps what the loop has reported, so that lists need not count again.
+    pub(super) fn keep(&self, report: Report) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.insert(report.service.clone(), Arc::new(report));
+    }
+
+    /// What the loop reported last on a service, unless that is older than `age_ms_max`.
+    pub(super) fn kept(&self, service: &str, now: i64, age_ms_max: i64) -> Option<Arc<Report>> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = latest.get(service)?;
+        (report.as_of.timestamp_millis() + age_ms_max >= now).then(|| Arc::clone(report))
+    }
+
     /// Forgets the counts of services that the world no longer knows.
     pub(super) fn forget(&self, known: &std::collections::BTreeSet<String>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|service, _| known.contains(service));
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.retain(|service, _| known.contains(service));
     }
 
     /// Writes the service's days as far as they changed: those of the unsettled hours, or (`whole`) all that
@@ -160,16 +270,7 @@ impl Engine {
         leader: i64,
         whole: bool,
     ) -> Result<(), SourceError> {
-        let days = self
-            .with_track(service, now, |track| {
-                let world = self.world();
-                let from = if whole { now - REACH_MS } else { track.base() };
-                let roles = world.roles(service).export();
-                let record = |day: Day| day.record(service, roles.clone(), track.now());
-                merged(&world, service, track, from).into_iter().map(record).collect::<Vec<_>>()
-            })
-            .await?;
-        for record in days {
+        for record in self.records(service, now, whole).await? {
             let revision = match self.world().day(service, record.day) {
                 Some(stored) if !differs(&stored.record, &record) => continue,
                 Some(stored) => stored.mod_revision,
@@ -187,6 +288,23 @@ impl Engine {
             self.metrics.rollups.with_label_values(&[result]).inc();
         }
         Ok(())
+    }
+
+    /// The service's days as they are to be recorded: those of the unsettled hours, or all that samples reach.
+    pub(super) async fn records(
+        &self,
+        service: &str,
+        now: i64,
+        whole: bool,
+    ) -> Result<Vec<DayRecord>, SourceError> {
+        self.with_track(service, now, |track| {
+            let world = self.world();
+            let from = if whole { now - REACH_MS } else { track.base() };
+            let roles = world.roles(service).export();
+            let record = |day: Day| day.record(service, roles.clone(), track.now());
+            merged(&world, service, track, from).into_iter().map(record).collect()
+        })
+        .await
     }
 
     async fn write(
@@ -209,7 +327,7 @@ impl Engine {
 
     /// Deletes day records that no window reaches, some at a time.
     pub(super) async fn delete_old(&self, now: i64, leader: i64) -> Result<(), ClientError> {
-        let horizon = day_of(now - DAYS_MAX * DAY_MS);
+        let horizon = day_of(now - i64::from(self.config.retention_days) * DAY_MS);
         let old = self.world().days_before(horizon, DELETED_MAX);
         for key in old {
             debug!(%key, "day record is older than any window");
@@ -223,10 +341,17 @@ impl Engine {
 /// The days from the one of `from` to today, merged from records and counts.
 fn merged(world: &World, service: &str, track: &Track, from: i64) -> Vec<Day> {
     let causes = world.causes(service);
+    let excuses = world.excuses(service, track.now() - REACH_MS, track.now());
     let today = day_of(track.now());
     let days = day_of(from).iter_days().take_while(|day| *day <= today);
+    // A day that no sample reaches is as it was recorded.
+    let reached = track.now() - REACH_MS - 2 * HOUR_MS;
     let merge = |day: NaiveDate| {
-        Day::merge(day, world.day(service, day).map(|s| &s.record), Some(track), &causes)
+        let track = Some(track).filter(|_| day_start(day) + DAY_MS > reached);
+        let stored = world.day(service, day).map(|s| &s.record);
+        let mut merged = Day::merge(day, stored, track, &causes);
+        explain(&mut merged.maintenance, &excuses);
+        merged
     };
     days.map(merge).collect()
 }
@@ -238,5 +363,7 @@ fn differs(stored: &DayRecord, fresh: &DayRecord) -> bool {
 }
 
 fn is_empty(record: &DayRecord) -> bool {
-    record.downtimes.is_empty() && record.hours.iter().all(|h| h.total == 0)
+    record.downtimes.is_empty()
+        && record.maintenance.is_empty()
+        && record.hours.iter().all(|hour| hour.seen() == 0)
 }

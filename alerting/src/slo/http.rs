@@ -1,4 +1,5 @@
-//! `GET /v1/slo[?window=24h]` and `GET /v1/slo/{service}[?window=24h]`: JSON, or a page for people.
+//! `GET /v1/slo[?window=24h]` and `GET /v1/slo/{service}[?window=24h]`: JSON, or a page for people. What lies under
+//! a service is in [`report`].
 
 use std::sync::Arc;
 
@@ -20,11 +21,17 @@ use super::{
 };
 use crate::source::SourceError;
 
+mod report;
+
+/// What the loop reported is good enough for a list when it is not older.
+const LIST_AGE_MS_MAX: i64 = 10_000;
+
 /// Everything of this room under `/v1/slo`.
 pub(super) fn router(engine: Arc<Engine>) -> Router {
     Router::new()
         .route("/v1/slo", routing::get(list))
         .route("/v1/slo/{service}", routing::get(one))
+        .merge(report::router())
         .with_state(engine)
 }
 
@@ -53,6 +60,8 @@ enum Problem {
     Format(String),
     #[error("{0}; allowed are window (1h, 24h, 30d) and format (json, html)")]
     Query(String),
+    #[error("{0}")]
+    Range(String),
     #[error(
         "service {0:?} is not known: /v1/slo lists those that are; one is known once it is registered"
     )]
@@ -66,7 +75,9 @@ enum Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::Window(_) | Self::Format(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Window(_) | Self::Format(_) | Self::Query(_) | Self::Range(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::NotReady | Self::Source(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -88,7 +99,10 @@ async fn list(
     let now = crate::clock::now().timestamp_millis();
     let mut services = Vec::with_capacity(known.len());
     for service in known {
-        services.push(engine.report(&service, &[window], now).await?);
+        services.push(match engine.kept(&service, now, LIST_AGE_MS_MAX) {
+            Some(report) => report.within(window),
+            None => engine.report(&service, &[window], now).await?,
+        });
     }
     if html {
         return Ok(Html(page::list(window, &services, now)).into_response());

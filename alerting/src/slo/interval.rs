@@ -21,6 +21,9 @@ pub struct Cause {
     /// The incident that was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
+    /// The failover that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<String>,
 }
 
 impl Cause {
@@ -34,6 +37,7 @@ impl Cause {
         fill(&mut self.instance, &other.instance);
         fill(&mut self.reason, &other.reason);
         fill(&mut self.incident, &other.incident);
+        fill(&mut self.failover, &other.failover);
     }
 }
 
@@ -159,6 +163,7 @@ mod tests {
             instance: instance.map(str::to_owned),
             reason: reason.map(str::to_owned),
             incident: incident.map(str::to_owned),
+            failover: None,
         };
         let causes = [
             (5_000, cause(Some("other"), Some("long before"), None)),

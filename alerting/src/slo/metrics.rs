@@ -9,7 +9,10 @@ use prometheus::{
     register_int_counter_vec_with_registry,
 };
 
-use super::{budget::Budget, report::Report};
+use super::{
+    detail::{Burn, SHORT, WINDOWS},
+    report::Report,
+};
 
 /// The two objectives, as the label `slo` names them.
 const AVAILABILITY: &str = "availability";
@@ -22,6 +25,7 @@ pub(super) struct Metrics {
     latency: GaugeVec,
     remaining: GaugeVec,
     burn_rate: GaugeVec,
+    burn_confirmed: GaugeVec,
     downtime: GaugeVec,
     objective: GaugeVec,
     latency_objective: GaugeVec,
@@ -58,7 +62,13 @@ impl Metrics {
             )?,
             burn_rate: gauge(
                 "watchkeep_slo_burn_rate",
-                "Share of bad probes in the window over the share that the objective allows.",
+                "Share of bad probes in the window over the share that the objective allows; what was before the first \
+                 probe counts as kept.",
+                &["service", "slo", "window"],
+            )?,
+            burn_confirmed: gauge(
+                "watchkeep_slo_burn_confirmed",
+                "1 when the window's bad probes are enough to mean something, else 0.",
                 &["service", "slo", "window"],
             )?,
             downtime: gauge(
@@ -114,16 +124,25 @@ impl Metrics {
             set(&self.availability, &[service, name], availability.ratio);
             set(&self.latency, &[service, name], latency.ratio);
             for (slo, budget) in [(AVAILABILITY, availability), (LATENCY, latency)] {
-                self.show_budget(&[service, slo, name], budget);
+                let labels = [service, slo, name];
+                set(&self.remaining, &labels, budget.remaining_ratio);
             }
             let downtime = window.downtime.seconds;
             self.downtime.with_label_values(&[service, name]).set(downtime);
         }
+        for rate in &report.burn {
+            self.show_burn(&[service, AVAILABILITY, rate.window], &rate.availability);
+            self.show_burn(&[service, LATENCY, rate.window], &rate.latency);
+        }
     }
 
-    fn show_budget(&self, labels: &[&str; 3], budget: &Budget) {
-        set(&self.remaining, labels, budget.remaining_ratio);
-        set(&self.burn_rate, labels, budget.burn_rate);
+    fn show_burn(&self, labels: &[&str; 3], burn: &Burn) {
+        set(&self.burn_rate, labels, burn.rate);
+        if !SHORT.contains(&labels[2]) {
+            return;
+        }
+        let confirmed = burn.rate.map(|_| f64::from(u8::from(burn.confirmed)));
+        set(&self.burn_confirmed, labels, confirmed);
     }
 
     /// Shows nothing any more of these services.
@@ -136,7 +155,10 @@ impl Metrics {
                 remove(&self.objective, &[service, slo]);
                 for window in windows {
                     remove(&self.remaining, &[service, slo, window]);
-                    remove(&self.burn_rate, &[service, slo, window]);
+                }
+                for window in WINDOWS {
+                    remove(&self.burn_rate, &[service, slo, window.name]);
+                    remove(&self.burn_confirmed, &[service, slo, window.name]);
                 }
             }
             for window in windows {

@@ -90,7 +90,8 @@ pub(super) fn one(report: &Report) -> String {
     let body = format!(
         "<h1>{name} {state}</h1>\
          <p class=\"dim\">Promise: {promise}. As of {as_of}. \
-         <a href=\"/v1/slo/{name}?format=json\">JSON</a></p>\
+         <a href=\"/v1/slo/{name}?format=json\">JSON</a> · \
+         <a href=\"/v1/slo/{name}/report?format=html\">Report in detail</a></p>\
          <div class=\"cards\">{cards}</div>\
          <h2>Last 24 hours</h2>{strip}\
          <h2>Downtimes in 30 days</h2>{downtimes}{no_data}",
@@ -126,7 +127,7 @@ fn card(window: &WindowReport, report: &Report) -> String {
 }
 
 /// A share with its budget as a bar.
-fn objective(name: &str, budget: &Budget) -> String {
+pub(super) fn objective(name: &str, budget: &Budget) -> String {
     let left = budget.remaining_ratio.unwrap_or(1.0);
     let class = match budget.status {
         Standing::NotEnoughData => "none",
@@ -150,7 +151,7 @@ fn objective(name: &str, budget: &Budget) -> String {
     )
 }
 
-fn downtimes(list: &[Interval]) -> String {
+pub(super) fn downtimes(list: &[Interval]) -> String {
     if list.is_empty() {
         return "<p class=\"dim\">None.</p>".to_owned();
     }
@@ -160,8 +161,12 @@ fn downtimes(list: &[Interval]) -> String {
             .incident
             .as_ref()
             .map_or(String::new(), |id| format!("<a href=\"/v1/incidents/{0}\">{0}</a>", Text(id)));
+        let failover = cause
+            .failover
+            .as_ref()
+            .map_or(String::new(), |id| format!("<a href=\"/v1/failovers/{0}\">{0}</a>", Text(id)));
         format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{incident}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{incident}</td><td>{failover}</td></tr>",
             moment(down.start.timestamp_millis()),
             end(down),
             duration(down.duration_seconds),
@@ -172,7 +177,7 @@ fn downtimes(list: &[Interval]) -> String {
     let rows: String = list.iter().map(row).collect();
     format!(
         "<div class=\"wide\"><table><thead><tr><th>From (first failed probe)</th><th>To (first good probe)</th>\
-         <th>Length</th><th>Instance</th><th>Reason</th><th>Incident</th></tr></thead>\
+         <th>Length</th><th>Instance</th><th>Reason</th><th>Incident</th><th>Failover</th></tr></thead>\
          <tbody>{rows}</tbody></table></div>"
     )
 }
@@ -204,11 +209,12 @@ fn state(state: State) -> &'static str {
     match state {
         State::Up => "<span class=\"pill ok\">UP</span>",
         State::Down => "<span class=\"pill breached\">DOWN</span>",
+        State::Maintenance => "<span class=\"pill none\">MAINTENANCE</span>",
         State::Unknown => "<span class=\"pill none\">NO DATA</span>",
     }
 }
 
-fn pill(standing: Standing) -> String {
+pub(super) fn pill(standing: Standing) -> String {
     let class = match standing {
         Standing::NotEnoughData => "none",
         Standing::Ok => "ok",
@@ -241,13 +247,13 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A moment in UTC, with the machine's form beside it.
-fn moment(ms: i64) -> String {
+pub(super) fn moment(ms: i64) -> String {
     let machine = rfc3339(ms);
     let shown = machine.replace('T', " ").replace('Z', " UTC");
     format!("<time datetime=\"{machine}\">{shown}</time>")
 }
 
-fn frame(title: &str, body: &str) -> String {
+pub(super) fn frame(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\

@@ -34,7 +34,7 @@ fn durations() {
 
 fn report() -> Report {
     let now = 1_780_000_000_000;
-    let probes = Bucket { total: 20_000, good: 19_995, fast: 19_990 };
+    let probes = Bucket { total: 20_000, good: 19_995, fast: 19_990, excluded: 0 };
     let window = |window: Window| WindowReport {
         window,
         from: instant(window.start(now)),
@@ -58,6 +58,7 @@ fn report() -> Report {
             instance: Some("web-1".to_owned()),
             reason: Some("<script>alert(1)</script>".to_owned()),
             incident: Some("inc-1".to_owned()),
+            failover: None,
         },
     };
     Report {
@@ -67,7 +68,9 @@ fn report() -> Report {
         objective: Objective { availability: 0.9999, latency_ms: 100 },
         known_from: Some(instant(now - 7_200_000)),
         windows: Window::ALL.map(window).to_vec(),
+        burn: Vec::new(),
         downtimes: vec![down],
+        maintenance: Vec::new(),
         no_data: Vec::new(),
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Probe {
     pub(super) good: bool,
     /// It succeeded in time.
     pub(super) fast: bool,
+    /// How long it took, where that is known.
+    pub(super) micros: Option<u32>,
 }
 
 /// The probes of one service within a span of time.
@@ -64,9 +66,11 @@ impl Probes {
             {
                 while took.next_if(|(t, _)| *t < at).is_some() {}
                 let good = value > 0.5;
-                let in_time =
-                    took.peek().is_some_and(|(t, seconds)| *t == at && *seconds <= latency_seconds);
-                probes.push(Probe { at, series: index, good, fast: good && in_time });
+                let seconds = took.peek().filter(|(t, _)| *t == at).map(|(_, seconds)| *seconds);
+                let in_time = seconds.is_some_and(|seconds| seconds <= latency_seconds);
+                // Rounded to the nearest, and clamped by the cast.
+                let micros = seconds.map(|seconds| (seconds * 1e6).round() as u32);
+                probes.push(Probe { at, series: index, good, fast: good && in_time, micros });
             }
         }
         probes.sort_by_key(|p| (p.at, p.series));

@@ -8,10 +8,11 @@ use super::{
     budget::{Budget, Standing},
     config::Objective,
     day::Day,
+    detail::{BurnRate, Hours, burn_rates},
     interval::{Cause, Span, clip, coalesce},
     sweep::State,
     time::{DAY_MS, HOUR_MS, MINUTE_MS, floor, instant},
-    track::Track,
+    track::{MINUTES_MS, Track},
 };
 
 /// Downtimes and gaps that a report lists, the latest first.
@@ -144,14 +145,18 @@ pub struct Report {
     pub known_from: Option<Time>,
     /// The windows asked for.
     pub windows: Vec<WindowReport>,
+    /// Burn rates over the windows that alerts look at.
+    pub burn: Vec<BurnRate>,
     /// Downtimes within the longest window, the latest first.
     pub downtimes: Vec<Interval>,
+    /// When the whole service was in maintenance within the longest window, the latest first: neither up nor down.
+    pub maintenance: Vec<Interval>,
     /// When nobody knew how it was, within the last 24 hours and since the first probe; the latest first.
     pub no_data: Vec<Interval>,
 }
 
 impl Report {
-    /// The report from the merged `days` (ascending) that the windows reach into, and the node's own counts.
+    /// The report from the merged `days` (ascending) of the longest window, and the node's own counts.
     pub(super) fn of(
         service: &str,
         objective: Objective,
@@ -161,8 +166,12 @@ impl Report {
     ) -> Self {
         let now = track.now();
         let all = coalesce(days.iter().flat_map(|d| d.downtimes.iter().cloned()).collect());
-        let windows: Vec<_> =
-            windows.iter().map(|w| window_report(*w, objective, days, &all, track)).collect();
+        let excused = coalesce(days.iter().flat_map(|d| d.maintenance.iter().cloned()).collect());
+        let windows: Vec<_> = windows
+            .iter()
+            .map(|w| window_report(*w, objective, days, (&all[..], &excused[..]), track))
+            .collect();
+        let minutes: Vec<_> = track.minutes(now - MINUTES_MS - MINUTE_MS).collect();
         let start = windows.iter().map(|w| w.from.timestamp_millis()).min().unwrap_or(now);
         let no_data = track.spans(State::Unknown);
         Self {
@@ -171,10 +180,39 @@ impl Report {
             state: track.state(),
             objective,
             known_from: track.changes().first().map(|(at, _)| instant(*at)),
+            burn: burn_rates(now, objective, &minutes, Hours(days)),
             downtimes: latest(clip(&all, start, now)),
+            maintenance: latest(clip(&excused, start, now)),
             no_data: latest(clip(&no_data, Window::Day.start(now), now)),
             windows,
         }
+    }
+}
+
+impl Report {
+    /// Of a report over all windows, what it says of one of them.
+    pub(super) fn within(&self, window: Window) -> Self {
+        let windows: Vec<_> = self.windows.iter().filter(|w| w.window == window).cloned().collect();
+        let from = windows.first().map_or(self.as_of, |window| window.from);
+        let cut = |list: &[Interval]| {
+            let seen = list.iter().filter(|i| i.end.is_none_or(|end| end > from));
+            seen.map(|interval| interval.since(from)).collect()
+        };
+        Self {
+            downtimes: cut(&self.downtimes),
+            maintenance: cut(&self.maintenance),
+            windows,
+            ..self.clone()
+        }
+    }
+}
+
+impl Interval {
+    /// The part of it since `from`.
+    fn since(&self, from: Time) -> Self {
+        let early = (from - self.start).max(chrono::TimeDelta::zero());
+        let duration_seconds = self.duration_seconds - early.num_milliseconds() as f64 / 1000.0;
+        Self { start: self.start.max(from), duration_seconds, ..self.clone() }
     }
 }
 
@@ -189,19 +227,22 @@ fn window_report(
     window: Window,
     objective: Objective,
     days: &[Day],
-    downtimes: &[Span],
+    (downtimes, excused): (&[Span], &[Span]),
     track: &Track,
 ) -> WindowReport {
     let now = track.now();
     let from = window.start(now);
     let probes = match window {
         Window::Hour => track.since(from),
-        Window::Day | Window::Month => since(days, from),
+        Window::Day | Window::Month => Hours(days).sum(from, now),
     };
     let down: Vec<_> = clip(downtimes, from, now).collect();
     // Not `sum`: of no floats that is -0.
     let seconds = down.iter().map(Span::seconds).fold(0.0, |all, one| all + one);
-    let allowed_seconds = (1.0 - objective.availability) * ((now - from) as f64 / 1000.0);
+    let excused =
+        clip(excused, from, now).map(|span| span.seconds()).fold(0.0, |all, one| all + one);
+    let counting = (now - from) as f64 / 1000.0 - excused;
+    let allowed_seconds = (1.0 - objective.availability) * counting;
     WindowReport {
         window,
         from: instant(from),
@@ -216,16 +257,6 @@ fn window_report(
             remaining_seconds: allowed_seconds - seconds,
         },
     }
-}
-
-/// The hours from `from` on.
-fn since(days: &[Day], from: i64) -> Bucket {
-    let mut sum = Bucket::default();
-    for day in days.iter().filter(|day| day.end() > from) {
-        let skip = (from - day.start).max(0) / HOUR_MS;
-        day.hours.iter().skip(skip as usize).for_each(|hour| sum.add(*hour));
-    }
-    sum
 }
 
 #[cfg(test)]

@@ -47,12 +47,14 @@ fn windows_see_what_lies_in_them() {
     let track = track(down..down + 600_000, slow..slow + 60_000);
     // Recorded twenty days ago: a bad hour.
     let mut hours = [Bucket::default(); 24];
-    hours[3] = Bucket { total: 360, good: 300, fast: 290 };
+    hours[3] = Bucket { total: 360, good: 300, fast: 290, excluded: 0 };
     let start = NOW - NOW % DAY_MS - 20 * DAY_MS;
     let stored = Day {
         start,
         hours,
         downtimes: vec![Span::new(start + 3 * HOUR_MS, start + 3 * HOUR_MS + 60_000, false)],
+        maintenance: Vec::new(),
+        latency: Default::default(),
     };
     let report = report(&track, &[stored]);
 
@@ -69,7 +71,7 @@ fn windows_see_what_lies_in_them() {
             )
         })
         .collect();
-    let bucket = |total, good, fast| Bucket { total, good, fast };
+    let bucket = |total, good, fast| Bucket { total, good, fast, excluded: 0 };
     use Standing::{Breached, Ok};
     assert_eq!(
         seen,

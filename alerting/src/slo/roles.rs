@@ -9,9 +9,10 @@
 //! db            up....down..|up......
 //! ```
 //!
-//! An instance that is not registered (any more) counts as it last did, and as serving if it was never seen.
+//! An instance that is not registered (any more) counts as it last did, and as serving if it was never seen. Nothing counts
+//! that is covered by a maintenance window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::Time;
@@ -31,13 +32,38 @@ pub struct RoleChange {
     pub serves: bool,
 }
 
-/// The roles of one service's instances.
+/// A maintenance window, as far as it covers one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Excused {
+    /// Milliseconds since 1970.
+    pub(super) from: i64,
+    /// Exclusive.
+    pub(super) to: i64,
+    /// The instances that it covers; none: all.
+    pub(super) instances: Option<BTreeSet<String>>,
+    /// The check that it covers; none: all.
+    pub(super) check: Option<String>,
+    /// Its id, and its comment if it has one.
+    pub(super) why: String,
+}
+
+/// The roles of one service's instances, and what of them is excused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Roles {
     changes: BTreeMap<String, Vec<RoleChange>>,
+    pub(super) excused: Vec<Excused>,
 }
 
 impl Roles {
+    /// Whether a maintenance window covers this check of an instance at `at_ms`.
+    pub(super) fn is_excused(&self, instance: &str, check: &str, at_ms: i64) -> bool {
+        self.excused.iter().any(|window| {
+            (window.from..window.to).contains(&at_ms)
+                && window.instances.as_ref().is_none_or(|covered| covered.contains(instance))
+                && window.check.as_ref().is_none_or(|covered| covered == check)
+        })
+    }
+
     /// Notes that `instance` is registered as serving (or not) at `now_ms`.
     pub(super) fn observe(&mut self, instance: &str, serves: bool, now_ms: i64) {
         let changes = self.changes.entry(instance.to_owned()).or_default();
@@ -55,11 +81,12 @@ impl Roles {
         since.or(changes.first()).is_none_or(|c| c.serves)
     }
 
-    /// The moments in `[from, to)` at which some instance's role changed, in order.
+    /// The moments in `[from, to)` at which some instance's role changed, or a maintenance window began or ended; in order.
     pub(super) fn changes_in(&self, from_ms: i64, to_ms: i64) -> Vec<i64> {
         let changes = self.changes.values().flat_map(|c| c.iter().skip(1));
         let mut moments: Vec<i64> = changes
             .map(|c| c.at.timestamp_millis())
+            .chain(self.excused.iter().flat_map(|window| [window.from, window.to]))
             .filter(|at| (from_ms..to_ms).contains(at))
             .collect();
         moments.sort_unstable();

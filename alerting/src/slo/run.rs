@@ -90,6 +90,7 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
             if leader.is_some() {
                 engine.metrics.show(&report);
             }
+            engine.keep(report);
         });
         if let (true, Some(leader), true) = (roll_up, leader, outcome.is_ok()) {
             outcome = engine.roll_up(service, now, leader, whole).await;
@@ -102,6 +103,9 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
     engine.metrics.hide(&gone, &windows);
     (done.services, done.shown_at) = (services, Some(now));
     if roll_up {
+        if let Some(leader) = leader {
+            engine.count_documents(now, leader, whole).await;
+        }
         done.rolled_up_at = Some(now);
     }
     if let (Some(leader), true) = (leader, is_due(done.deleted_at, HOUR_MS, now)) {

@@ -12,6 +12,9 @@
 //! web     up    down  up     unknown       a downtime lasts from the first - to the first +
 //! ```
 //!
+//! What a maintenance window covers says nothing, either way. When nothing else is heard of a service it is in
+//! **maintenance**: neither up nor down.
+//!
 //! The sweep can be cloned and continued, and cut anywhere: in pieces it gives what it gives at once.
 
 use std::sync::Arc;
@@ -43,6 +46,8 @@ pub enum State {
     Up,
     /// None is, and one is bad.
     Down,
+    /// Nothing is heard but of what a maintenance window covers.
+    Maintenance,
 }
 
 /// One series' latest sample and the gaps before it.
@@ -157,7 +162,7 @@ impl Sweep {
     }
 
     fn evaluate(&mut self, now: i64, roles: &Roles) {
-        let (mut up, mut bad) = (false, false);
+        let (mut up, mut bad, mut excused) = (false, false, false);
         let mut last = i64::MIN;
         let mut wake = i64::MAX;
         for instance in self.slots.chunk_by(|a, b| a.key.instance == b.key.instance) {
@@ -166,6 +171,11 @@ impl Sweep {
             }
             let (mut heard, mut instance_bad) = (false, false);
             for check in instance.chunk_by(|a, b| a.key.check == b.key.check) {
+                let key = &check[0].key;
+                if roles.is_excused(&key.instance, &key.check, now) {
+                    excused = true;
+                    continue;
+                }
                 let (mut fresh, mut against) = (0u32, 0u32);
                 for slot in check.iter().filter(|s| s.last != i64::MIN) {
                     last = last.max(slot.last);
@@ -186,6 +196,7 @@ impl Sweep {
         let next = match self.state {
             _ if up => State::Up,
             _ if bad => State::Down,
+            _ if excused => State::Maintenance,
             State::Down if now < silent_until => {
                 wake = wake.min(silent_until);
                 State::Down

@@ -20,7 +20,13 @@ fn probes(lines: &[Line<'_>]) -> Probes {
             collector: (*collector).to_owned(),
         }));
         let samples = samples.iter();
-        all.probes.extend(samples.map(|&(at, good)| Probe { at, series, good, fast: good }));
+        all.probes.extend(samples.map(|&(at, good)| Probe {
+            at,
+            series,
+            good,
+            fast: good,
+            micros: None,
+        }));
     }
     all.probes.sort_by_key(|p| (p.at, p.series));
     all

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use super::{
     bucket::Bucket,
     interval::Span,
+    latency::Latency,
     probes::Probes,
     roles::Roles,
     sweep::{State, Sweep},
@@ -25,6 +26,8 @@ use super::{
 
 /// Raw samples are read back this far.
 pub(super) const REACH_MS: i64 = 25 * HOUR_MS;
+/// Counts by the minute are kept this far back: the windows of burn rates begin at whole minutes up to six hours.
+pub(super) const MINUTES_MS: i64 = 6 * HOUR_MS;
 /// [`Track::near`] lies this far back.
 const NEAR_MS: i64 = 2 * MINUTE_MS;
 
@@ -34,15 +37,26 @@ struct Fold {
     sweep: Sweep,
     /// Probes of each minute (its number since 1970) since the base.
     minutes: BTreeMap<i64, Bucket>,
+    /// How long the good probes of each hour (its number) took.
+    latency: BTreeMap<i64, Latency>,
 }
 
 impl Fold {
     fn advance(&mut self, probes: &Probes, roles: &Roles, until: i64) {
         let from = self.sweep.at();
         for probe in probes.probes.iter().filter(|p| (from..until).contains(&p.at)) {
-            if roles.serves_at(&probes.keys[probe.series].instance, probe.at) {
-                let minute = self.minutes.entry(probe.at.div_euclid(MINUTE_MS)).or_default();
-                minute.count(probe.good, probe.fast);
+            let key = &probes.keys[probe.series];
+            if !roles.serves_at(&key.instance, probe.at) {
+                continue;
+            }
+            let minute = self.minutes.entry(probe.at.div_euclid(MINUTE_MS)).or_default();
+            if roles.is_excused(&key.instance, &key.check, probe.at) {
+                minute.excluded += 1;
+                continue;
+            }
+            minute.count(probe.good, probe.fast);
+            if let Some(micros) = probe.micros.filter(|_| probe.good) {
+                self.latency.entry(probe.at.div_euclid(HOUR_MS)).or_default().count(micros);
             }
         }
         self.sweep.advance(probes, roles, until);
@@ -54,6 +68,10 @@ impl Fold {
 pub(super) struct Track {
     /// Settled hours, by their number since 1970.
     hours: BTreeMap<i64, Bucket>,
+    /// Their last minutes.
+    minutes: BTreeMap<i64, Bucket>,
+    /// How long their good probes took.
+    latency: BTreeMap<i64, Latency>,
     base: Fold,
     near: Fold,
     tail: Fold,
@@ -63,8 +81,9 @@ impl Track {
     /// Nothing counted yet; raw samples are to be read from [`Self::base`] on.
     pub(super) fn new(now: i64) -> Self {
         let sweep = Sweep::new(floor(now - REACH_MS, HOUR_MS));
-        let base = Fold { sweep, minutes: BTreeMap::new() };
-        Self { hours: BTreeMap::new(), near: base.clone(), tail: base.clone(), base }
+        let base = Fold { sweep, minutes: BTreeMap::new(), latency: BTreeMap::new() };
+        let (hours, minutes, latency) = Default::default();
+        Self { hours, minutes, latency, near: base.clone(), tail: base.clone(), base }
     }
 
     /// The start of the next hour to settle.
@@ -93,12 +112,17 @@ impl Track {
         self.base.advance(probes, roles, start + HOUR_MS);
         self.base.sweep.forget();
         let mut bucket = Bucket::default();
-        for minute in std::mem::take(&mut self.base.minutes).into_values() {
+        for (number, minute) in std::mem::take(&mut self.base.minutes) {
             bucket.add(minute);
+            self.minutes.insert(number, minute);
         }
+        self.latency.append(&mut self.base.latency);
         self.hours.insert(start.div_euclid(HOUR_MS), bucket);
         let horizon = (start - REACH_MS).div_euclid(HOUR_MS);
         self.hours.retain(|hour, _| *hour >= horizon);
+        self.latency.retain(|hour, _| *hour >= horizon);
+        let horizon = (start - MINUTES_MS).div_euclid(MINUTE_MS);
+        self.minutes.retain(|minute, _| *minute >= horizon);
         self.near = self.base.clone();
         self.tail = self.base.clone();
     }
@@ -138,11 +162,25 @@ impl Track {
         sum
     }
 
-    /// The raw count since `from`, which lies behind the base.
+    /// The raw counts of the minutes (their numbers since 1970) since `from`, at most [`MINUTES_MS`] back.
+    pub(super) fn minutes(&self, from: i64) -> impl Iterator<Item = (i64, Bucket)> + '_ {
+        let from = from.div_euclid(MINUTE_MS);
+        let minutes = self.minutes.range(from..).chain(self.tail.minutes.range(from..));
+        minutes.map(|(number, minute)| (*number, *minute))
+    }
+
+    /// The raw count since `from`, at most [`MINUTES_MS`] back.
     pub(super) fn since(&self, from: i64) -> Bucket {
         let mut sum = Bucket::default();
-        let minutes = self.tail.minutes.range(from.div_euclid(MINUTE_MS)..);
-        minutes.for_each(|(_, minute)| sum.add(*minute));
+        self.minutes(from).for_each(|(_, minute)| sum.add(minute));
+        sum
+    }
+
+    /// How long the good probes of these hours (their numbers since 1970) took.
+    pub(super) fn latency(&self, hours: std::ops::Range<i64>) -> Latency {
+        let mut sum = Latency::default();
+        let both = self.latency.range(hours.clone()).chain(self.tail.latency.range(hours));
+        both.for_each(|(_, hour)| sum.add(hour));
         sum
     }
 
@@ -198,8 +236,8 @@ mod tests {
         track.replay(&probes(99 * HOUR_MS, now, 1_000, down.clone()), &roles, now);
         assert_eq!(track.near(), 100 * HOUR_MS + 8 * MINUTE_MS);
         assert_eq!(track.hour(96), Bucket::default());
-        assert_eq!(track.hour(98), Bucket { total: 3_600, good: 3_595, fast: 3_595 });
-        assert_eq!(track.hour(99), Bucket { total: 3_600, good: 3_595, fast: 3_595 });
+        assert_eq!(track.hour(98), Bucket { total: 3_600, good: 3_595, fast: 3_595, excluded: 0 });
+        assert_eq!(track.hour(99), Bucket { total: 3_600, good: 3_595, fast: 3_595, excluded: 0 });
         assert_eq!(track.hour(100).total, 602);
         assert_eq!(track.since(100 * HOUR_MS + 9 * MINUTE_MS).total, 62);
         assert_eq!(track.spans(State::Down), [Span::new(down.start, down.end, false)]);
@@ -210,7 +248,7 @@ mod tests {
         for _ in 0..2 {
             track.extend(&probes(track.near(), later, 1_000, now..later), &roles, later);
         }
-        assert_eq!(track.hour(100), Bucket { total: 607, good: 602, fast: 602 });
+        assert_eq!(track.hour(100), Bucket { total: 607, good: 602, fast: 602, excluded: 0 });
         let start = 100 * HOUR_MS + 10 * MINUTE_MS + 2_000;
         assert_eq!(track.spans(State::Down)[1], Span::new(start, later, true));
     }

@@ -5,13 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::NaiveDate;
+use serde::Deserialize;
 use tracing::warn;
 use watchkeep_catalog::{
-    Incident, Instance, KeyValue, Service, SloTarget, Status, Verdict, check_name, client::Change,
-    keys,
+    Incident, Instance, KeyValue, Service, SloTarget, Status, Time, Verdict, check_name,
+    client::Change, keys,
 };
 
-use super::{day::DayRecord, interval::Cause, roles::Roles};
+use super::{
+    day::DayRecord,
+    interval::Cause,
+    roles::{Excused, Roles},
+    time::instant,
+};
+use crate::maintenance::Windows;
 
 /// Services that are reported on; further ones are not.
 pub(super) const SERVICES_MAX: usize = 10_000;
@@ -25,12 +32,21 @@ pub(super) enum Topic {
     Services,
     Incidents,
     Verdicts,
+    Failovers,
+    Maintenance,
     Days,
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Instances, Self::Services, Self::Incidents, Self::Verdicts, Self::Days];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Instances,
+        Self::Services,
+        Self::Incidents,
+        Self::Verdicts,
+        Self::Failovers,
+        Self::Maintenance,
+        Self::Days,
+    ];
 
     pub(super) fn prefix(self) -> &'static str {
         match self {
@@ -38,6 +54,8 @@ impl Topic {
             Self::Services => keys::SERVICES,
             Self::Incidents => keys::INCIDENTS,
             Self::Verdicts => keys::VERDICTS,
+            Self::Failovers => keys::FAILOVERS,
+            Self::Maintenance => keys::MAINTENANCE,
             Self::Days => keys::SLO,
         }
     }
@@ -50,11 +68,28 @@ pub(super) struct Stored {
     pub(super) mod_revision: i64,
 }
 
+/// Of a failover's journal, what a downtime's cause needs.
+#[derive(Debug, Deserialize)]
+struct Failover {
+    id: String,
+    service: String,
+    #[serde(default)]
+    instance: Option<String>,
+    decided_at: Time,
+    #[serde(default)]
+    incident: Option<String>,
+}
+
 /// The registry as the report sees it.
 #[derive(Debug, Default)]
 pub(super) struct World {
     read: BTreeSet<Topic>,
     instances: BTreeSet<(String, String)>,
+    /// Tags by service and instance; an instance that is gone keeps its own.
+    tags: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    windows: Windows,
+    /// What OpenSLO documents promise, by their keys.
+    documents: BTreeMap<String, SloTarget>,
     roles: BTreeMap<String, Roles>,
     targets: BTreeMap<String, Option<SloTarget>>,
     causes: BTreeMap<String, VecDeque<(i64, Cause)>>,
@@ -75,7 +110,8 @@ impl World {
                     Topic::Instances => self.instances.clear(),
                     Topic::Services => self.targets.clear(),
                     Topic::Days => self.days.clear(),
-                    Topic::Incidents | Topic::Verdicts => {}
+                    Topic::Maintenance => self.windows.reset(),
+                    Topic::Incidents | Topic::Verdicts | Topic::Failovers => {}
                 }
                 kvs.into_iter().for_each(|kv| self.put(topic, &kv, now_ms));
                 if topic == Topic::Days {
@@ -98,6 +134,14 @@ impl World {
             }),
             Topic::Incidents => kv.json().map(|r| self.put_incident(r)),
             Topic::Verdicts => kv.json().map(|r| self.put_verdict(r)),
+            Topic::Failovers => kv.json().map(|r| self.put_failover(r)),
+            Topic::Maintenance => {
+                let id = kv.key.strip_prefix(keys::MAINTENANCE).unwrap_or_default();
+                if let Err(error) = self.windows.put(id, kv) {
+                    warn!(key = kv.key, error, "maintenance window passed over in the SLO report");
+                }
+                Ok(())
+            }
             Topic::Days => kv.json().map(|record: DayRecord| {
                 let days = self.days.entry(record.service.clone()).or_default();
                 days.insert(record.day, Stored { record, mod_revision: kv.mod_revision });
@@ -113,6 +157,8 @@ impl World {
             self.instances.insert(((*service).to_owned(), (*id).to_owned()));
             let roles = self.roles.entry((*service).to_owned()).or_default();
             roles.observe(id, record.serves(), now_ms);
+            let tags = self.tags.entry((*service).to_owned()).or_default();
+            tags.insert((*id).to_owned(), record.tags.clone());
         }
     }
 
@@ -120,8 +166,8 @@ impl World {
         let Some(service) = record.labels.get("service") else { return };
         let cause = Cause {
             instance: record.labels.get("instance").cloned(),
-            reason: None,
             incident: Some(record.id),
+            ..Cause::default()
         };
         self.note(service, record.started_at.timestamp_millis(), cause);
     }
@@ -129,9 +175,19 @@ impl World {
     fn put_verdict(&mut self, record: Verdict) {
         if record.status == Status::Critical {
             let (instance, reason) = (Some(record.instance), Some(record.reason));
-            let cause = Cause { instance, reason, incident: None };
+            let cause = Cause { instance, reason, ..Cause::default() };
             self.note(&record.service, record.first_seen.timestamp_millis(), cause);
         }
+    }
+
+    fn put_failover(&mut self, record: Failover) {
+        let cause = Cause {
+            instance: record.instance,
+            incident: record.incident,
+            failover: Some(record.id),
+            reason: None,
+        };
+        self.note(&record.service, record.decided_at.timestamp_millis(), cause);
     }
 
     /// Remembers a cause once, in the order of time.
@@ -156,6 +212,7 @@ impl World {
             (Topic::Services, Some([service])) => {
                 self.targets.remove(*service);
             }
+            (Topic::Maintenance, Some([id])) => self.windows.remove(id),
             (Topic::Days, Some([service, day])) => {
                 let Ok(day) = day.parse::<NaiveDate>() else { return };
                 if let Some(days) = self.days.get_mut(*service) {
@@ -182,6 +239,7 @@ impl World {
     pub(super) fn services(&self) -> BTreeSet<String> {
         let registered = self.instances.iter().map(|(service, _)| service);
         let all = registered.chain(self.targets.keys()).chain(self.days.keys());
+        let all = all.chain(self.documents.keys());
         // Whoever puts keys past the API may name a service as it likes.
         let all: BTreeSet<_> = all.filter(|name| check_name("service", name).is_ok()).collect();
         all.into_iter().take(SERVICES_MAX).cloned().collect()
@@ -189,12 +247,74 @@ impl World {
 
     /// What the service's own record promises.
     pub(super) fn target(&self, service: &str) -> Option<&SloTarget> {
-        self.targets.get(service)?.as_ref()
+        self.documents.get(service).or_else(|| self.targets.get(service)?.as_ref())
+    }
+
+    /// What OpenSLO documents promise, by their keys.
+    pub(super) fn promise(&mut self, documents: BTreeMap<String, SloTarget>) {
+        self.documents = documents;
+    }
+
+    /// The maintenance windows of the configuration.
+    pub(super) fn configure(&mut self, windows: Windows) {
+        self.windows = windows;
     }
 
     /// Its instances' roles.
     pub(super) fn roles(&self, service: &str) -> Roles {
         self.roles.get(service).cloned().unwrap_or_default()
+    }
+
+    /// Its instances' roles, and what of them is excused by a window that is open within `[from, to)`.
+    pub(super) fn counting(&self, service: &str, from: i64, to: i64) -> Roles {
+        let mut roles = self.roles(service);
+        for (window, _) in self.windows.iter() {
+            let scope = &window.record.scope;
+            if scope.service.as_ref().is_some_and(|covered| covered != service) {
+                continue;
+            }
+            let instances = match (&scope.instance, &scope.tag) {
+                (None, None) => None,
+                (Some(instance), None) => Some(BTreeSet::from([instance.clone()])),
+                (instance, Some(tag)) => {
+                    let known = self.tags.get(service).into_iter().flatten();
+                    let tagged = known.filter(|(id, tags)| {
+                        tags.contains(tag) && instance.as_ref().is_none_or(|only| only == *id)
+                    });
+                    Some(tagged.map(|(id, _)| id.clone()).collect())
+                }
+            };
+            let comment = &window.record.comment;
+            let why = match comment.is_empty() {
+                true => window.record.id.clone(),
+                false => format!("{}: {comment}", window.record.id),
+            };
+            roles.excused.extend(window.spans(instant(from), instant(to)).into_iter().map(
+                |span| Excused {
+                    from: span.from.timestamp_millis(),
+                    to: span.to.timestamp_millis(),
+                    instances: instances.clone(),
+                    check: scope.check.clone(),
+                    why: why.clone(),
+                },
+            ));
+        }
+        roles
+    }
+
+    /// The windows that excuse something of it within `[from, to)`, as causes in the order of time.
+    pub(super) fn excuses(&self, service: &str, from: i64, to: i64) -> Vec<(i64, Cause)> {
+        let excused = self.counting(service, from, to).excused.into_iter();
+        let mut causes: Vec<_> = excused
+            .map(|window| (window.from, Cause { reason: Some(window.why), ..Cause::default() }))
+            .collect();
+        causes.sort_by_key(|(at, _)| *at);
+        causes
+    }
+
+    /// The first day that is on record.
+    pub(super) fn first_day(&self, service: &str) -> Option<NaiveDate> {
+        self.days.get(service)?.keys().next().copied()
     }
 
     /// What may have caused its downtimes, in the order of time.

@@ -133,6 +133,8 @@ fn our_own_record_is_known_before_the_watch_tells() {
         day: NaiveDate::default(),
         hours: Default::default(),
         downtimes: Vec::new(),
+        maintenance: Vec::new(),
+        latency: Default::default(),
         roles: BTreeMap::new(),
         updated_at: Default::default(),
     };

@@ -25,6 +25,7 @@
 //! /watchkeep/heartbeats/{name}                                   Heartbeat
 //! /watchkeep/oncall/{schedule}/{id}                              ScheduleChange
 //! /watchkeep/slo/{service}/{yyyy-mm-dd}                          a day's roll-up
+//! /watchkeep/slo-reports/{name}                                  which scheduled report went out last, to whom
 //! ```
 
 /// Prefix of all keys.
@@ -79,6 +80,9 @@ pub const HEARTBEATS: &str = "/watchkeep/heartbeats/";
 pub const ONCALL: &str = "/watchkeep/oncall/";
 /// Prefix of [`slo_day`].
 pub const SLO: &str = "/watchkeep/slo/";
+
+/// Prefix of [`slo_report`].
+pub const SLO_REPORTS: &str = "/watchkeep/slo-reports/";
 
 /// Key of a service's own record.
 #[must_use]
@@ -222,6 +226,12 @@ pub fn schedule_change(schedule: &str, id: &str) -> String {
 #[must_use]
 pub fn slo_day(service: &str, day: &str) -> String {
     format!("{SLO}{service}/{day}")
+}
+
+/// Key of what is known of a scheduled report.
+#[must_use]
+pub fn slo_report(name: &str) -> String {
+    format!("{SLO_REPORTS}{name}")
 }
 
 /// The segments of `key` behind `prefix`; none when it lies elsewhere.

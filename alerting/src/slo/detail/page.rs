@@ -1,0 +1,196 @@
+//! The report in detail as a page: plain HTML with its style and its chart inline. Pure.
+
+use chrono_tz::Tz;
+
+use super::{
+    super::page::{Text, downtimes, duration, frame, moment, objective, percent, pill},
+    Attainment, Burn, Counted, Detail, Excluded, Percentiles, Period,
+    chart::{chart, points},
+    markdown::signed,
+};
+use crate::slo::{interval::coalesce, range::Range};
+
+/// Ranges that the page links to.
+const RANGES: [&str; 6] = ["24h", "7d", "30d", "90d", "month", "last_month"];
+
+/// The page. `counted` and `range` are what `detail` was made of.
+pub(in super::super) fn page(
+    detail: &Detail,
+    counted: &Counted<'_>,
+    range: &Range,
+    zone: Tz,
+) -> String {
+    let down =
+        coalesce(counted.days.iter().flat_map(|day| day.downtimes.iter().cloned()).collect());
+    let name = Text(&detail.service);
+    let link = |window: &str| {
+        let here = if window == detail.window { " aria-current=\"page\"" } else { "" };
+        let shown = window.replace('_', " ");
+        format!(
+            "<a{here} href=\"/v1/slo/{name}/report?window={window}&amp;format=html\">{shown}</a>"
+        )
+    };
+    let tabs: String = RANGES.iter().map(|window| link(window)).collect();
+    let as_files: Vec<_> = ["json", "csv", "md"]
+        .iter()
+        .map(|format| {
+            format!(
+                "<a href=\"/v1/slo/{name}/report?from={}&amp;to={}&amp;format={format}\">{}</a>",
+                detail.from.format("%Y-%m-%dT%H:%M:%SZ"),
+                detail.to.format("%Y-%m-%dT%H:%M:%SZ"),
+                format.to_uppercase(),
+            )
+        })
+        .collect();
+    let sparse = detail
+        .sparse
+        .as_ref()
+        .map_or(String::new(), |sparse| format!("<p class=\"note\">{}</p>", Text(&sparse.text)));
+    let latency = format!("Within {} ms", detail.objective.latency_ms);
+    let body = format!(
+        "<h1>{name} {pill}</h1><p class=\"tabs\">{tabs}</p>\
+         <p class=\"dim\">{from} to {to}, as of {as_of}. Days and months as in {zone}. {files}</p>{sparse}\
+         <div class=\"cards\">{availability}{latency}{facts}</div>\
+         <h2>Error budget</h2>{chart}\
+         <h2>Burn rates</h2>{burn}\
+         <h2>Answer times</h2>{times}\
+         <h2>Month by month</h2>{months}\
+         <h2>Downtimes</h2>{downtimes}{maintenance}\
+         <h2>Day by day</h2>{days}",
+        pill = pill(detail.status),
+        from = moment(detail.from.timestamp_millis()),
+        to = moment(detail.to.timestamp_millis()),
+        as_of = moment(detail.as_of.timestamp_millis()),
+        zone = Text(&detail.time_zone),
+        files = as_files.join(" · "),
+        availability = card("Available", &detail.availability),
+        latency = card(&latency, &detail.latency),
+        facts = facts(detail),
+        chart = chart(&points(counted, range), range, zone, &down),
+        burn = burn(detail),
+        times = times(&detail.percentiles),
+        months = periods("Month", &detail.months),
+        downtimes = downtimes(&detail.downtimes),
+        maintenance = maintenance(&detail.maintenance),
+        days = periods("Day", &detail.days),
+    );
+    frame(&format!("SLO of {}", detail.service), &body)
+}
+
+fn card(name: &str, attained: &Attainment) -> String {
+    let budget = &attained.budget;
+    let runs_out = match attained.runs_out_at {
+        Some(at) => format!("At this rate the budget runs out {}.", moment(at.timestamp_millis())),
+        None if budget.remaining_probes < 0.0 => "The budget is spent.".to_owned(),
+        None => "Nothing spends the budget now.".to_owned(),
+    };
+    format!(
+        "<section>{}<p>Budget <b>{}</b> or {:.1} probes · left <b>{}</b> or {:.1} probes</p><p class=\"dim\">{runs_out}</p></section>",
+        objective(name, budget),
+        duration(attained.budget_total_seconds),
+        budget.allowed_probes,
+        signed(attained.budget_left_seconds),
+        budget.remaining_probes,
+    )
+}
+
+fn facts(detail: &Detail) -> String {
+    let (down, coverage) = (&detail.downtime, &detail.coverage);
+    format!(
+        "<section><p><b>Down</b> {} in {} · allowed {}</p><p><b>Maintenance</b> {} · {} probes do not count</p>\
+         <p class=\"dim\">{} probes in {} of {} hours</p></section>",
+        duration(down.seconds),
+        if down.count == 1 { "1 downtime".to_owned() } else { format!("{} downtimes", down.count) },
+        duration(down.allowed_seconds),
+        duration(detail.maintenance.seconds),
+        detail.maintenance.probes,
+        detail.probes.total,
+        coverage.hours_with_probes,
+        coverage.hours,
+    )
+}
+
+fn burn(detail: &Detail) -> String {
+    let cell = |burn: &Burn| {
+        let hot = burn.rate.is_some_and(|rate| rate > 1.0) && burn.confirmed;
+        let text = super::markdown::burn(burn);
+        if hot { format!("<b class=\"down\">{text}</b>") } else { text }
+    };
+    let rows: String = detail
+        .burn
+        .iter()
+        .map(|rate| {
+            format!(
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                rate.window,
+                cell(&rate.availability),
+                cell(&rate.latency),
+                rate.probes
+            )
+        })
+        .collect();
+    format!(
+        "<div class=\"wide\"><table><thead><tr><th>Last</th><th>Available</th><th>In time</th><th>Probes</th></tr></thead>\
+         <tbody>{rows}</tbody></table></div><p class=\"dim\">1 spends a budget exactly. Pages: 14.4 over 1 h and 5 min, or 6 \
+         over 6 h and 30 min. Tickets: 3 over 24 h and 2 h, or 1 over 3 d and 6 h.</p>"
+    )
+}
+
+fn times(times: &Percentiles) -> String {
+    let cell =
+        |seconds: Option<f64>| format!("<td>{}</td>", seconds.map_or("–".to_owned(), duration));
+    let cells = [times.p50_seconds, times.p90_seconds, times.p99_seconds, times.p999_seconds];
+    format!(
+        "<div class=\"wide\"><table><thead><tr><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th></tr></thead><tbody><tr>{}</tr>\
+         </tbody></table></div><p class=\"dim\">Of {} good probes; off by at most {:.1} %.</p>",
+        cells.map(cell).concat(),
+        times.probes,
+        times.error_ratio * 100.0,
+    )
+}
+
+fn periods(name: &str, periods: &[Period]) -> String {
+    let rows: String = periods
+        .iter()
+        .rev()
+        .map(|period| {
+            format!(
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                Text(&period.name),
+                pill(period.status),
+                percent(period.availability_ratio),
+                percent(period.latency_ratio),
+                duration(period.downtime_seconds),
+                duration(period.maintenance_seconds),
+                period.probes.total,
+            )
+        })
+        .collect();
+    format!(
+        "<div class=\"wide\"><table><thead><tr><th>{name}</th><th>Status</th><th>Available</th><th>In time</th><th>Down</th>\
+         <th>Maintenance</th><th>Probes</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+}
+
+fn maintenance(excluded: &Excluded) -> String {
+    if excluded.spans.is_empty() {
+        return String::new();
+    }
+    let rows: String = excluded
+        .spans
+        .iter()
+        .map(|span| {
+            format!(
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                moment(span.start.timestamp_millis()),
+                span.end.map_or("goes on".to_owned(), |end| moment(end.timestamp_millis())),
+                duration(span.duration_seconds),
+                Text(span.cause.reason.as_deref().unwrap_or_default()),
+            )
+        })
+        .collect();
+    format!(
+        "<h2>Maintenance</h2><p class=\"dim\">Counted neither as up nor as down.</p><div class=\"wide\"><table><thead><tr>\
+         <th>From</th><th>To</th><th>Length</th><th>Window</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+}

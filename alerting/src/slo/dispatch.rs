@@ -1,0 +1,335 @@
+//! Sends scheduled reports: what is due and to whom is in the registry before anything is sent, and each outcome behind it.
+//! So a new leader sends what is still pending, with the same idempotency key, and nothing that went out.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tracing::{info, warn};
+use watchkeep_catalog::{
+    Client, ClientError, Time,
+    client::{Compare, Op, Txn},
+    keys,
+};
+
+use super::{
+    digest::Digest,
+    engine::Engine,
+    range::{Range, Wish},
+    schedule::ReportSchedule,
+    time::{HOUR_MS, floor, instant},
+};
+use crate::{
+    context::Context,
+    metrics::{DELIVERED, FAILED},
+    post::{self, Post},
+    text,
+};
+
+/// How often is looked whether something is due.
+const TICK: Duration = Duration::from_secs(2);
+/// Longest wait for one attempt.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts until a delivery is given up: about a day of a receiver that is down.
+const ATTEMPTS_MAX: u32 = 40;
+/// Longest pause between two attempts.
+const PAUSE_SECONDS_MAX: i64 = 3_600;
+/// Longest error kept with a delivery, in characters.
+const ERROR_MAX: usize = 300;
+
+/// Record at `/watchkeep/slo-reports/{name}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dispatch {
+    /// When the report was due last; of a new one, when it was heard of.
+    due: Time,
+    /// To whom it goes.
+    deliveries: Vec<Delivery>,
+}
+
+/// One way to one person or receiver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delivery {
+    receiver: String,
+    channel: String,
+    state: State,
+    attempts: u32,
+    /// The next attempt is not made before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Pending,
+    Delivered,
+    GivenUp,
+}
+
+impl Delivery {
+    fn new(receiver: &str, channel: &str) -> Self {
+        let (receiver, channel) = (receiver.to_owned(), channel.to_owned());
+        Self {
+            receiver,
+            channel,
+            state: State::Pending,
+            attempts: 0,
+            not_before: None,
+            error: None,
+        }
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        self.state == State::Pending && self.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// Enters an outcome.
+    fn attempted(&mut self, outcome: Result<(), String>, now: Time) {
+        self.attempts += 1;
+        match outcome {
+            Ok(()) => (self.state, self.error, self.not_before) = (State::Delivered, None, None),
+            Err(error) => {
+                self.error = Some(text::shorten(&error, ERROR_MAX));
+                let pause = (1_i64 << self.attempts.min(20)).min(PAUSE_SECONDS_MAX);
+                self.not_before = Some(now + TimeDelta::seconds(pause));
+                if self.attempts >= ATTEMPTS_MAX {
+                    self.state = State::GivenUp;
+                }
+            }
+        }
+    }
+}
+
+/// Looks every other second what is due, while this node leads.
+pub(super) async fn run(
+    engine: &Arc<Engine>,
+    context: &Context,
+    leader: watch::Receiver<Option<i64>>,
+) {
+    if engine.config.reports.is_empty() {
+        return std::future::pending().await;
+    }
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(fence) = *leader.borrow() else { continue };
+        if !engine.world().is_ready() {
+            continue;
+        }
+        for schedule in &engine.config.reports {
+            let now = crate::clock::now();
+            if let Err(error) = step(engine, context, schedule, fence, now).await {
+                warn!(report = schedule.name, %error, "scheduled report not sent yet");
+            }
+        }
+    }
+}
+
+/// Decides what is due, then delivers what is pending.
+async fn step(
+    engine: &Engine,
+    context: &Context,
+    schedule: &ReportSchedule,
+    fence: i64,
+    now: Time,
+) -> Result<(), ClientError> {
+    let client = &engine.client;
+    let key = keys::slo_report(&schedule.name);
+    let found = client.get(&key).await?;
+    let (mut record, mut revision) = match &found {
+        // What is heard of for the first time is not due for the past.
+        None => {
+            let record = Dispatch { due: now, deliveries: Vec::new() };
+            write(client, &key, &record, (fence, 0)).await?;
+            return Ok(());
+        }
+        Some(kv) => (kv.json::<Dispatch>()?, kv.mod_revision),
+    };
+    if let Some(due) = schedule.due(engine.config.zone(), record.due, now) {
+        record = Dispatch { due, deliveries: deliveries(context, schedule) };
+        match write(client, &key, &record, (fence, revision)).await? {
+            Some(written) => revision = written,
+            None => return Ok(()),
+        }
+    }
+    if !record.deliveries.iter().any(|delivery| delivery.is_due(now)) {
+        return Ok(());
+    }
+    let due = record.due;
+    let range = range(engine, schedule, due);
+    let digest = match range {
+        Ok(range) => compose(engine, context, schedule, due, &range).await,
+        Err(error) => Err(error),
+    };
+    for at in 0..record.deliveries.len() {
+        if !record.deliveries[at].is_due(now) {
+            continue;
+        }
+        let delivery = &record.deliveries[at];
+        let outcome = match &digest {
+            Ok(digest) => deliver(context, schedule, digest, delivery).await,
+            Err(error) => Err(error.clone()),
+        };
+        let result = if outcome.is_ok() { DELIVERED } else { FAILED };
+        let counted = &context.metrics.notifications;
+        counted.with_label_values(&[delivery.channel.as_str(), result]).inc();
+        match &outcome {
+            Ok(()) => info!(report = schedule.name, receiver = delivery.receiver, "report sent"),
+            Err(error) => {
+                warn!(
+                    report = schedule.name,
+                    receiver = delivery.receiver,
+                    error,
+                    "report not sent"
+                );
+            }
+        }
+        record.deliveries[at].attempted(outcome, crate::clock::now());
+        match write(client, &key, &record, (fence, revision)).await? {
+            Some(written) => revision = written,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Everybody whom a report goes to, by every way that they have.
+fn deliveries(context: &Context, schedule: &ReportSchedule) -> Vec<Delivery> {
+    let ways = |name: &String| {
+        let contact = context.rules.contacts.get(name);
+        let email = contact.and_then(|c| c.email.as_ref()).map(|_| Delivery::new(name, "email"));
+        let webhook = contact.and_then(|c| c.webhook.as_ref());
+        [email, webhook.map(|_| Delivery::new(name, "webhook"))].into_iter().flatten()
+    };
+    schedule.to.iter().flat_map(ways).collect()
+}
+
+/// Writes the record while this node leads and nobody else has; the revision, or nothing.
+async fn write(
+    client: &Client,
+    key: &str,
+    record: &Dispatch,
+    (fence, revision): (i64, i64),
+) -> Result<Option<i64>, ClientError> {
+    let txn = Txn::new()
+        .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
+        .when(Compare::mod_revision(key, revision))
+        .then(Op::put_json(key, record)?);
+    let outcome = client.txn(txn).await?;
+    Ok(outcome.succeeded.then_some(outcome.revision))
+}
+
+/// The span that a report which was due then is about.
+fn range(engine: &Engine, schedule: &ReportSchedule, due: Time) -> Result<Range, String> {
+    let zone = schedule.zone(engine.config.zone());
+    let wish = Wish { window: Some(schedule.window()), ..Wish::default() };
+    let at = due.timestamp_millis();
+    let mut range = Range::of(wish, zone, at, engine.config.retention_days)?;
+    // It ends when it was due, whenever it is sent; hours are counted whole.
+    range.to = floor(range.to, HOUR_MS);
+    Ok(range)
+}
+
+async fn compose<'a>(
+    engine: &Engine,
+    context: &'a Context,
+    schedule: &'a ReportSchedule,
+    due: Time,
+    range: &Range,
+) -> Result<Digest<'a>, String> {
+    let zone = schedule.zone(engine.config.zone());
+    let known = engine.world().services();
+    let chosen = known.into_iter().filter(|service| {
+        schedule.services.is_empty() || schedule.services.iter().any(|wanted| wanted == service)
+    });
+    let mut services = Vec::new();
+    for service in chosen {
+        let now = crate::clock::now().timestamp_millis();
+        let detail = engine.detail(&service, range, zone, now).await;
+        services.push(detail.map_err(|error| error.to_string())?);
+    }
+    let mut digest = Digest {
+        report: &schedule.name,
+        due,
+        window: schedule.window(),
+        from: instant(range.from),
+        to: instant(range.to),
+        url: &context.url,
+        services,
+    };
+    digest.sort();
+    Ok(digest)
+}
+
+/// One attempt.
+async fn deliver(
+    context: &Context,
+    schedule: &ReportSchedule,
+    digest: &Digest<'_>,
+    delivery: &Delivery,
+) -> Result<(), String> {
+    let contacts: &BTreeMap<_, _> = &context.rules.contacts;
+    let contact = contacts.get(&delivery.receiver);
+    let gone = || format!("{:?} is not configured any more", delivery.receiver);
+    let contact = contact.ok_or_else(gone)?;
+    let id = format!(
+        "report.{}.{}.{}.{}",
+        schedule.name,
+        digest.due.timestamp(),
+        delivery.receiver,
+        delivery.channel
+    );
+    let now = crate::clock::now();
+    if delivery.channel == "email" {
+        let mailer = context.mailer.as_ref().ok_or("there is no mail server any more: set smtp")?;
+        let to = contact.email.as_ref().ok_or_else(gone)?;
+        let parts = (digest.plain(), digest.html());
+        let message = mailer.letter(to, &id, &digest.subject(), parts, now)?;
+        return match tokio::time::timeout(TIMEOUT, mailer.send(message)).await {
+            Ok(sent) => sent.map_err(crate::notify::Failure::into_text),
+            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
+        };
+    }
+    let request = Post {
+        url: contact.webhook.as_ref().ok_or_else(gone)?,
+        idempotency_key: &id,
+        secret: context.page_secrets.get(&delivery.receiver),
+        trace_parent: None,
+        fencing_token: None,
+        body: serde_json::to_vec(digest).map_err(|error| error.to_string())?,
+        timeout: TIMEOUT,
+        timestamp: now.timestamp(),
+    };
+    post::send(&context.http, request).await.error.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let mut delivery = Delivery::new("ops", "email");
+        let mut now = Time::default();
+        assert!(delivery.is_due(now));
+        for attempt in 1..=ATTEMPTS_MAX {
+            delivery.attempted(Err("refused".to_owned()), now);
+            assert!(!delivery.is_due(now), "{attempt}");
+            now = delivery.not_before.unwrap();
+            assert_eq!(delivery.is_due(now), attempt < ATTEMPTS_MAX, "{attempt}");
+        }
+        assert_eq!(delivery.state, State::GivenUp);
+        let hours = (now - Time::default()).num_hours();
+        assert!((20..48).contains(&hours), "{hours}");
+
+        let mut delivery = Delivery::new("ops", "email");
+        delivery.attempted(Ok(()), now);
+        assert_eq!((delivery.state, delivery.is_due(now)), (State::Delivered, false));
+    }
+}

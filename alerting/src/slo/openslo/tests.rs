@@ -1,0 +1,183 @@
+//! Documents that are right, and every way to be wrong.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::rule::Expressions;
+
+const CHECKOUT: &str = include_str!("../../../../tests/data/openslo/checkout.yaml");
+
+/// Takes anything but a lonely bracket.
+struct Any;
+
+impl Expressions for Any {
+    fn check(&self, expr: &str) -> Result<(), String> {
+        if expr == "(" { Err("it ends in the middle".to_owned()) } else { Ok(()) }
+    }
+}
+
+fn judged(text: &str) -> Result<Vec<Slo>, Vec<String>> {
+    let texts = BTreeMap::from([("slo.yaml".to_owned(), text.to_owned())]);
+    read(&texts, &Any).map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn documents_that_refer_to_each_other() {
+    let slos = judged(CHECKOUT).unwrap();
+    let names: Vec<_> = slos.iter().map(|slo| (slo.name.as_str(), slo.target)).collect();
+    // 3 : 1 of 0.999 and 0.99.
+    let journey = (3.0 * 0.999 + 0.99) / 4.0;
+    assert_eq!(
+        names,
+        [
+            ("checkout-availability", 0.999),
+            ("checkout-journey", journey),
+            ("checkout-latency", 0.99)
+        ]
+    );
+    assert_eq!(slos[0].window, TimeWindow::Rolling(28 * 24));
+    assert_eq!(slos[2].window, TimeWindow::Calendar("month", Tz::Europe__Berlin));
+    assert_eq!(slos[2].method, Method::Timeslices { seconds: 300, target: 0.95 });
+    let alert = &slos[2].alerts[0];
+    assert_eq!(
+        (alert.policy.as_str(), alert.targets.join(",")),
+        ("page-the-owner", "OnCallMail".to_owned())
+    );
+    assert_eq!((alert.threshold, alert.lookback_seconds, alert.after_seconds), (10.0, 3_600, 300));
+    assert_eq!(slos[1].indicators.len(), 2);
+    assert_eq!(slos[0].key(), "openslo.checkout-availability");
+    insta::assert_snapshot!(rules(&slos));
+}
+
+/// A document that is right, with the value of one line replaced.
+fn with(line: &str, instead: &str) -> String {
+    assert!(SMALL.contains(line), "{line}");
+    SMALL.replace(line, instead)
+}
+
+const SMALL: &str = "apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: small
+spec:
+  service: web
+  indicator:
+    spec:
+      ratioMetric:
+        counter: true
+        good:
+          metricSource:
+            type: Prometheus
+            spec:
+              query: good_total
+        total:
+          metricSource:
+            type: Prometheus
+            spec:
+              query: all_total
+  timeWindow:
+    - duration: 30d
+      isRolling: true
+  budgetingMethod: Occurrences
+  objectives:
+    - target: 0.999
+";
+
+#[test]
+fn several_objectives_of_one_document() {
+    let two = format!("{SMALL}    - targetPercent: 95\n");
+    let found = judged(&two).unwrap();
+    let names: Vec<_> = found.iter().map(|slo| (slo.name.as_str(), slo.target)).collect();
+    assert_eq!(names, [("small-1", 0.999), ("small-2", 0.95)]);
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    for (text, expected) in [
+        (
+            with("openslo/v1", "openslo/v2alpha"),
+            "slo.yaml:1: apiVersion \"openslo/v2alpha\" is not read",
+        ),
+        (
+            with("kind: SLO", "kind: Slow"),
+            "slo.yaml:2: kind \"Slow\" is not known; known: Service, SLI",
+        ),
+        (
+            with("name: small", "name: Small_one"),
+            "slo.yaml:4: metadata.name \"Small_one\" is not a name",
+        ),
+        (with("  service: web", "  servant: web"), "unknown field `servant`"),
+        (with("target: 0.999", "target: 1.0"), "slo.yaml:26: 1 leaves no budget"),
+        (with("target: 0.999", "displayName: none"), "slo.yaml:26: has no target"),
+        (with("target: 0.999", "target: 0.9\n      targetPercent: 90"), "exclude each other"),
+        (with("Occurrences", "Slices"), "slo.yaml:24: budgetingMethod \"Slices\" is not known"),
+        (with("Occurrences", "Timeslices"), "timeSliceWindow is missing"),
+        (
+            with("target: 0.999", "target: 0.9\n      timeSliceTarget: 0.5"),
+            "of no use with Occurrences",
+        ),
+        (
+            with("duration: 30d", "duration: 1M"),
+            "slo.yaml:22: duration \"1M\" is not a rolling window",
+        ),
+        (with("isRolling: true", "isRolling: false"), "needs calendar"),
+        (
+            with("type: Prometheus", "type: Datadog"),
+            "data source type \"Datadog\" is not supported",
+        ),
+        (
+            with("type: Prometheus", "metricSourceRef: other"),
+            "DataSource \"other\" is not defined; defined: none",
+        ),
+        (
+            with("query: good_total", "query: ("),
+            "slo.yaml:15: query \"(\" is not PromQL: it ends in the middle",
+        ),
+        (with("query: good_total", "queri: good_total"), "has no query"),
+        (with("        good:", "        raw:"), "give one of these"),
+        (
+            with(
+                "  objectives:\n",
+                "  alertPolicies:\n    - alertPolicyRef: gone\n  objectives:\n",
+            ),
+            "AlertPolicy \"gone\" is not defined",
+        ),
+        (format!("{SMALL}---\n{SMALL}"), "slo.yaml:28: SLO \"small\" is there twice"),
+        (
+            with("target: 0.999", "target: 0.999\n      compositeWeight: 2"),
+            "to objectives that have indicators of their own",
+        ),
+    ] {
+        let wrong = judged(&text).expect_err(expected).join("\n");
+        assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
+        assert!(wrong.starts_with("slo.yaml:"), "{wrong}");
+    }
+}
+
+#[test]
+fn calendar_windows_begin_where_calendars_do() {
+    let calendar = |start: &str, unit: &str| {
+        let window = format!(
+            "    - duration: {unit}\n      calendar:\n        startTime: {start}\n        timeZone: Asia/Tokyo\n"
+        );
+        judged(&with("    - duration: 30d\n      isRolling: true\n", &window))
+    };
+    for (start, unit, name) in [
+        ("2026-01-01 00:00:00", "1M", "month"),
+        ("2026-01-01 00:00:00", "1Q", "quarter"),
+        ("2026-01-05 00:00:00", "1w", "week"),
+        ("2026-01-05 00:00:00", "1d", "day"),
+    ] {
+        let found = calendar(start, unit).unwrap();
+        assert_eq!(found[0].window, TimeWindow::Calendar(name, Tz::Asia__Tokyo));
+    }
+    for (start, unit, part) in [
+        ("2026-01-15 00:00:00", "1M", "on the first"),
+        ("2026-01-01 12:30:00", "1d", "begin at 00:00:00"),
+        ("2026-01-01 00:00:00", "1Y", "use 1d, 1w, 1M or 1Q"),
+        ("soon", "1M", "is not a time"),
+    ] {
+        let wrong = calendar(start, unit).unwrap_err().join("\n");
+        assert!(wrong.contains(part), "{wrong}");
+    }
+}
