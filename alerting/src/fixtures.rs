@@ -2,6 +2,20 @@
 
 use watchkeep_catalog::{Check, Instance, Opinion, Status, TcpCheck, Time};
 
+/// Nobody has measured anything.
+pub(crate) struct NoSamples;
+
+impl crate::source::Source for NoSamples {
+    fn select<'a>(
+        &'a self,
+        _: &'a str,
+        _: i64,
+        _: i64,
+    ) -> futures::future::BoxFuture<'a, Result<Vec<crate::SeriesData>, crate::SourceError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
 /// `seconds` after a Monday's nine o'clock.
 pub(crate) fn time(seconds: i64) -> Time {
     let monday: Time = "2026-01-05T09:00:00Z".parse().expect("a valid instant");

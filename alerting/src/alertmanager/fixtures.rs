@@ -6,7 +6,11 @@ use tokio::sync::mpsc;
 use watchkeep_catalog::{Alert, AlertSource, Client, LabelSet};
 
 use super::{AlertmanagerConfig, metrics::Metrics, shared::Shared};
-use crate::{AlertingConfig, context::Context, fixtures::time};
+use crate::{
+    AlertingConfig,
+    context::Context,
+    fixtures::{NoSamples, time},
+};
 
 /// What a node shares that has this file, and a registry that never answers.
 pub(crate) fn shared(yaml: &str) -> Arc<Shared> {
@@ -21,7 +25,7 @@ pub(crate) fn shared_with(yaml: &str, duty: &AlertingConfig) -> Arc<Shared> {
     let registry = prometheus::Registry::new();
     let client = Client::new(&["http://127.0.0.1:1".to_owned()]).expect("a client");
     let (id, url) = ("n1".to_owned(), "http://n1.example.org".to_owned());
-    let context = Context::new(duty, id, url, client, &registry);
+    let context = Context::new(duty, id, url, client, Arc::new(NoSamples), 0.9999, &registry);
     let metrics = Metrics::new(&registry).expect("metrics");
     let (known, (intake, _)) = (config.clone(), mpsc::channel(1));
     let loader: super::Loader = Arc::new(move || Ok(known.clone()));
