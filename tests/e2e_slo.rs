@@ -129,7 +129,7 @@ async fn reports_the_gate_and_the_badge() {
     assert_eq!(code, 200, "{report}");
     assert_eq!(report["status"], "breached", "{report}");
     assert!(report["availability"]["bad_probes"].as_u64() > Some(2), "{report}");
-    assert!(report["availability"]["budget_left_seconds"].as_f64() < Some(0.0), "{report}");
+    assert!(report["availability"]["remaining_probes"].as_f64() < Some(0.0), "{report}");
     assert_eq!(report["burn"].as_array().map(Vec::len), Some(8), "{report}");
     assert_eq!(report["downtimes"][0]["ongoing"], true, "{report}");
     assert!(report["sparse"].is_object(), "a probe each 300 ms is sparse at 99.99 %: {report}");

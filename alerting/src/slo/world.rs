@@ -289,7 +289,8 @@ impl World {
                 true => window.record.id.clone(),
                 false => format!("{}: {comment}", window.record.id),
             };
-            roles.excused.extend(window.spans(instant(from), instant(to)).into_iter().map(
+            // One that ends just where the count goes on counts too: its end is a change.
+            roles.excused.extend(window.spans(instant(from - 1), instant(to)).into_iter().map(
                 |span| Excused {
                     from: span.from.timestamp_millis(),
                     to: span.to.timestamp_millis(),
