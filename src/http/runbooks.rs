@@ -126,7 +126,7 @@ fn uses(text: &str, name: &str) -> bool {
     let own = |commands: &[&str]| {
         commands.iter().any(|command| text.contains(&format!("watchkeep {command} ")))
     };
-    let (http, registry) = (["incident", "service", "oncall"], ["member", "backup"]);
+    let (http, registry) = (["incident", "service", "oncall", "failover"], ["member", "backup"]);
     match name {
         "NODE" => named(name) || own(&http),
         "WATCHKEEP_HTTP" => own(&http),
