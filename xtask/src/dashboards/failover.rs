@@ -87,10 +87,20 @@ fn held() -> Vec<Panel> {
         .ask("in panic", or_zero("count(max by (service) (watchkeep_alerting_panics))", led))
         .steps(NONE)
         .runbook("ServicePanic"),
-        states("Kill switch", "While failovers are stopped nothing is failed over: every fault is a person's.", &[("failovers act", "green"), ("stopped", "red")])
-            .ask("failovers", max("", "watchkeep_alerting_failover_stopped")).size(8, 7).runbook("WatchkeepFailoversStopped"),
+        states(
+            "Kill switch",
+            "While failovers are stopped nothing is failed over: every fault is a person's.",
+            &[("failovers act", "green"), ("stopped", "red")],
+        )
+        .ask("failovers", max("", "watchkeep_alerting_failover_stopped"))
+        .size(8, 7)
+        .runbook("WatchkeepFailoversStopped"),
         areas("Held by a guard", "short", "In the time shown, by policy and guard.")
-            .ask("{{policy}} {{guard}}", or_zero(&count("policy, guard", "watchkeep_alerting_failovers_held_total"), led)).runbook("WatchkeepFailoversStopped"),
+            .ask(
+                "{{policy}} {{guard}}",
+                or_zero(&count("policy, guard", "watchkeep_alerting_failovers_held_total"), led),
+            )
+            .runbook("WatchkeepFailoversStopped"),
         lines("Maintenance windows", "short", "That are open: nothing is failed over in them.")
             .ask("open", max("", "watchkeep_alerting_maintenance_windows_open")),
     ]
