@@ -35,7 +35,10 @@ th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);ve
 th{font-weight:600}.critical,.triggered,.failed{color:var(--bad);font-weight:600}\
 .passing,.delivered,.resolved{color:var(--good)}.unknown,.dim{color:var(--dim)}\
 nav a{margin-right:1rem}form{display:inline}code,pre{font-size:.9em}pre{overflow-x:auto}\
-:not(pre)>code{overflow-wrap:anywhere}";
+:not(pre)>code{overflow-wrap:anywhere}\
+@media(max-width:40rem){pre{white-space:pre-wrap;overflow-wrap:anywhere}.wide thead{display:none}\
+.wide tr{display:block;border-bottom:1px solid var(--line);padding:.4rem 0}\
+.wide td{display:inline-block;border:0;padding:0 .8rem 0 0;overflow-wrap:anywhere}}";
 
 /// A whole page. `body` is HTML already; `live` pages load themselves again.
 pub(super) fn page(title: &str, live: bool, body: &str) -> Html<String> {

@@ -56,13 +56,12 @@ async fn list() -> Html<String> {
     let mut names: Vec<String> =
         Runbooks::iter().filter_map(|file| file.strip_suffix(".md").map(str::to_owned)).collect();
     names.sort();
-    let row = |name: String| {
-        let link = format!("<a href=\"/runbooks/{0}\">{0}</a>", Text(&name));
-        vec![link, Text(meaning(&name)).to_string()]
+    let item = |name: &String| {
+        let (name, meaning) = (Text(name), Text(meaning(name)));
+        format!("<li><a href=\"/runbooks/{name}\">{name}</a><br>{meaning}</li>")
     };
-    let rows: Vec<Vec<String>> = names.into_iter().map(row).collect();
-    let table = html::table(&["Alert", "Meaning"], &rows, "There are none.");
-    html::page("Runbooks", false, &format!("<h1>Runbooks</h1>{table}"))
+    let items: String = names.iter().map(item).collect();
+    html::page("Runbooks", false, &format!("<h1>Runbooks</h1><ul>{items}</ul>"))
 }
 
 /// The first sentence of the section that says what an alert means.
@@ -127,7 +126,7 @@ fn uses(text: &str, name: &str) -> bool {
     let own = |commands: &[&str]| {
         commands.iter().any(|command| text.contains(&format!("watchkeep {command} ")))
     };
-    let (http, registry) = (["incident", "service", "oncall"], ["member", "backup"]);
+    let (http, registry) = (["incident", "service", "oncall", "failover"], ["member", "backup"]);
     match name {
         "NODE" => named(name) || own(&http),
         "WATCHKEEP_HTTP" => own(&http),

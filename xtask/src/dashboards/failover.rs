@@ -55,12 +55,16 @@ fn time() -> Vec<Panel> {
             .ask("99 %", quantile_of_range("0.99", "", "watchkeep_alerting_decision_seconds")).steps(LATENCY).runbook("WatchkeepSlowRequests"),
         lines("Time of a callback", "s", "99th percentile in the time shown, of one attempt: mostly the receiver's.")
             .ask("99 %", quantile_of_range("0.99", "", "watchkeep_alerting_callback_seconds")).steps(LATENCY).runbook("WatchkeepCallbacksFailing"),
+        lines("From the first step to the end", "s", "99th percentile in the time shown, of all steps of a failover together.")
+            .ask("99 %", quantile_of_range("0.99", "", "watchkeep_alerting_failover_seconds")).runbook("FailoverFailed"),
     ]
 }
 
 fn happened() -> Vec<Panel> {
     vec![
         areas("Failovers", "short", "On record, by state.").ask("{{state}}", max("state", "watchkeep_alerting_failovers")).runbook("FailoverFailed"),
+        areas("How they ended", "short", "Failovers that ended in the time shown, by policy and outcome.")
+            .ask("{{policy}} {{outcome}}", or_zero(&count("policy, outcome", "watchkeep_alerting_failovers_over_total"), "watchkeep_alerting_is_leader")).runbook("FailoverFailed"),
         areas("Callbacks", "short", "Attempts in the time shown, by policy and result.")
             .ask("{{policy}} {{result}}", count("policy, result", "watchkeep_alerting_callbacks_total")).runbook("WatchkeepCallbacksFailing").runbook("FailoverFailed"),
         areas("Verdict changes", "short", "In the time shown, by new status: what failovers begin with.")
@@ -83,6 +87,20 @@ fn held() -> Vec<Panel> {
         .ask("in panic", or_zero("count(max by (service) (watchkeep_alerting_panics))", led))
         .steps(NONE)
         .runbook("ServicePanic"),
+        states(
+            "Kill switch",
+            "While failovers are stopped nothing is failed over: every fault is a person's.",
+            &[("failovers act", "green"), ("stopped", "red")],
+        )
+        .ask("failovers", max("", "watchkeep_alerting_failover_stopped"))
+        .size(8, 7)
+        .runbook("WatchkeepFailoversStopped"),
+        areas("Held by a guard", "short", "In the time shown, by policy and guard.")
+            .ask(
+                "{{policy}} {{guard}}",
+                or_zero(&count("policy, guard", "watchkeep_alerting_failovers_held_total"), led),
+            )
+            .runbook("WatchkeepFailoversStopped"),
         lines("Maintenance windows", "short", "That are open: nothing is failed over in them.")
             .ask("open", max("", "watchkeep_alerting_maintenance_windows_open")),
     ]
