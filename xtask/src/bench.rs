@@ -40,6 +40,10 @@ const BENCHES: &[(&str, &str)] = &[
         "series",
         "100,000 series, side by side with Prometheus: ingest, memory, disk, alerts, a large sum, restart",
     ),
+    (
+        "alerting",
+        "side by side with Alertmanager: POST to webhook, notifications and alerts per second; --faults: lost, twice, late",
+    ),
     ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
     ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),
 ];
