@@ -25,6 +25,7 @@ mod oncall;
 pub(crate) fn router(context: Arc<Context>) -> Router {
     Router::new()
         .route("/v1/oncall", get(oncall::who))
+        .route("/v1/oncall/schedules", get(oncall::names))
         .route("/v1/oncall/schedules/{name}", get(oncall::show))
         .route("/v1/oncall/schedules/{name}/calendar.ics", get(oncall::calendar))
         .route("/v1/oncall/people/{name}/calendar.ics", get(oncall::calendar_of))

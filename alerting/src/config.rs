@@ -24,14 +24,14 @@ mod validate_failover;
 
 pub use duty::{
     Channel, EscalationPolicy, Every, HeartbeatConfig, Integration, Layer, Notify, NotifyRule,
-    Pages, Person, Restriction, Schedule, Step, Target, Team,
+    Pages, Person, RateLimit, Restriction, Schedule, Step, Target, Team,
 };
 pub use failover::{
     BurnRate, Callback, Condition, Expect, FailoverPolicy, FailoverScripts, FailoverStepConfig,
     Guards, Hooks, OnFailure, PageStep, Prefer, Promote, Scale, Script, VerdictIs, When, Whom,
     ZoneRule,
 };
-pub(crate) use secret::Secret;
+pub(crate) use secret::{Keys, Secret};
 pub(crate) use validate::undefined;
 
 /// Rules that come with the program: name and text.
@@ -229,4 +229,7 @@ pub struct Receiver {
     /// File with the secret that signs the webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<String>,
+    /// File with the secret that is to follow: until then what is sent is signed with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_next_file: Option<String>,
 }

@@ -8,7 +8,7 @@ use watchkeep_catalog::{Client, Incident, Page, PageKind, Time};
 
 use crate::{
     AlertingError,
-    config::{AlertingConfig, FailoverScripts, Integration, Secret},
+    config::{AlertingConfig, FailoverScripts, Integration, Keys, Secret},
     link::Links,
     metrics::Metrics,
     notify::email::Mailer,
@@ -33,9 +33,13 @@ pub(crate) struct Gate {
 
 pub(crate) struct Context {
     pub(crate) id: String,
-    /// Base URL of this node, for links.
+    /// Base URL for links: the cluster's where one is configured, else this node's.
     pub(crate) url: String,
+    /// Base URL of this node's HTTP API.
+    pub(crate) node_url: String,
     pub(crate) client: Client,
+    /// Who has the samples that mails show.
+    pub(crate) source: Arc<dyn Source>,
     pub(crate) rules: Rules,
     pub(crate) http: reqwest::Client,
     pub(crate) mailer: Option<Mailer>,
@@ -47,9 +51,9 @@ pub(crate) struct Context {
     /// Where the programs are that a failover may run.
     pub(crate) failover_scripts: Option<FailoverScripts>,
     /// By file.
-    pub(crate) callback_secrets: BTreeMap<String, Secret>,
+    pub(crate) callback_secrets: BTreeMap<String, Keys>,
     /// By person or receiver.
-    pub(crate) page_secrets: BTreeMap<String, Secret>,
+    pub(crate) page_secrets: BTreeMap<String, Keys>,
     /// Signs the links in mails.
     pub(crate) link_secret: Option<Secret>,
     /// Routing keys and whose they are.
@@ -75,15 +79,26 @@ impl Context {
         let policies: Vec<_> = config.failover.iter().map(|p| p.name.as_str()).collect();
         let metrics = Metrics::new(registry, &policies)?;
         let callbacks = config.failover.iter().flat_map(|policy| policy.callbacks());
-        let callbacks = callbacks.filter_map(|(_, callback)| {
-            Some((callback.secret_file.as_ref()?, &callback.secret_file))
-        });
-        let people = config.people.iter().map(|p| (&p.name, &p.secret_file));
-        let receivers = config.receivers.iter().map(|r| (&r.name, &r.secret_file));
+        let mut callbacks: Vec<Files<'_>> = callbacks
+            .filter_map(|(_, c)| {
+                Some((c.secret_file.as_ref()?, &c.secret_file, &c.secret_next_file))
+            })
+            .collect();
+        // Where the same file is named with a next one and without it, both sign.
+        callbacks.sort_by_key(|(_, _, next)| next.is_some());
+        let people = config.people.iter().map(|p| (&p.name, &p.secret_file, &p.secret_next_file));
+        let receivers =
+            config.receivers.iter().map(|r| (&r.name, &r.secret_file, &r.secret_next_file));
         let limit = || Arc::new(Semaphore::new(PAGES_PER_RECEIVER_MAX));
+        let node_url = url.trim_end_matches('/').to_owned();
+        let url = match config.external_url.trim_end_matches('/') {
+            "" => node_url.clone(),
+            url => url.to_owned(),
+        };
         Ok(Self {
             id,
-            url: url.trim_end_matches('/').to_owned(),
+            url,
+            node_url,
             client,
             source,
             availability,
@@ -91,8 +106,8 @@ impl Context {
             http: post::http_client()?,
             mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
             metrics,
-            callback_secrets: secrets(callbacks)?,
-            page_secrets: secrets(people.chain(receivers))?,
+            callback_secrets: keys(callbacks.into_iter())?,
+            page_secrets: keys(people.chain(receivers))?,
             link_secret: config
                 .pages
                 .link_secret_file
@@ -136,11 +151,16 @@ fn gates(integrations: &[Integration]) -> Result<Vec<(Secret, Gate)>, AlertingEr
     integrations.iter().map(gate).collect()
 }
 
-fn secrets<'a>(
-    files: impl Iterator<Item = (&'a String, &'a Option<String>)>,
-) -> Result<BTreeMap<String, Secret>, AlertingError> {
-    let named = files.filter_map(|(name, file)| Some((name, file.as_ref()?)));
-    named
-        .map(|(name, file)| Ok((name.clone(), Secret::read(file).map_err(AlertingError::Secret)?)))
-        .collect()
+/// Of one owner: its name, and the files of its secret and of the next one.
+type Files<'a> = (&'a String, &'a Option<String>, &'a Option<String>);
+
+fn keys<'a>(
+    owners: impl Iterator<Item = Files<'a>>,
+) -> Result<BTreeMap<String, Keys>, AlertingError> {
+    let mut keys = BTreeMap::new();
+    for (name, file, next) in owners {
+        let read = Keys::read(file.as_deref(), next.as_deref()).map_err(AlertingError::Secret)?;
+        keys.extend(read.map(|read| (name.clone(), read)));
+    }
+    Ok(keys)
 }

@@ -117,6 +117,7 @@ fn add_page(
         error: None,
         not_before,
         calls,
+        summary: None,
     });
 }
 
@@ -272,7 +273,8 @@ pub(crate) fn page_attempted(
     }
     page.finished_at = Some(now);
     let (what, whom) = (page.id.split('.').next().unwrap_or("page"), page.receiver.clone());
-    let head = format!("page ({what}) to {whom} by {}", page.channel);
+    let together = if page.summary.is_some() { ", in one message with others" } else { "" };
+    let head = format!("page ({what}) to {whom} by {}{together}", page.channel);
     let text = match outcome {
         PageOutcome::GivenUp(error) => {
             format!("{head} given up after {attempts} attempts: {error}")
@@ -281,6 +283,16 @@ pub(crate) fn page_attempted(
         _ => format!("{head} delivered"),
     };
     note(incident, now, WATCHKEEP, text);
+}
+
+/// The page becomes part of a message with others; false when it is not to be sent any more, or is part of one already.
+pub(crate) fn join_summary(incident: &mut Incident, page_id: &str, summary: &str) -> bool {
+    let page = incident.pages.iter_mut().find(|page| page.id == page_id);
+    let Some(page) = page.filter(|p| p.state == PageState::Pending && p.summary.is_none()) else {
+        return false;
+    };
+    page.summary = Some(summary.to_owned());
+    true
 }
 
 /// The pages that can be sent now: of each receiver and channel the first that is pending, so that nobody

@@ -50,6 +50,7 @@ pub mod source;
 mod store;
 pub mod template;
 mod text;
+mod throttle;
 mod verdict;
 
 pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
@@ -196,7 +197,7 @@ impl Alerting {
         let election = Election {
             client: self.context.client.clone(),
             id: self.context.id.clone(),
-            url: self.context.url.clone(),
+            url: self.context.node_url.clone(),
             ttl_seconds: self.ttl_seconds,
             term: self.term.clone(),
             metrics: self.context.metrics.clone(),

@@ -24,7 +24,13 @@ use crate::{
 
 pub(crate) mod email;
 mod message;
+mod picture;
+mod png;
+mod summary;
+mod together;
 mod webhook;
+
+pub(crate) use together::{Part, deliver_summary};
 
 /// Longest wait for one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -189,8 +195,9 @@ async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result
         mailer.ok_or_else(|| Failure::dire("there is no mail server any more: set smtp"))?;
     let now = clock::now();
     let links = context.links(incident, page, now);
+    let picture = picture::of(context, incident, now).await;
     let message = mailer
-        .message(&context.url, incident, page, links.as_ref(), now)
+        .message(&context.url, incident, page, links.as_ref(), picture, now)
         .map_err(Failure::later)?;
     match tokio::time::timeout(ATTEMPT_TIMEOUT, mailer.send(message)).await {
         Ok(sent) => sent,

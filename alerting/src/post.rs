@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, header::CONTENT_TYPE, redirect::Policy};
 
-use crate::{config::Secret, signature::sign, text};
+use crate::{config::Keys, signature::sign, text};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const BODY_MAX: usize = 64 << 10;
 pub(crate) struct Post<'a> {
     pub(crate) url: &'a str,
     pub(crate) idempotency_key: &'a str,
-    pub(crate) secret: Option<&'a Secret>,
+    pub(crate) secret: Option<&'a Keys>,
     /// W3C `traceparent`.
     pub(crate) trace_parent: Option<String>,
     pub(crate) fencing_token: Option<i64>,
@@ -80,8 +80,8 @@ pub(crate) async fn ask(
         .header("Idempotency-Key", post.idempotency_key)
         .header("webhook-id", post.idempotency_key)
         .header("webhook-timestamp", post.timestamp);
-    if let Some(secret) = post.secret {
-        let signature = sign(secret, post.idempotency_key, post.timestamp, &post.body);
+    if let Some(keys) = post.secret {
+        let signature = sign(keys, post.idempotency_key, post.timestamp, &post.body);
         request = request.header("webhook-signature", signature);
     }
     if let Some(token) = post.fencing_token {

@@ -27,13 +27,12 @@ use crate::{
     dispute::Disputes,
     escalation::RoundRobin,
     fleet::Fleet,
-    incident,
     leader::Term,
     maintenance::Open,
     mirror::{Mirror, Target, Versioned},
-    notify,
     rules::Rules,
     store::Written,
+    throttle::Sent,
     verdict::tally,
 };
 
@@ -44,6 +43,7 @@ mod failovers;
 mod gauges;
 mod heartbeats;
 mod mark;
+mod pages;
 mod panics;
 mod retention;
 mod survey;
@@ -70,6 +70,10 @@ enum Effect {
     Failover(String),
     /// Pages of an incident to a receiver by a channel, one after the other.
     Page(String, String, String),
+    /// Pages that wait for a receiver's channel become one message.
+    Gather(String, String),
+    /// This message to a receiver by a channel.
+    Summary(String, String, String),
 }
 
 /// What a task came back with.
@@ -80,6 +84,8 @@ enum Done {
     SaidWell,
     Called(Effect, Option<Box<Written>>),
     Paged(Effect, Option<Box<Versioned<Incident>>>),
+    Gathered(Effect, Vec<Versioned<Incident>>),
+    Summarised(Effect, Option<Vec<Versioned<Incident>>>),
     Escalated(String, Option<Box<Versioned<Incident>>>),
     Heard(String, Option<Box<Versioned<Incident>>>),
     Tidied(usize),
@@ -109,6 +115,8 @@ struct Room {
     /// Incidents whose next step is being written.
     escalating: HashSet<String>,
     robin: RoundRobin,
+    /// What was sent to whom lately; none: not looked at in this term.
+    sent: Option<Sent>,
     /// Heartbeats of which something is being written.
     hearing: HashSet<String>,
     /// The maintenance windows that are open.
@@ -151,6 +159,7 @@ pub(crate) async fn run(
         disputes: Disputes::default(),
         escalating: HashSet::new(),
         robin: RoundRobin::default(),
+        sent: None,
         hearing: HashSet::new(),
         open: Open::default(),
         ticks: 0,
@@ -306,6 +315,7 @@ impl Room {
         self.hearing.clear();
         self.judging.clear();
         self.triggers = failovers::Triggers::default();
+        self.sent = None;
         self.robin = RoundRobin::default();
         for incident in self.mirror.incidents.values() {
             self.robin.learn(&incident.record);
@@ -421,25 +431,6 @@ impl Room {
         decision
     }
 
-    fn start_pages(&mut self, fence: i64, now: Time) {
-        for id in &self.mirror.pages_pending {
-            let Some(incident) = self.mirror.incidents.get(id) else { continue };
-            for page in incident::next_pages(&incident.record, now) {
-                let effect = Effect::Page(id.clone(), page.receiver.clone(), page.channel.clone());
-                if self.running.len() >= EFFECTS_MAX || self.running.contains(&effect) {
-                    continue;
-                }
-                let (context, page) = (Arc::clone(&self.context), page.id.clone());
-                let (incident, parent) = (incident.clone(), self.trace_parent(&incident.record));
-                self.running.insert(effect.clone());
-                self.tasks.spawn(async move {
-                    let done = notify::deliver(context, fence, incident, page, parent).await;
-                    Done::Paged(effect, done.map(Box::new))
-                });
-            }
-        }
-    }
-
     /// The trace of the fault behind an incident: its failover's, else the verdict's.
     fn trace_parent(&self, incident: &Incident) -> Option<String> {
         let failover = incident.failover.as_ref().and_then(|id| self.mirror.failovers.get(id));
@@ -493,6 +484,12 @@ impl Room {
                 self.running.remove(&effect);
                 self.enter(*incident);
             }
+            Done::Gathered(effect, incidents) | Done::Summarised(effect, Some(incidents)) => {
+                self.running.remove(&effect);
+                for incident in incidents {
+                    self.enter(incident);
+                }
+            }
             Done::Escalated(id, incident) => {
                 self.escalating.remove(&id);
                 if let Some(incident) = incident {
@@ -506,7 +503,7 @@ impl Room {
                 }
             }
             // Another node leads: in this term it does not begin again.
-            Done::Called(_, None) | Done::Paged(_, None) => {}
+            Done::Called(_, None) | Done::Paged(_, None) | Done::Summarised(_, None) => {}
             Done::Tidied(removed) => tracing::info!(removed, "old incidents and failovers removed"),
         }
         self.count();
@@ -540,6 +537,9 @@ impl Room {
 
     fn enter(&mut self, incident: Versioned<Incident>) {
         let id = incident.record.id.clone();
+        if let (Some(sent), Some(limit)) = (&mut self.sent, self.rules.pages.rate_limit) {
+            sent.learn(&incident.record, limit, clock::now());
+        }
         self.mirror.set_incident(&id, incident);
     }
 

@@ -162,6 +162,11 @@ impl Rules {
         refuse_unknown("person", name, &defined)
     }
 
+    /// Whether somebody is a person, and not a receiver such as a program.
+    pub(crate) fn is_person(&self, name: &str) -> bool {
+        self.contacts.get(name).is_some_and(|contact| contact.is_person)
+    }
+
     /// Whether an incident of this severity is urgent.
     pub(crate) fn is_urgent(&self, severity: &str) -> bool {
         self.pages.urgent.iter().any(|urgent| urgent == severity)

@@ -90,6 +90,7 @@ pub(super) fn config(smtp_port: u16, hook_port: u16, standby: &Server) -> anyhow
         email: Some(MAIL.to_owned()),
         webhook: None,
         secret_file: None,
+        secret_next_file: None,
         notify: Notify::default(),
     }];
     config.alerting.receivers = vec![Receiver {
@@ -97,6 +98,7 @@ pub(super) fn config(smtp_port: u16, hook_port: u16, standby: &Server) -> anyhow
         email: None,
         webhook: Some(hook),
         secret_file: None,
+        secret_next_file: None,
     }];
     let yesterday = Utc::now() - Duration::days(1);
     config.alerting.schedules = vec![Schedule {

@@ -25,6 +25,9 @@ use super::{
     services::summaries,
 };
 
+mod duty;
+mod incident;
+
 /// Rows of what is over: resolved incidents and failovers.
 const PAST_MAX: usize = 10;
 /// Answers of the alerting API that the console reads.
@@ -33,7 +36,9 @@ const ANSWER_BYTES_MAX: usize = BODY_BYTES_MAX;
 pub(super) fn router(site: Site) -> Router {
     Router::new()
         .route("/", routing::get(home))
+        .route("/incidents/{id}", routing::get(incident::show).post(incident::act))
         .route("/incidents/{id}/acknowledge", routing::post(acknowledge))
+        .route("/oncall", routing::get(duty::show))
         .with_state(site)
 }
 
@@ -143,7 +148,7 @@ fn incidents(known: &Known) -> String {
         let alert = Text(&incident.alert);
         vec![
             format!("<span class=\"{status}\">{status}</span>"),
-            format!("<a href=\"/v1/incidents/{id}\">{}</a>", Text(&incident.title)),
+            format!("<a href=\"/incidents/{id}\">{}</a>", Text(&incident.title)),
             format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident))),
             time(incident.started_at),
             action,
@@ -163,7 +168,7 @@ async fn on_call(site: &Site) -> String {
         Ok((_, answer)) => answer["error"].as_str().unwrap_or_default().to_owned(),
         Err(problem) => format!("{problem:?}"),
     };
-    format!("<h2>On call</h2><p>{}</p>", Text(said))
+    format!("<h2><a href=\"/oncall\">On call</a></h2><p>{}</p>", Text(said))
 }
 
 /// Who, until when, and who is next.

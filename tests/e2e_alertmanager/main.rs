@@ -4,6 +4,7 @@
 mod common;
 
 mod differential;
+mod receivers;
 mod takeover;
 
 use std::{collections::BTreeSet, fs, process::Command, time::Duration};

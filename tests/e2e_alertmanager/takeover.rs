@@ -1,5 +1,6 @@
-//! Nothing lost, nothing twice: alerts go to three nodes while the alerting leader is killed again and again. Each is told
-//! of once by effect: under one key, however often that was sent.
+//! Nothing lost, nothing twice, nothing late: alerts go to three nodes while the alerting leader is killed again and again.
+//! Each is told of once by effect (under one key, however often that was sent), and at most a second after it was taken and
+//! somebody leads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,15 +10,20 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::text;
-use crate::common::{Cluster, eventually, http, receiver::Receiver, wait::ensure};
+use crate::common::{Cluster, cluster::encode, eventually, http, receiver::Receiver, wait::ensure};
 
 /// `WATCHKEEP_SECONDS=300 cargo test --test e2e_alertmanager nothing` is the long form.
 const SECONDS: u64 = 14;
 const ALERTS_PER_SECOND: u64 = 20;
 const KILL_EVERY: Duration = Duration::from_secs(5);
+/// The office of a leader is looked for so often, and an answer may take so long.
+const POLL: Duration = Duration::from_millis(20);
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// An alert that was taken is told of within this, while somebody leads.
+const GRACE: Duration = Duration::from_secs(1);
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -41,7 +47,10 @@ async fn nothing_lost_and_nothing_twice() {
     let addresses: Vec<String> = cluster.nodes.iter().map(|node| node.http.clone()).collect();
     let begin = Instant::now();
     let posting = tokio::spawn(post(addresses, count, begin));
-    let (mut kills, mut down) = (0, None);
+    let clients = cluster.nodes.iter().map(|node| node.client.clone()).collect();
+    let (seen, mut elections) = mpsc::unbounded_channel();
+    let watching = tokio::spawn(watch(clients, begin, seen));
+    let (mut kills, mut down) = (Vec::new(), None);
     while !posting.is_finished() {
         tokio::time::sleep(KILL_EVERY).await;
         if let Some(at) = down.replace(cluster.alerting_leader().await) {
@@ -49,8 +58,8 @@ async fn nothing_lost_and_nothing_twice() {
             node.start();
             node.ready().await;
         }
+        kills.push(begin.elapsed());
         cluster.nodes[down.expect("just put")].kill();
-        kills += 1;
     }
     let accepted: BTreeMap<String, Duration> = posting.await.expect("all were taken");
     let told = eventually("every alert is told of", Duration::from_secs(30), async || {
@@ -61,16 +70,76 @@ async fn nothing_lost_and_nothing_twice() {
     .await;
     let twice: Vec<_> = told.iter().filter(|(_, keys)| keys.len() > 1).collect();
     assert!(twice.is_empty(), "told of under several keys: {twice:#?}");
+    watching.abort();
     let first = first_told(&receiver, begin.into_std());
+    let mut seen = Vec::new();
+    while let Ok(at) = elections.try_recv() {
+        seen.push(at);
+    }
+    let offices = offices(&seen, &kills);
+    let late: Vec<_> = accepted
+        .iter()
+        .filter(|(name, at)| first[*name] > deadline(**at, &offices))
+        .map(|(name, at)| (name, at, first[name]))
+        .collect();
+    assert!(late.is_empty(), "told of late: {late:#?}; somebody led {offices:?}");
     let mut delays: Vec<Duration> =
         accepted.iter().map(|(name, at)| first[name].saturating_sub(*at)).collect();
     delays.sort();
     let sent = receiver.at("/hook").len();
     println!(
-        "{count} alerts, leader killed {kills} times: {sent} requests; from accepted to told: median {:?}, longest {:?}",
+        "{count} alerts, leader killed {} times: {sent} requests; from accepted to told: median {:?}, longest {:?}",
+        kills.len(),
         delays[delays.len() / 2],
         delays[delays.len() - 1]
     );
+}
+
+/// From when to when somebody led.
+type Office = (Duration, Duration);
+
+/// Asks again and again who leads; sends when each election was seen first.
+async fn watch(clients: Vec<String>, begin: Instant, seen: mpsc::UnboundedSender<Duration>) {
+    let (mut known, mut turn) = (Value::Null, 0_usize);
+    let question = json!({"key": encode("/watchkeep/alerting/leader")});
+    loop {
+        turn += 1;
+        let url = format!("http://{}/v3/kv/range", clients[turn % clients.len()]);
+        let asked = http::client().post(url).timeout(ANSWER_MAX).json(&question);
+        let leader =
+            http::json(asked).await.unwrap_or_default()["kvs"][0]["create_revision"].clone();
+        if !leader.is_null() && leader != known {
+            known = leader;
+            // Nobody listens when the test is over.
+            let _ = seen.send(begin.elapsed());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Each office lasts until the next kill.
+fn offices(elections: &[Duration], kills: &[Duration]) -> Vec<Office> {
+    let end = |from: Duration| kills.iter().find(|kill| **kill > from).copied();
+    elections.iter().map(|from| (*from, end(*from).unwrap_or(Duration::MAX))).collect()
+}
+
+/// When an alert that was taken then has to be told of: a second after it was taken, or after the takeover behind that, by a
+/// leader that lives so long.
+fn deadline(taken: Duration, offices: &[Office]) -> Duration {
+    let of = |(from, to): &Office| {
+        let at = taken.max(*from) + GRACE;
+        (at <= *to).then_some(at)
+    };
+    offices.iter().find_map(of).unwrap_or(Duration::MAX)
+}
+
+#[test]
+fn deadlines_are_those_of_the_leader_that_lives() {
+    let at = Duration::from_millis;
+    let offices = offices(&[at(0), at(8_000), at(13_500)], &[at(5_000), at(10_000)]);
+    for (taken, deadline_ms) in [(100, 1_100), (4_500, 9_000), (6_000, 9_000), (9_500, 14_500)] {
+        assert_eq!(deadline(at(taken), &offices), at(deadline_ms), "{taken}");
+    }
 }
 
 /// Posts them one by one at their times, to one node after the other, until somebody takes each. Answers when each was taken.

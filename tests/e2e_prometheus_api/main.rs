@@ -9,6 +9,7 @@ mod common;
 mod clients;
 mod grafana;
 mod peers;
+mod secrets;
 mod shapes;
 mod sources;
 

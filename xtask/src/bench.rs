@@ -44,6 +44,10 @@ const BENCHES: &[(&str, &str)] = &[
         "report",
         "SLO reports of 1,000 services over 30 days of 10 s probes: the first one, and the others; a verdict",
     ),
+    (
+        "alerting",
+        "side by side with Alertmanager: POST to webhook, notifications and alerts per second; --faults: lost, twice, late",
+    ),
     ("soak", "ten minutes of the most puts, with snapshots, purges and restarts; a verdict"),
     ("promise", "the share of requests within 100 ms at half of the most puts, beside backups"),
 ];

@@ -16,7 +16,7 @@ mod validate;
 mod value;
 
 pub(crate) use global::Global;
-pub(crate) use http::{HttpConfig, TlsConfig};
+pub(crate) use http::{HttpConfig, Oauth2, TlsConfig};
 pub(crate) use interval::{NamedIntervals, TimeInterval};
 pub(crate) use receiver::{
     DiscordConfig, EmailConfig, MsTeamsConfig, OncallConfig, OpsgenieConfig, PagerdutyConfig,

@@ -81,17 +81,28 @@ fn report_of(config: &OncallConfig, message: &Message<'_>, now: Time) -> Result<
         return Ok(Report::Resolve { dedup_key, by: "watchkeep".to_owned(), why });
     }
     let alert = payload.common_labels.get("alertname");
+    let mut details = payload.common_annotations.clone();
+    if let Some(query) = payload.alerts.iter().find_map(|alert| expression(&alert.generator_url)) {
+        details.entry("query".to_owned()).or_insert(query);
+    }
     Ok(Report::Trigger(Finding {
         dedup_key,
         title: message.text(&config.title)?,
         alert: alert.cloned().unwrap_or_else(|| crate::incident::INCIDENT_REPORTED.to_owned()),
         severity: message.text(&config.severity)?,
         labels: payload.common_labels.clone(),
-        details: payload.common_annotations.clone(),
+        details,
         source: "alert".to_owned(),
         escalation: config.policy.clone(),
         started_at: payload.alerts.iter().filter_map(|a| a.starts_at).min().unwrap_or(now),
     }))
+}
+
+/// The expression of a rule, as Prometheus links to it: `…/graph?g0.expr=up+%3D%3D+0&g0.tab=1`.
+fn expression(generator_url: &str) -> Option<String> {
+    let url = url::Url::parse(generator_url).ok()?;
+    let mut pairs = url.query_pairs();
+    pairs.find(|(name, _)| name == "g0.expr").map(|(_, expr)| expr.into_owned())
 }
 
 #[cfg(test)]
@@ -139,5 +150,16 @@ mod tests {
     fn each_of_a_receivers_ways_has_a_key() {
         assert_eq!(dedup_key("ops", "{}:{}", 0), "ops/{}:{}");
         assert_eq!(dedup_key("ops", "{}:{}", 1), "ops#1/{}:{}");
+    }
+
+    #[test]
+    fn the_expression_behind_an_alert() {
+        for (url, expr) in [
+            ("http://p:9090/graph?g0.expr=up+%3D%3D+0&g0.tab=1", Some("up == 0")),
+            ("http://p:9090/graph?g0.tab=1", None),
+            ("", None),
+        ] {
+            assert_eq!(expression(url).as_deref(), expr);
+        }
     }
 }

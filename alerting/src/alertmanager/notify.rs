@@ -19,6 +19,7 @@ use crate::{backoff, clock, text};
 mod chat;
 mod email;
 mod http;
+mod oauth2;
 mod service;
 #[cfg(test)]
 pub(super) mod tests;

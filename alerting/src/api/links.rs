@@ -145,10 +145,7 @@ fn question(link: &Link, incident: &Incident) -> String {
         (Purpose::Abort, _) => ("End the failover", true),
     };
     let button = if open {
-        format!(
-            "<form method=\"post\"><button style=\"font:600 18px sans-serif;width:100%;padding:14px;border:0;\
-             border-radius:8px;background:#0b57d0;color:#fff\">{verb} as {by}</button></form>"
-        )
+        format!("<form method=\"post\"><button>{verb} as {by}</button></form>")
     } else {
         "<p>Nothing is left to do.</p>".to_owned()
     };
@@ -156,7 +153,7 @@ fn question(link: &Link, incident: &Incident) -> String {
 }
 
 fn thanks(incident: &Incident) -> String {
-    format!("<p style=\"color:#1b7a2f;font-weight:600\">Done.</p>{}", state(incident))
+    format!("<p class=\"done\">Done.</p>{}", state(incident))
 }
 
 fn state(incident: &Incident) -> String {
@@ -172,17 +169,23 @@ fn sorry(status: StatusCode, text: &str) -> Response {
     page(status, "This did not work", &format!("<p>{}</p>", escape(text)))
 }
 
+const STYLE: &str = "\
+:root{color-scheme:light dark}\
+body{margin:0;padding:16px;background:#f4f4f5;color:#1c1c1e;font:17px/1.5 system-ui,sans-serif}\
+main{max-width:32rem;margin:0 auto;padding:20px;background:#fff;border-radius:10px}\
+h1{font-size:20px;line-height:1.3;margin:0 0 12px;overflow-wrap:anywhere}\
+button{font:600 18px system-ui,sans-serif;width:100%;padding:14px;border:0;border-radius:8px;background:#0b57d0;color:#fff}\
+.done{color:#1b7a2f;font-weight:600}\
+@media(prefers-color-scheme:dark){body{background:#111113;color:#ececee}main{background:#1f1f22}.done{color:#7bd88f}}";
+
 /// A page of its own: no script, nothing from elsewhere, not in a frame, in no cache.
 fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let title = escape(title);
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta name=\"robots\" content=\"noindex\"></head>\
-         <body style=\"margin:0;padding:16px;background:#f4f4f5;color:#1c1c1e;font:17px/1.5 system-ui,sans-serif\">\
-         <main style=\"max-width:32rem;margin:0 auto;padding:20px;background:#fff;border-radius:10px\">\
-         <h1 style=\"font-size:20px;line-height:1.3;margin:0 0 12px;overflow-wrap:anywhere\">{title}</h1>{body}\
-         </main></body></html>\n"
+         <meta name=\"robots\" content=\"noindex\"><style>{STYLE}</style></head>\
+         <body><main><h1>{title}</h1>{body}</main></body></html>\n"
     );
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

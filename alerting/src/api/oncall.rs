@@ -57,6 +57,12 @@ pub(super) async fn who(
     Ok(Json(OnCall { schedule: schedule.name.clone(), shift, email }))
 }
 
+/// `GET /v1/oncall/schedules`: their names.
+pub(super) async fn names(State(context): State<Arc<Context>>) -> Json<serde_json::Value> {
+    let names: Vec<&str> = context.rules.schedules.iter().map(|s| s.name.as_str()).collect();
+    Json(serde_json::json!({ "schedules": names }))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Within {

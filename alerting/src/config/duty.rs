@@ -20,6 +20,9 @@ pub struct Person {
     /// File with the secret that signs the webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<String>,
+    /// File with the secret that is to follow: until then what is sent is signed with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_next_file: Option<String>,
     /// Which way first, and which after how long. By default every way at once.
     #[serde(default, skip_serializing_if = "Notify::is_empty")]
     pub notify: Notify,
@@ -271,6 +274,19 @@ pub struct Pages {
     pub link_secret_file: Option<String>,
     /// A URL that is called every minute while all is well.
     pub dead_man_url: Option<String>,
+    /// Messages to one person by one way; what is more becomes one message. By default each is one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// So many messages in so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// 1 to 1,000.
+    pub messages: u32,
+    /// 1 to 86,400.
+    pub per_seconds: u32,
 }
 
 impl Default for Pages {
@@ -282,6 +298,7 @@ impl Default for Pages {
             urgent: ["critical", "error", "page"].map(str::to_owned).to_vec(),
             link_secret_file: None,
             dead_man_url: None,
+            rate_limit: None,
         }
     }
 }

@@ -447,6 +447,9 @@ pub struct Callback {
     /// File with the secret that signs the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<String>,
+    /// File with the secret that is to follow: until then what is sent is signed with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_next_file: Option<String>,
     /// Longest wait for one answer. 10 to 60,000.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,

@@ -65,6 +65,26 @@ impl Secret {
     }
 }
 
+/// What signs: the secret, and while it is replaced the one that follows. Receivers take what either of them signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keys(Vec<Secret>);
+
+impl Keys {
+    /// None where neither is named.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub(crate) fn read(file: Option<&str>, next: Option<&str>) -> Result<Option<Self>, String> {
+        let keys: Vec<Secret> =
+            file.into_iter().chain(next).map(Secret::read).collect::<Result<_, _>>()?;
+        Ok((!keys.is_empty()).then_some(Self(keys)))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Secret> {
+        self.0.iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

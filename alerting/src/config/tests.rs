@@ -89,6 +89,12 @@ fn says_where_and_what_is_wrong() {
             "receivers[0].secret_file",
             "cannot read /nonexistent/s",
         ),
+        (
+            "/receivers/0/secret_next_file",
+            json!("/nonexistent/s"),
+            "receivers[0].secret_next_file",
+            "cannot read /nonexistent/s",
+        ),
         ("/smtp/from", json!("watchkeep"), "smtp.from", "name@example.org"),
         ("/smtp/host", json!(""), "smtp.host", "give a name"),
         ("/smtp/username", json!("u"), "smtp.username", "set both or neither"),

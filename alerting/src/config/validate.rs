@@ -102,6 +102,9 @@ impl AlertingConfig {
     pub fn validate(&self) -> Result<(), Vec<Invalid>> {
         let mut found = Findings::default();
         found.range("lease_ttl_seconds".into(), &self.lease_ttl_seconds, &LEASE_TTL_SECONDS);
+        if !self.external_url.is_empty() {
+            found.check("external_url", check_url(&self.external_url));
+        }
         if let Some(smtp) = &self.smtp {
             check_smtp(&mut found, smtp);
         }
@@ -153,9 +156,14 @@ impl AlertingConfig {
     }
 
     fn check_recipients(&self, found: &mut Findings) {
-        let people = self.people.iter().map(|p| (&p.name, &p.email, &p.webhook, &p.secret_file));
-        let receivers =
-            self.receivers.iter().map(|r| (&r.name, &r.email, &r.webhook, &r.secret_file));
+        let people = self
+            .people
+            .iter()
+            .map(|p| (&p.name, &p.email, &p.webhook, (&p.secret_file, &p.secret_next_file)));
+        let receivers = self
+            .receivers
+            .iter()
+            .map(|r| (&r.name, &r.email, &r.webhook, (&r.secret_file, &r.secret_next_file)));
         let all: Vec<_> = people
             .enumerate()
             .map(|(at, p)| (format!("people[{at}]"), p))
@@ -166,7 +174,7 @@ impl AlertingConfig {
             "receiver or person",
             all.iter().map(|(path, p)| (format!("{path}.name"), &**p.0)),
         );
-        for (path, (name, email, webhook, secret_file)) in all {
+        for (path, (name, email, webhook, secrets)) in all {
             if email.is_none() && webhook.is_none() {
                 found.add(&path, format!("{name:?} cannot be reached: set email, webhook or both"));
             }
@@ -182,10 +190,25 @@ impl AlertingConfig {
             if let Some(url) = webhook {
                 found.check(format!("{path}.webhook"), check_url(url));
             }
-            if let Some(file) = secret_file {
-                found.check(format!("{path}.secret_file"), Secret::read(file).map(drop));
-            }
+            check_secrets(found, &path, secrets);
         }
+    }
+}
+
+/// A secret, and the one that follows.
+pub(super) fn check_secrets(
+    found: &mut Findings,
+    path: &str,
+    (file, next): (&Option<String>, &Option<String>),
+) {
+    for (name, file) in [("secret_file", file), ("secret_next_file", next)] {
+        if let Some(file) = file {
+            found.check(format!("{path}.{name}"), Secret::read(file).map(drop));
+        }
+    }
+    if next.is_some() && file.is_none() {
+        let message = "it follows secret_file, which is not set: call it secret_file";
+        found.add(format!("{path}.secret_next_file"), message);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{oncall::Schedule, text::instant};
 
 const SECONDS_OF_DAY: std::ops::RangeInclusive<u32> = 0..=86_400;
 const WAIT_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
+const MESSAGES: std::ops::RangeInclusive<u32> = 1..=1_000;
 const REPEAT: std::ops::RangeInclusive<u32> = 0..=20;
 const INTERVAL_SECONDS: std::ops::RangeInclusive<u32> = 1..=2_678_400;
 /// Steps of a policy, targets of a step, rules of a person.
@@ -138,6 +139,10 @@ impl AlertingConfig {
         }
         if let Some(file) = &pages.link_secret_file {
             found.check("pages.link_secret_file", Secret::read(file).map(drop));
+        }
+        if let Some(limit) = &pages.rate_limit {
+            found.range("pages.rate_limit.messages".into(), &limit.messages, &MESSAGES);
+            found.range("pages.rate_limit.per_seconds".into(), &limit.per_seconds, &WAIT_SECONDS);
         }
         if let Some(url) = &pages.dead_man_url {
             found.check("pages.dead_man_url", check_url(url));

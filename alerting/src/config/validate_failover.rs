@@ -9,8 +9,8 @@ use watchkeep_catalog::{Status, check_name};
 
 use super::{
     AlertingConfig, Callback, Condition, FailoverPolicy, FailoverStepConfig, Guards, OnFailure,
-    Secret, When,
-    validate::{Findings, check_url},
+    When,
+    validate::{Findings, check_secrets, check_url},
 };
 use crate::{alertmanager, failover, oncall::Restrictions, rule::parse_duration};
 
@@ -161,9 +161,8 @@ fn check_callback(found: &mut Findings, path: &str, callback: &Callback) {
     if let Some(url) = &callback.undo_url {
         found.check(format!("{path}.undo_url"), check_url(url));
     }
-    if let Some(file) = &callback.secret_file {
-        found.check(format!("{path}.secret_file"), Secret::read(file).map(drop));
-    }
+    let secrets = (&callback.secret_file, &callback.secret_next_file);
+    check_secrets(found, path, secrets);
     found.range(format!("{path}.timeout_ms"), &callback.timeout_ms, &TIMEOUT_MS);
     found.range(format!("{path}.attempts_max"), &callback.attempts_max, &ATTEMPTS_MAX);
     found.range(format!("{path}.backoff_ms"), &callback.backoff_ms, &BACKOFF_MS);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{
-        Mailbox, MultiPart,
-        header::{HeaderName, HeaderValue},
+        Attachment, Mailbox, MultiPart, SinglePart,
+        header::{ContentType, HeaderName, HeaderValue},
     },
     transport::smtp::{
         PoolConfig,
@@ -16,7 +16,7 @@ use lettre::{
 };
 use watchkeep_catalog::{Incident, Page, Time};
 
-use super::{Failure, message};
+use super::{Failure, message, picture::Picture};
 use crate::{
     AlertingError,
     config::{Secret, SmtpConfig, SmtpTls},
@@ -80,28 +80,56 @@ impl Mailer {
         incident: &Incident,
         page: &Page,
         links: Option<&Links>,
+        picture: Option<Picture>,
         now: Time,
     ) -> Result<Message, String> {
-        let to: Mailbox = page.to.parse().map_err(|e| format!("address {:?}: {e}", page.to))?;
+        let id = format!("{}.{}", incident.id, page.id);
+        // What a picture is known by in its mail may stand in an address, and nothing else.
+        let cid = format!("picture@{}", self.from.email.domain());
+        let shown = picture.as_ref().map(|picture| (cid.as_str(), picture.text.as_str()));
+        let html = message::html(url, incident, page, links, shown);
+        let plain = message::plain(url, incident, page, links);
+        let png = picture.map(|picture| (cid, picture.png));
+        let subject = message::subject(incident, page);
+        self.build(&id, &incident.id, &page.to, &subject, (plain, html, png), now)
+    }
+
+    /// A message with this `Message-ID` in a thread of its own; `png` is a picture that the HTML shows by its content id.
+    pub(crate) fn build(
+        &self,
+        id: &str,
+        thread: &str,
+        to: &str,
+        subject: &str,
+        (plain, html, png): (String, String, Option<(String, Vec<u8>)>),
+        now: Time,
+    ) -> Result<Message, String> {
+        let mailbox: Mailbox = to.parse().map_err(|e| format!("address {to:?}: {e}"))?;
         let domain = self.from.email.domain();
-        let thread = format!("<{}@{domain}>", incident.id);
-        Message::builder()
+        let thread = format!("<{thread}@{domain}>");
+        let builder = Message::builder()
             .from(self.from.clone())
-            .to(to)
+            .to(mailbox)
             .date(now.into())
-            .message_id(Some(format!("<{}.{}@{domain}>", incident.id, page.id)))
+            .message_id(Some(format!("<{id}@{domain}>")))
             .in_reply_to(thread.clone())
             .references(thread)
             .raw_header(HeaderValue::new(
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ))
-            .subject(message::subject(incident, page))
-            .multipart(MultiPart::alternative_plain_html(
-                message::plain(url, incident, page, links),
-                message::html(url, incident, page, links, None),
-            ))
-            .map_err(|e| format!("message: {e}"))
+            .subject(subject);
+        let body = match png {
+            None => MultiPart::alternative_plain_html(plain, html),
+            Some((cid, png)) => {
+                let kind = ContentType::parse("image/png").map_err(|e| e.to_string())?;
+                let picture = Attachment::new_inline(cid).body(png, kind);
+                let shown =
+                    MultiPart::related().singlepart(SinglePart::html(html)).singlepart(picture);
+                MultiPart::alternative().singlepart(SinglePart::plain(plain)).multipart(shown)
+            }
+        };
+        builder.multipart(body).map_err(|e| format!("message: {e}"))
     }
 
     /// Any other message; `id` makes its `Message-ID`, the same each time it is sent.

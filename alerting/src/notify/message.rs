@@ -29,8 +29,9 @@ fn page_of(url: &str, alert: &str) -> String {
     page.into()
 }
 
+/// Where people look at it.
 pub(super) fn incident_url(url: &str, incident: &Incident) -> String {
-    format!("{url}/v1/incidents/{}", incident.id)
+    format!("{url}/incidents/{}", incident.id)
 }
 
 /// What a page about a failover says, if it is one and not about the incident's begin or end.
@@ -111,8 +112,8 @@ pub(super) fn remedy(url: &str, incident: &Incident, page: &Page) -> Option<Stri
     }
     let by = incident.on_call.as_deref().unwrap_or("your-name");
     Some(format!(
-        "curl {} -H 'content-type: application/json' -d '{{\"action\":\"acknowledge\",\"by\":\"{by}\"}}'",
-        incident_url(url, incident)
+        "curl {url}/v1/incidents/{} -H 'content-type: application/json' -d '{{\"action\":\"acknowledge\",\"by\":\"{by}\"}}'",
+        incident.id
     ))
 }
 

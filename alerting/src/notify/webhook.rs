@@ -1,7 +1,7 @@
 //! Alertmanager's webhook JSON, version 4: what receivers made for Alertmanager already read. Pure.
 //!
 //! Source: <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>. One incident is one
-//! group with one alert.
+//! group with one alert; many that are told together are one group.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ struct Body<'a> {
     common_annotations: &'a Labels,
     #[serde(rename = "externalURL")]
     external_url: &'a str,
-    alerts: [Alert<'a>; 1],
+    alerts: Vec<Alert<'a>>,
 }
 
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ struct Body<'a> {
 struct Alert<'a> {
     status: &'a str,
     labels: &'a Labels,
-    annotations: &'a Labels,
+    annotations: Labels,
     starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL")]
@@ -46,42 +46,73 @@ struct Alert<'a> {
 
 /// The body of a page.
 pub(super) fn body(url: &str, incident: &Incident, page: &Page) -> Vec<u8> {
-    let status = match page.kind {
-        PageKind::Firing => "firing",
-        PageKind::Resolved => "resolved",
-    };
-    let annotations = Labels::from([
-        ("summary".to_owned(), message::summary(incident, page)),
-        ("description".to_owned(), message::description(incident, page)),
-        ("runbook_url".to_owned(), message::runbook_url(url, incident)),
-    ]);
     let group_labels: Labels = ["alertname", "service", "instance"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), incident.labels.get(name)?.clone())))
         .collect();
-    let ended = incident.resolved_at.filter(|_| page.kind == PageKind::Resolved);
-    let body = Body {
+    write(&Body {
         version: "4",
         group_key: group_key(&group_labels),
         truncated_alerts: 0,
-        status,
+        status: status(page),
         receiver: &page.receiver,
         group_labels: &group_labels,
         common_labels: &incident.labels,
-        common_annotations: &annotations,
+        common_annotations: &annotations(url, incident, page),
         external_url: url,
-        alerts: [Alert {
-            status,
-            labels: &incident.labels,
-            annotations: &annotations,
-            starts_at: crate::text::instant(incident.started_at),
-            ends_at: ended.map_or_else(|| NO_END.to_owned(), crate::text::instant),
-            generator_url: message::incident_url(url, incident),
-            fingerprint: fingerprint(&incident.labels),
-        }],
-    };
+        alerts: vec![alert(url, incident, page)],
+    })
+}
+
+/// Pages of several incidents as one group, whose only label is the message's own name.
+pub(super) fn body_of_many(url: &str, summary: &str, pages: &[(&Incident, &Page)]) -> Vec<u8> {
+    let group_labels = Labels::from([("summary".to_owned(), summary.to_owned())]);
+    let all_over = pages.iter().all(|(_, page)| page.kind == PageKind::Resolved);
+    write(&Body {
+        version: "4",
+        group_key: group_key(&group_labels),
+        truncated_alerts: 0,
+        status: if all_over { "resolved" } else { "firing" },
+        receiver: pages.first().map_or("", |(_, page)| page.receiver.as_str()),
+        group_labels: &group_labels,
+        common_labels: &Labels::new(),
+        common_annotations: &Labels::new(),
+        external_url: url,
+        alerts: pages.iter().map(|(incident, page)| alert(url, incident, page)).collect(),
+    })
+}
+
+fn write(body: &Body<'_>) -> Vec<u8> {
     // Strings and maps of strings always have a JSON form.
-    serde_json::to_vec(&body).unwrap_or_default()
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+fn status(page: &Page) -> &'static str {
+    match page.kind {
+        PageKind::Firing => "firing",
+        PageKind::Resolved => "resolved",
+    }
+}
+
+fn annotations(url: &str, incident: &Incident, page: &Page) -> Labels {
+    Labels::from([
+        ("summary".to_owned(), message::summary(incident, page)),
+        ("description".to_owned(), message::description(incident, page)),
+        ("runbook_url".to_owned(), message::runbook_url(url, incident)),
+    ])
+}
+
+fn alert<'a>(url: &str, incident: &'a Incident, page: &Page) -> Alert<'a> {
+    let ended = incident.resolved_at.filter(|_| page.kind == PageKind::Resolved);
+    Alert {
+        status: status(page),
+        labels: &incident.labels,
+        annotations: annotations(url, incident, page),
+        starts_at: crate::text::instant(incident.started_at),
+        ends_at: ended.map_or_else(|| NO_END.to_owned(), crate::text::instant),
+        generator_url: message::incident_url(url, incident),
+        fingerprint: fingerprint(&incident.labels),
+    }
 }
 
 /// As Alertmanager writes it: `{}:{alertname="x", service="y"}`.

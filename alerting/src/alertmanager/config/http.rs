@@ -33,9 +33,8 @@ pub(crate) struct HttpConfig {
     pub(crate) bearer_token: Option<Hidden>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bearer_token_file: Option<String>,
-    /// Known, so that it can be refused with a reason.
-    #[serde(skip_serializing)]
-    pub(crate) oauth2: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth2: Option<Oauth2>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_password")]
     pub(crate) proxy_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +95,26 @@ impl Default for Authorization {
     fn default() -> Self {
         Self { kind: "Bearer".to_owned(), credentials: None, credentials_file: None }
     }
+}
+
+/// Tokens for a client by its own credentials.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Oauth2 {
+    pub(crate) client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_secret: Option<Hidden>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_secret_file: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) scopes: Vec<String>,
+    pub(crate) token_url: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) endpoint_params: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_config: Option<TlsConfig>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_password")]
+    pub(crate) proxy_url: Option<String>,
 }
 
 /// Values of one header.

@@ -46,6 +46,10 @@ fn http(dir: &Path, config: &mut Option<HttpConfig>) {
     if let Some(auth) = &mut config.authorization {
         auth.credentials_file.iter_mut().for_each(|file| join(dir, file));
     }
+    if let Some(auth) = &mut config.oauth2 {
+        auth.client_secret_file.iter_mut().for_each(|file| join(dir, file));
+        tls(dir, &mut auth.tls_config);
+    }
     config.http_headers.values_mut().flat_map(|h| &mut h.files).for_each(|file| join(dir, file));
     tls(dir, &mut config.tls_config);
 }

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use reqwest::{
-    Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, header::CONTENT_TYPE,
-    redirect::Policy, tls::Version,
+    Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, Response,
+    header::CONTENT_TYPE, redirect::Policy, tls::Version,
 };
 use serde::Serialize;
 
-use super::{ATTEMPT_TIMEOUT, Failure};
+use super::{ATTEMPT_TIMEOUT, Failure, oauth2::Tokens};
 use crate::{
     alertmanager::config::{Hidden, HttpConfig, TlsConfig},
     config::Secret,
@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_PER_HOST_MAX: usize = 64;
 const REDIRECTS_MAX: usize = 10;
 /// As much of a refusal's body is quoted, in characters.
-const QUOTE_MAX: usize = 200;
+pub(super) const QUOTE_MAX: usize = 200;
 /// As much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -55,7 +55,15 @@ impl Links {
             None => client(&config)?,
         };
         self.0.insert(key, client.clone());
-        Ok(Link { client, config })
+        let tokens = match &config.oauth2 {
+            Some(oauth2) => {
+                let (tls_config, proxy_url) = (oauth2.tls_config.clone(), oauth2.proxy_url.clone());
+                let asked = HttpConfig { tls_config, proxy_url, ..HttpConfig::default() };
+                Some(Tokens::new(self.get(Some(&asked))?.client, oauth2.clone()))
+            }
+            None => None,
+        };
+        Ok(Link { client, config, tokens })
     }
 }
 
@@ -114,6 +122,19 @@ fn with_tls(
 pub(super) struct Link {
     client: Client,
     config: HttpConfig,
+    tokens: Option<Tokens>,
+}
+
+/// As much of an answer as is of use.
+pub(super) async fn read(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < ANSWER_BYTES_MAX {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    body
 }
 
 /// Which answers mean that it may succeed later.
@@ -162,29 +183,35 @@ impl Link {
         retry: Retry,
         timeout: Duration,
     ) -> Result<Vec<u8>, Failure> {
-        let request = self.authorize(request)?;
+        let token = match &self.tokens {
+            Some(tokens) => Some(tokens.get().await?),
+            None => None,
+        };
+        let mut request = self.authorize(request)?;
+        if let Some(token) = &token {
+            request = request.bearer_auth(token);
+        }
         // Both names mean the same: the one is a draft of the IETF, the other that of Standard Webhooks.
         let request = request.header("Idempotency-Key", key).header("webhook-id", key);
         let response = request.timeout(timeout).send().await;
-        let mut response = response.map_err(|e| {
+        let response = response.map_err(|e| {
             // Without the URL, which may be secret.
             Failure::Again(text::chain(&e.without_url()))
         })?;
         let status = response.status();
-        let mut body = Vec::new();
-        while body.len() < ANSWER_BYTES_MAX {
-            match response.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                _ => break,
-            }
-        }
+        let body = read(response).await;
         if status.is_success() {
             return Ok(body);
         }
         let said = text::shorten(&String::from_utf8_lossy(&body), QUOTE_MAX);
         let error = format!("answered {status}: {said}");
-        let again =
+        let mut again =
             status.is_server_error() || matches!((retry, status.as_u16()), (Retry::OrTooMany, 429));
+        if let (Some(tokens), Some(token), 401) = (&self.tokens, &token, status.as_u16()) {
+            // It may have been called back: another one may do.
+            tokens.forget(token).await;
+            again = true;
+        }
         Err(if again { Failure::Again(error) } else { Failure::Never(error) })
     }
 

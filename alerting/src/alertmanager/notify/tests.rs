@@ -262,3 +262,60 @@ async fn who_refuses_is_not_asked_again_and_who_fails_is() {
         assert_eq!(matches!(failure, Failure::Again(_)), again, "{status}: {failure:?}");
     }
 }
+
+/// A receiver that takes each token twice, and the one that gives them: `t1`, `t2`, … to whoever knows the password.
+#[tokio::test]
+async fn a_token_is_kept_until_it_is_refused() {
+    let uses: Arc<Mutex<Vec<String>>> = Arc::default();
+    let given: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (seen, forms) = (Arc::clone(&uses), Arc::clone(&given));
+    let token = move |headers: HeaderMap, body: String| async move {
+        if headers["authorization"] != "Basic dTp0aWdlcg==" {
+            return (StatusCode::UNAUTHORIZED, "who are you?".to_owned());
+        }
+        let mut forms = forms.lock().unwrap();
+        forms.push(body);
+        let number = forms.len();
+        let answer =
+            json!({"access_token": format!("t{number}"), "token_type": "bearer", "expires_in": 60});
+        (StatusCode::OK, answer.to_string())
+    };
+    let hook = move |headers: HeaderMap| async move {
+        let token = headers["authorization"].to_str().unwrap().to_owned();
+        let mut seen = seen.lock().unwrap();
+        seen.push(token.clone());
+        let times = seen.iter().filter(|known| **known == token).count();
+        if times > 2 { StatusCode::UNAUTHORIZED } else { StatusCode::OK }
+    };
+    let router = Router::new()
+        .route("/token", axum::routing::post(token))
+        .route("/hook", axum::routing::post(hook));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let receiver = |password: &str| {
+        let oauth2 = json!({"client_id": "u", "client_secret": password, "token_url": format!("{url}/token"),
+                            "scopes": ["a", "b"], "endpoint_params": {"audience": "x"}});
+        let hook = format!("{url}/hook");
+        plan(
+            json!({"name": "r", "webhook_configs": [{"url": hook, "http_config": {"oauth2": oauth2}}]}),
+        )
+    };
+    let plan = receiver("tiger");
+    let channels = Channels::new(&plan, "http://w").unwrap();
+    let telling = telling(&plan, false);
+    let payload = Payload::new(&telling, "http://w", None);
+    let message = Message { telling: &telling, payload: &payload, words: &channels.words };
+    let channel = &channels.by[&name(&telling.integration)];
+    for taken in [true, true, false, true] {
+        let sent = send(channel, &message, &plan).await;
+        assert_eq!(sent.is_ok(), taken, "{sent:?}");
+        assert!(!matches!(sent, Err(Failure::Never(_))), "a new token may do");
+    }
+    assert_eq!(*uses.lock().unwrap(), ["Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2"]);
+    let form = "grant_type=client_credentials&scope=a+b&audience=x";
+    assert_eq!(*given.lock().unwrap(), [form, form]);
+    let refused = send_once(&receiver("lion"), false).await.expect_err("no token");
+    let Failure::Again(text) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("no OAuth 2 token: answered 401 Unauthorized: who are you?"), "{text}");
+}

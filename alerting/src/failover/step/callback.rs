@@ -16,7 +16,7 @@ use watchkeep_catalog::{
 use super::{Deposed, Outcome, Run, key, millis};
 use crate::{
     backoff, clock,
-    config::{Callback, Secret},
+    config::{Callback, Keys},
     failover::Interrupt,
     metrics::{DELIVERED, FAILED},
     mirror::Versioned,
@@ -99,7 +99,7 @@ fn body(
 fn request<'a>(
     call: &Call<'a>,
     failover: &Versioned<Failover>,
-    secret: Option<&'a Secret>,
+    secret: Option<&'a Keys>,
     trace_parent: Option<String>,
     timestamp: i64,
 ) -> Post<'a> {

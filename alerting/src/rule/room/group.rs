@@ -168,9 +168,14 @@ async fn report(shared: &Arc<Shared>, fence: i64, carried: &mut Carried, now: Ti
     if !shared.settings.opens_incidents {
         return;
     }
-    let active = carried.state.rules.iter().flat_map(|rule| &rule.active);
-    let firing = active.filter(|(_, active)| active.state == AlertState::Firing);
-    let firing = firing.map(|(labels, active)| (crate::rule::fingerprint(labels), labels, active));
+    let rules = carried.state.rules.iter().zip(&carried.group.rules);
+    let active = rules.flat_map(|(state, rule)| {
+        state.active.iter().map(|(labels, active)| (labels, active, rule.expr.as_str()))
+    });
+    let firing = active.filter(|(_, active, _)| active.state == AlertState::Firing);
+    let firing = firing.map(|(labels, active, expr)| {
+        (crate::rule::fingerprint(labels), super::incident::Firing { labels, active, expr })
+    });
     let new: Vec<_> = firing.filter(|(at, ..)| !carried.reported.contains(at)).collect();
     if new.is_empty() {
         return;
@@ -180,9 +185,8 @@ async fn report(shared: &Arc<Shared>, fence: i64, carried: &mut Carried, now: Ti
         Ok(rules) => rules,
         Err(error) => return debug!(%error, "schedules not read, trying again"),
     };
-    for (fingerprint, labels, active) in new {
-        let alert = (fingerprint.as_str(), labels);
-        match super::incident::trigger(shared, fence, &rules, alert, active, now).await {
+    for (fingerprint, alert) in new {
+        match super::incident::trigger(shared, fence, &rules, &fingerprint, alert, now).await {
             Ok(()) => drop(carried.reported.insert(fingerprint)),
             Err(error) => debug!(%error, "incident of an alert not opened, trying again"),
         }

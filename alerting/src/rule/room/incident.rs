@@ -31,16 +31,23 @@ pub(super) async fn duty(shared: &Shared) -> Result<Rules, StoreError> {
     Ok(rules)
 }
 
+/// An alert that fires, and the expression of its rule.
+pub(super) struct Firing<'a> {
+    pub(super) labels: &'a Labels,
+    pub(super) active: &'a Active,
+    pub(super) expr: &'a str,
+}
+
 /// Opens the incident of a firing alert, unless it is there.
 pub(super) async fn trigger(
     shared: &Shared,
     fence: i64,
     rules: &Rules,
-    (fingerprint, labels): (&str, &Labels),
-    active: &Active,
+    fingerprint: &str,
+    alert: Firing<'_>,
     now: Time,
 ) -> Result<(), StoreError> {
-    let record = opened(rules, fingerprint, labels, active, now);
+    let record = opened(rules, fingerprint, alert, now);
     let key = keys::incident(&record.id);
     let txn = Txn::new()
         .when(Compare::create_revision(keys::ALERTING_LEADER, fence))
@@ -57,8 +64,7 @@ pub(super) async fn trigger(
 fn opened(
     rules: &Rules,
     fingerprint: &str,
-    labels: &Labels,
-    active: &Active,
+    Firing { labels, active, expr }: Firing<'_>,
     now: Time,
 ) -> Incident {
     let fired_at = time(active.fired_at_ms.unwrap_or(active.active_at_ms));
@@ -71,6 +77,7 @@ fn opened(
     let mut record = Incident::new(id, title, &alert, severity, began, now);
     record.labels = labels.clone();
     record.details = active.annotations.clone();
+    record.details.entry("query".to_owned()).or_insert_with(|| expr.to_owned());
     "alert".clone_into(&mut record.source);
     record.dedup_key = Some(format!("alert/{fingerprint}"));
     let mut note = |at, text: String| incident::note(&mut record, at, WATCHKEEP, text);

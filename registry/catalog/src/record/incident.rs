@@ -73,6 +73,9 @@ pub struct Page {
     /// It calls for somebody: when an incident is taken, it is cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls: bool,
+    /// The message that it is part of, with pages of other incidents; none: a message of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
 }
 
 /// One line of the timeline.

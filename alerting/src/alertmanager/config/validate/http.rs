@@ -56,15 +56,24 @@ pub(super) fn check_http(found: &mut Findings, path: &str, http: Option<&HttpCon
         http.basic_auth.is_some(),
         http.authorization.is_some(),
         http.bearer_token.is_some() || http.bearer_token_file.is_some(),
+        http.oauth2.is_some(),
     ];
     if ways.into_iter().filter(|given| *given).count() > 1 {
-        let message =
-            "basic_auth, authorization and bearer_token exclude each other: give one of them";
+        let message = "basic_auth, authorization, bearer_token and oauth2 exclude each other: give one of them";
         found.add(path, message);
     }
-    if http.oauth2.is_some() {
-        let message = "OAuth 2 is not supported: use authorization with credentials_file, or put a proxy in between";
-        found.add(format!("{path}.oauth2"), message);
+    if let Some(auth) = &http.oauth2 {
+        let path = format!("{path}.oauth2");
+        if auth.client_id.is_empty() {
+            found.add(format!("{path}.client_id"), "is missing: give the client's name");
+        }
+        let given = (auth.client_secret.as_ref(), auth.client_secret_file.as_ref());
+        check_secret(found, &path, "client_secret", given, true);
+        check_url(found, format!("{path}.token_url"), &auth.token_url);
+        if let Some(url) = &auth.proxy_url {
+            check_url(found, format!("{path}.proxy_url"), url);
+        }
+        check_tls(found, &format!("{path}.tls_config"), auth.tls_config.as_ref());
     }
     if http.proxy_from_environment {
         let message = "the environment is not read: name the proxy in proxy_url";

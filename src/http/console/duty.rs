@@ -1,0 +1,93 @@
+//! `/oncall`: for each schedule who is on call, until when and who is next, and its final form for the next two weeks.
+
+use axum::{Router, extract::State, http::Method, response::Html};
+use serde_json::Value;
+
+use super::{Site, ask};
+use crate::http::{
+    html::{self, Text, table},
+    problem::Problem,
+};
+
+pub(super) async fn show(State(site): State<Site>) -> Result<Html<String>, Problem> {
+    let Some(alerting) = site.alerting else {
+        return Err(Problem::not_found(
+            "role alerting does not run on this node: ask one where it does",
+        ));
+    };
+    let schedules = get(&alerting, "/v1/oncall/schedules").await?;
+    let mut body = "<h1>On call</h1>".to_owned();
+    let names = schedules["schedules"].as_array().into_iter().flatten();
+    for name in names.filter_map(Value::as_str) {
+        let now = get(&alerting, &format!("/v1/oncall?schedule={name}")).await?;
+        let shifts = get(&alerting, &format!("/v1/oncall/schedules/{name}")).await?;
+        body.push_str(&schedule(name, &now, &shifts));
+    }
+    if schedules["schedules"].as_array().is_none_or(Vec::is_empty) {
+        body.push_str("<p class=\"dim\">Nobody is ever on call: set alerting.schedules.</p>");
+    }
+    Ok(html::page("On call", false, &body))
+}
+
+async fn get(alerting: &Router, path: &str) -> Result<Value, Problem> {
+    let (status, answer) = ask(alerting.clone(), Method::GET, path, None).await?;
+    match status.is_success() {
+        true => Ok(answer),
+        false => Err(Problem::new(status, answer["error"].as_str().unwrap_or("refused"))),
+    }
+}
+
+fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
+    let text = |value: &Value| Text(value.as_str().unwrap_or_default()).to_string();
+    let person = match now["person"].as_str() {
+        Some(person) => format!("<b>{}</b>", Text(person)),
+        None => "<span class=\"critical\">nobody</span>".to_owned(),
+    };
+    let until = match now["until"].as_str() {
+        Some(until) => format!(" until {}, then {}", clock(until), text(&now["next_person"])),
+        None => String::new(),
+    };
+    let row = |shift: &Value| {
+        let person = match shift["person"].as_str() {
+            Some(person) => Text(person).to_string(),
+            None => "<span class=\"dim\">nobody</span>".to_owned(),
+        };
+        let time = |field: &str| clock(shift[field].as_str().unwrap_or_default());
+        vec![time("from"), time("to"), person, text(&shift["by"])]
+    };
+    let rows: Vec<_> = shifts["shifts"].as_array().into_iter().flatten().map(row).collect();
+    let name = Text(name);
+    format!(
+        "<h2>{name}</h2><p>Now {person}{until}. <a href=\"/v1/oncall/schedules/{name}/calendar.ics\">Calendar</a></p>{}",
+        table(&["From", "To", "Who", "By"], &rows, "Nobody in the next two weeks.")
+    )
+}
+
+/// `2026-01-05T09:00:00Z` as people read it.
+fn clock(instant: &str) -> String {
+    let shown: String = instant.replace('T', " ").chars().take(16).collect();
+    format!("<time datetime=\"{}\">{} UTC</time>", Text(instant), Text(shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_and_when() {
+        let now =
+            json!({"person": "alice", "until": "2026-01-05T09:00:00Z", "next_person": "<bob>"});
+        let shifts = json!({"shifts": [
+            {"person": "alice", "from": "2026-01-01T00:00:00Z", "to": "2026-01-05T09:00:00Z", "by": "layer 1"},
+            {"person": null, "from": "2026-01-05T09:00:00Z", "to": "2026-01-06T09:00:00Z", "by": null},
+        ]});
+        let page = schedule("primary", &now, &shifts);
+        assert!(page.contains(
+            "<b>alice</b> until <time datetime=\"2026-01-05T09:00:00Z\">2026-01-05 09:00 UTC"
+        ));
+        assert!(page.contains("then &lt;bob&gt;") && page.contains("nobody</span>"), "{page}");
+        assert!(schedule("x", &json!({}), &json!({})).contains("critical\">nobody"));
+    }
+}
