@@ -38,8 +38,6 @@ pub(crate) struct Context {
     /// Base URL of this node's HTTP API.
     pub(crate) node_url: String,
     pub(crate) client: Client,
-    /// Who has the samples that mails show.
-    pub(crate) source: Arc<dyn Source>,
     pub(crate) rules: Rules,
     pub(crate) http: reqwest::Client,
     pub(crate) mailer: Option<Mailer>,
