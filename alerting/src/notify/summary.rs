@@ -119,8 +119,11 @@ mod tests {
         let mut incidents: Vec<Incident> = (0..3).map(|_| opened_incident()).collect();
         incidents[1].title = "<b>disk</b> full".to_owned();
         crate::incident::resolve(&mut incidents[2], "bob", "resolved", time(60)).unwrap();
-        let links =
-            Links { acknowledge: "http://w/a".to_owned(), resolve: "http://w/r".to_owned() };
+        let links = Links {
+            acknowledge: "http://w/a".to_owned(),
+            resolve: "http://w/r".to_owned(),
+            failover: None,
+        };
         let lines: Vec<Line<'_>> = incidents
             .iter()
             .enumerate()

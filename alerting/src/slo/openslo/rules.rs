@@ -19,8 +19,10 @@ const WINDOWS: [(&str, u64); 7] = [
     ("1d", 86_400),
     ("3d", 259_200),
 ];
-/// The pairs: name, severity, and long and short window with the factor of each of two.
-const PAIRS: [(&str, &str, [(&str, &str, f64); 2]); 2] = [
+/// Long and short window, and the factor.
+type Pair = (&'static str, &'static str, f64);
+/// The pairs, two of each severity: name, severity, windows.
+const PAIRS: [(&str, &str, [Pair; 2]); 2] = [
     ("SloBudgetBurnFast", "critical", [("1h", "5m", 14.4), ("6h", "30m", 6.0)]),
     ("SloBudgetBurnSlow", "warning", [("1d", "2h", 3.0), ("3d", "6h", 1.0)]),
 ];

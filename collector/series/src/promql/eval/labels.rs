@@ -19,6 +19,9 @@ use crate::{
 /// Longest value that a function makes of others.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
+/// The label that changes, and what it becomes.
+type Changed<'t> = Result<Option<(&'t str, String)>, EvalError>;
+
 /// What would become of it is judged before it is made: a few thousand characters of query could make gigabytes.
 fn check_size(function: &str, bytes: usize) -> Result<(), EvalError> {
     if bytes <= VALUE_BYTES_MAX {
@@ -84,7 +87,7 @@ impl Evaluator<'_> {
         node: &Node,
         steps: Steps,
         sink: &mut Sink<'_>,
-        change: &dyn Fn(&Labels) -> Result<Option<(&'t str, String)>, EvalError>,
+        change: &dyn Fn(&Labels) -> Changed<'t>,
     ) -> Result<(), EvalError> {
         let mut rows = self.collect(node, steps)?;
         let held = rows.len() * steps.count;
