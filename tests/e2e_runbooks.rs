@@ -19,7 +19,7 @@ use common::{
 
 const SOON: Duration = Duration::from_secs(90);
 /// Programs that commands in blocks which are not run may begin with; `watchkeep` is judged by its own help.
-const MACHINE: [&str; 4] = ["iostat", "pidstat", "fio", "etcdctl"];
+const MACHINE: [&str; 6] = ["iostat", "pidstat", "fio", "etcdctl", "journalctl", "amtool"];
 /// Commands in the text that only look, or put what nobody misses: they are run like those in blocks.
 const INLINE: [&str; 5] =
     ["curl -s $NODE", "etcdctl get", "etcdctl put", "etcdctl endpoint", "etcdctl alarm list"];
