@@ -104,7 +104,7 @@ impl<'a> Judge<'a> {
             };
             let weight = objective.value.composite_weight.as_ref();
             if let Some(given) =
-                weight.filter(|w| !(w.value > 0.0 && w.value.is_finite()) || !composite)
+                weight.filter(|w| !(w.value > 0.0 && w.value.is_finite() && composite))
             {
                 let message = format!(
                     "compositeWeight is {}: give a number above 0, to objectives that have indicators of their own",
