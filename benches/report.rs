@@ -169,7 +169,7 @@ async fn write_samples(node: &Node, services: i64, hours: i64) {
     let times: Vec<i64> = (1..hours * 360).rev().map(|n| now - n * INTERVAL_MS).collect();
     for n in 0..services {
         let mut request = Vec::new();
-        for (metric, value) in [("probe_success", 1.0), ("probe_duration_seconds", 0.012)] {
+        for (metric, value) in [("probe_success", 1.0_f64), ("probe_duration_seconds", 0.012)] {
             let mut series = Vec::new();
             let labels = [
                 ("__name__", metric.to_owned()),

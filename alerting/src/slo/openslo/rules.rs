@@ -19,9 +19,9 @@ const WINDOWS: [(&str, u64); 7] = [
     ("1d", 86_400),
     ("3d", 259_200),
 ];
-/// Long and short window, and the factor.
+/// Long window, short window, factor.
 type Pair = (&'static str, &'static str, f64);
-/// The pairs, two of each severity: name, severity, windows.
+/// The pairs: name, severity, and long and short window with the factor of each of two.
 const PAIRS: [(&str, &str, [Pair; 2]); 2] = [
     ("SloBudgetBurnFast", "critical", [("1h", "5m", 14.4), ("6h", "30m", 6.0)]),
     ("SloBudgetBurnSlow", "warning", [("1d", "2h", 3.0), ("3d", "6h", 1.0)]),
@@ -110,7 +110,7 @@ fn pairs(f: &mut std::fmt::Formatter<'_>, slo: &Slo, counted: bool) -> std::fmt:
     // Written so that 1 − 0.999 stays 0.001.
     let allowed = ((1.0 - slo.target) * 1e12).round() / 1e12;
     for (name, severity, pairs) in PAIRS {
-        let arm = |(long, short, factor): &(&str, &str, f64)| {
+        let arm = |(long, short, factor): &Pair| {
             let ratio = |window: &str| of(&format!("slo:sli_error:ratio_rate{window}"));
             let confirmed = match counted {
                 true => format!(
