@@ -26,7 +26,8 @@ class Handler:
         print("------------ END MESSAGE ------------", flush=True)
         return "250 taken"
 def authenticate(server, session, envelope, mechanism, data):
-    return AuthResult(success=data.login == user.encode() and data.password == password.encode())
+    known = data.login == user.encode() and data.password == password.encode()
+    return AuthResult(success=known, auth_data=data)
 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(cert, key)
 Controller(Handler(), hostname="127.0.0.1", port=int(port), tls_context=context, require_starttls=True,

@@ -27,7 +27,7 @@ pub(crate) struct Payload {
     pub(crate) group_key: String,
     pub(crate) truncated_alerts: u64,
     /// Set where the registry is lost, and this node tells what it knows.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "watchkeep_notice", skip_serializing_if = "Option::is_none")]
     pub(crate) watchkeep_notice: Option<String>,
 }
 
