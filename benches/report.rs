@@ -7,7 +7,10 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -25,7 +28,7 @@ const INTERVAL_MS: i64 = 10_000;
 /// Puts in one transaction.
 const PUTS: usize = 60;
 
-fn main() {
+fn main() -> ExitCode {
     let option = |flag: &str, default: i64| {
         let mut args = std::env::args().skip_while(|arg| arg != flag);
         args.nth(1).map_or(default, |value| {
@@ -38,8 +41,10 @@ fn main() {
         "{services} services, {days} days of a probe every 10 s, the last {hours} h as raw samples"
     );
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
-    if !runtime.block_on(measure(services, days, hours, rounds)) {
-        std::process::exit(1);
+    if runtime.block_on(measure(services, days, hours, rounds)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
