@@ -199,10 +199,7 @@ async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result
     let message = mailer
         .message(&context.url, incident, page, links.as_ref(), picture, now)
         .map_err(Failure::later)?;
-    match tokio::time::timeout(ATTEMPT_TIMEOUT, mailer.send(message)).await {
-        Ok(sent) => sent,
-        Err(_) => Err(Failure::dire(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()))),
-    }
+    mailer.send(message).await
 }
 
 async fn by_webhook(

@@ -16,7 +16,7 @@ use lettre::{
 };
 use watchkeep_catalog::{Incident, Page, Time};
 
-use super::{Failure, message, picture::Picture};
+use super::{ATTEMPT_TIMEOUT, Failure, message, picture::Picture};
 use crate::{
     AlertingError,
     config::{Secret, SmtpConfig, SmtpTls},
@@ -156,9 +156,14 @@ impl Mailer {
             .map_err(|e| format!("message: {e}"))
     }
 
-    /// Hands it to the server.
+    /// Hands it to the server, which has so long to take it.
     pub(crate) async fn send(&self, message: Message) -> Result<(), Failure> {
-        self.transport.send(message).await.map(drop).map_err(|error| Failure {
+        let Ok(sent) = tokio::time::timeout(ATTEMPT_TIMEOUT, self.transport.send(message)).await
+        else {
+            let seconds = ATTEMPT_TIMEOUT.as_secs();
+            return Err(Failure::dire(format!("no answer within {seconds} s")));
+        };
+        sent.map(drop).map_err(|error| Failure {
             text: text::chain(&error),
             is_final: error.is_permanent(),
             // 4xx: the server is there and asks to come again.

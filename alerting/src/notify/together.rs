@@ -176,10 +176,7 @@ async fn by_email(
     let message = mailer
         .build(key, key, to, &summary::subject(lines), (plain, html, None), clock::now())
         .map_err(Failure::later)?;
-    match tokio::time::timeout(ATTEMPT_TIMEOUT, mailer.send(message)).await {
-        Ok(sent) => sent,
-        Err(_) => Err(Failure::dire(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()))),
-    }
+    mailer.send(message).await
 }
 
 async fn by_webhook(

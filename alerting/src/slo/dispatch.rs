@@ -291,10 +291,7 @@ async fn deliver(
         let to = contact.email.as_ref().ok_or_else(gone)?;
         let parts = (digest.plain(), digest.html());
         let message = mailer.letter(to, &id, &digest.subject(), parts, now)?;
-        return match tokio::time::timeout(TIMEOUT, mailer.send(message)).await {
-            Ok(sent) => sent.map_err(crate::notify::Failure::into_text),
-            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
-        };
+        return mailer.send(message).await.map_err(crate::notify::Failure::into_text);
     }
     let request = Post {
         url: contact.webhook.as_ref().ok_or_else(gone)?,

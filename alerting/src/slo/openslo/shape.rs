@@ -1,5 +1,7 @@
 //! The shapes of OpenSLO v1 documents, as YAML has them (github.com/OpenSLO/OpenSLO). What they mean is [`super::judge`]'s.
 
+#![allow(dead_code, reason = "all fields are read, so that unknown ones are noticed")]
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -17,7 +19,6 @@ pub(super) struct Head {
 /// A document of one kind.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct Document<T> {
     pub(super) api_version: Option<String>,
     pub(super) kind: Option<String>,
@@ -28,7 +29,6 @@ pub(super) struct Document<T> {
 /// An object that stands in another one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct Inline<T> {
     pub(super) api_version: Option<String>,
     pub(super) kind: Option<String>,
@@ -38,7 +38,6 @@ pub(super) struct Inline<T> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct Metadata {
     pub(super) name: Spanned<String>,
     pub(super) display_name: Option<String>,
@@ -49,14 +48,12 @@ pub(super) struct Metadata {
 /// Kinds of which only the description matters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct ServiceSpec {
     pub(super) description: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct DataSourceSpec {
     pub(super) description: Option<String>,
     #[serde(rename = "type")]
@@ -66,7 +63,6 @@ pub(super) struct DataSourceSpec {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct TargetSpec {
     pub(super) description: Option<String>,
     pub(super) target: String,
@@ -74,7 +70,6 @@ pub(super) struct TargetSpec {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct ConditionSpec {
     pub(super) description: Option<String>,
     pub(super) severity: String,
@@ -93,7 +88,6 @@ pub(super) struct Condition {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct PolicySpec {
     pub(super) description: Option<String>,
     #[serde(default)]
@@ -108,7 +102,6 @@ pub(super) struct PolicySpec {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct ConditionRef {
     pub(super) condition_ref: Option<Spanned<String>>,
     pub(super) api_version: Option<String>,
@@ -119,7 +112,6 @@ pub(super) struct ConditionRef {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct NotificationRef {
     pub(super) target_ref: Option<Spanned<String>>,
     pub(super) api_version: Option<String>,
@@ -130,7 +122,6 @@ pub(super) struct NotificationRef {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct PolicyRef {
     pub(super) alert_policy_ref: Option<Spanned<String>>,
     pub(super) api_version: Option<String>,
@@ -141,7 +132,6 @@ pub(super) struct PolicyRef {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct SliSpec {
     pub(super) description: Option<String>,
     pub(super) threshold_metric: Option<Metric>,
@@ -183,7 +173,6 @@ pub(super) struct QuerySpec {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(dead_code, reason = "read, so that unknown fields are noticed")]
 pub(super) struct SloSpec {
     pub(super) description: Option<String>,
     pub(super) service: Spanned<String>,
