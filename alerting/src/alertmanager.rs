@@ -7,12 +7,13 @@
 //!                                                               receiver ─▶ notification sent
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::Router;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+mod alone;
 mod api;
 mod board;
 mod conduct;
@@ -42,14 +43,11 @@ mod words;
 pub use config::AlertmanagerConfig;
 pub(crate) use matcher::{Matcher, parse as parse_matcher};
 
-use crate::{AlertingError, context::Context, leader::Term};
+use crate::{AlertingError, context::Context, leader::Term, lost::Ear};
 use intake::Deliverance;
 pub(crate) use intake::size;
 use metrics::Metrics;
 use shared::{INTAKE_MAX, Shared};
-
-/// A node whose lease has run out, and that hears nothing for so long besides, takes the registry for lost.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads the configuration again: the file, judged, or everything that is wrong with it.
 pub type Loader = Arc<dyn Fn() -> Result<AlertmanagerConfig, String> + Send + Sync>;
@@ -60,7 +58,6 @@ pub struct Alertmanager {
     shared: Arc<Shared>,
     /// Taken by the one who runs it.
     requests: Arc<Mutex<Option<mpsc::Receiver<Deliverance>>>>,
-    lost_after: Duration,
 }
 
 impl Alertmanager {
@@ -71,7 +68,6 @@ impl Alertmanager {
     pub(crate) fn new(
         loader: Loader,
         context: Arc<Context>,
-        lease_ttl_seconds: i64,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
         let config = loader().map_err(AlertingError::Alertmanager)?;
@@ -79,21 +75,24 @@ impl Alertmanager {
         let metrics = Metrics::new(registry)?;
         metrics.config_reloaded_at.set(crate::clock::now().timestamp());
         let shared = Shared::new(context, (config, loader), metrics, intake);
-        let ttl = u64::try_from(lease_ttl_seconds).unwrap_or_default();
         Ok(Self {
             shared: Arc::new(shared.map_err(AlertingError::Alertmanager)?),
             requests: Arc::new(Mutex::new(Some(requests))),
-            lost_after: Duration::from_secs(ttl) + PATIENCE,
         })
     }
 
     /// Takes alerts in, and as leader tells people, until `token` is cancelled.
-    pub(crate) async fn run(&self, token: CancellationToken, term: watch::Receiver<Term>) {
+    pub(crate) async fn run(
+        &self,
+        token: CancellationToken,
+        term: watch::Receiver<Term>,
+        ear: Ear,
+    ) {
         let Some(requests) = self.requests.lock().await.take() else { return };
         let shared = || Arc::clone(&self.shared);
         tokio::join!(
             follow::follow(shared(), token.clone()),
-            follow::heed(shared(), self.lost_after, token.clone()),
+            alone::heed(shared(), ear, token.clone()),
             intake::run(shared(), requests, token.clone()),
             conduct::run(shared(), term, token),
         );

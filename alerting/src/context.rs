@@ -8,6 +8,7 @@ use watchkeep_catalog::{Client, Incident, Page, PageKind, Time};
 
 use crate::{
     AlertingError,
+    alone::{self, Alone},
     config::{AlertingConfig, FailoverScripts, Integration, Keys, Secret},
     link::Links,
     metrics::Metrics,
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) http: reqwest::Client,
     pub(crate) mailer: Option<Mailer>,
     pub(crate) metrics: Metrics,
+    /// For when the registry is lost.
+    pub(crate) alone: Alone,
     /// Who has the samples.
     pub(crate) source: Arc<dyn Source>,
     /// What services promise that do not say so themselves.
@@ -104,6 +107,7 @@ impl Context {
             http: post::http_client()?,
             mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
             metrics,
+            alone: Alone::default(),
             callback_secrets: keys(callbacks.into_iter())?,
             page_secrets: keys(people.chain(receivers))?,
             link_secret: config
@@ -121,9 +125,11 @@ impl Context {
         })
     }
 
-    /// The links of a page's mail; none where nothing signs them, or nothing is left to do.
+    /// The links of a page's mail; none where nothing signs them, nothing is left to do, or no registry knows the incident.
     pub(crate) fn links(&self, incident: &Incident, page: &Page, now: Time) -> Option<Links> {
-        let secret = self.link_secret.as_ref().filter(|_| page.kind == PageKind::Firing)?;
+        let leads_somewhere =
+            page.kind == PageKind::Firing && !incident.id.starts_with(alone::PREFIX);
+        let secret = self.link_secret.as_ref().filter(|_| leads_somewhere)?;
         Some(Links::new(secret, &self.url, incident, page, now))
     }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use watchkeep_catalog::Client;
 
 pub mod alertmanager;
+mod alone;
 mod api;
 mod backoff;
 mod clock;
@@ -34,6 +35,7 @@ mod fleet;
 mod incident;
 mod leader;
 mod link;
+mod lost;
 mod maintenance;
 mod metrics;
 mod mirror;
@@ -62,6 +64,7 @@ pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};
 
 use context::Context;
 use leader::Election;
+use lost::Ear;
 
 /// Why alerting cannot start.
 #[derive(Debug, Error)]
@@ -174,8 +177,8 @@ impl Alerting {
         loader: Loader,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
-        let (context, ttl_seconds) = (Arc::clone(&self.context), self.ttl_seconds);
-        self.alertmanager = Some(Alertmanager::new(loader, context, ttl_seconds, registry)?);
+        let context = Arc::clone(&self.context);
+        self.alertmanager = Some(Alertmanager::new(loader, context, registry)?);
         Ok(self)
     }
 
@@ -217,8 +220,12 @@ impl Alerting {
                 }
             },
             async {
-                if let Some(alertmanager) = &self.alertmanager {
-                    alertmanager.run(token.clone(), self.term.subscribe()).await;
+                let ear = Ear::new(self.ttl_seconds);
+                match &self.alertmanager {
+                    Some(alertmanager) => {
+                        alertmanager.run(token.clone(), self.term.subscribe(), ear).await;
+                    }
+                    None => alone::watch(Arc::clone(&self.context), ear, token.clone()).await,
                 }
             },
         );

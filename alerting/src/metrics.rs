@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) panics: IntGaugeVec,
     pub(crate) silenced: IntGaugeVec,
     pub(crate) maintenance_windows_open: IntGauge,
+    pub(crate) registry_lost: IntGauge,
 }
 
 /// What came of one attempt to reach somebody.
@@ -232,6 +233,13 @@ impl Metrics {
                 IntGauge::with_opts(of(
                     "maintenance_windows_open",
                     "Maintenance windows that are open, as the leader sees it.",
+                )),
+            )?,
+            registry_lost: add(
+                registry,
+                IntGauge::with_opts(of(
+                    "registry_lost",
+                    "Whether the registry cannot be reached, so that this node tells people by itself.",
                 )),
             )?,
         };

@@ -205,6 +205,7 @@ impl Room {
         self.dispute(&touched.targets);
         if touched.duty {
             self.rules.changes = self.mirror.changes.clone();
+            self.context.alone.learn(&self.rules.changes);
         }
         if self.term.is_some() {
             if touched.all {

@@ -171,6 +171,22 @@ async fn a_lost_registry_keeps_nobody_from_being_told() {
     .await;
     assert!(text(&told["watchkeep_notice"]).contains("registry is lost"), "{told}");
     assert!(text(&told["commonAnnotations"]["watchkeep_notice"]).contains("told twice"), "{told}");
+    // And of the loss itself, by the same routes.
+    let own = async |status: &str| {
+        eventually(&format!("the loss is {status}"), SOON, async || {
+            let mut all = receiver.at("/hook").into_iter().map(|request| request.json());
+            let found = all.find(|body| {
+                body["groupLabels"]["alertname"] == "WatchkeepRegistryLost"
+                    && body["status"] == status
+            });
+            found.ok_or_else(|| "not told yet".to_owned())
+        })
+        .await
+    };
+    let loss = own("firing").await;
+    assert_eq!(loss["commonLabels"]["severity"], "critical", "{loss}");
+    let runbook = text(&loss["commonAnnotations"]["runbook_url"]);
+    http::text(http::client().get(&runbook)).await.expect("its runbook");
     // What was known before is not told again.
     let before = |body: &Value| body["groupLabels"]["alertname"] == "Before";
     let count = receiver.at("/hook").iter().filter(|request| before(&request.json())).count();
@@ -181,6 +197,9 @@ async fn a_lost_registry_keeps_nobody_from_being_told() {
     }
     cluster.ready().await;
     lost(&cluster.nodes[0], "0").await;
+    // Whoever leads now tells that it is over, once.
+    let over = own("resolved").await;
+    assert_eq!(over["commonLabels"]["instance"], loss["commonLabels"]["instance"], "{over}");
     let url = cluster.nodes[2].url("/api/v2/alerts");
     eventually("the alert is in the registry", SOON, async || {
         let alerts = http::get(&url).await?;
@@ -193,4 +212,43 @@ async fn a_lost_registry_keeps_nobody_from_being_told() {
         ensure(names.contains(&"Meanwhile".to_owned()), || format!("{names:?}"))
     })
     .await;
+}
+
+/// A node without an `alertmanager.yml` has no routes: it calls whoever is on call by itself, and tells the end to the same.
+#[tokio::test]
+async fn without_routes_a_lost_registry_calls_whoever_is_on_call() {
+    let receiver = Receiver::start().await;
+    let alerting = json!({
+        "people": [{"name": "alice", "webhook": receiver.url("/alice")}],
+        "schedules": [{"name": "primary", "handoff": "0 9 * * mon", "start": "2026-01-05", "rotation": ["alice"]}],
+        "pages": {"schedule": "primary"},
+    });
+    let mut cluster = Cluster::start(3, &[("alerting", alerting)]).await;
+    cluster.alerting_leader().await;
+    let name = cluster.nodes[0].name.clone();
+    for node in &mut cluster.nodes[1..] {
+        node.kill();
+    }
+    let told = async |status: &str| {
+        eventually(&format!("alice is told: {status}"), SOON, async || {
+            let mut all = receiver.at("/alice").into_iter().map(|request| request.json());
+            let found = all.find(|body| {
+                body["commonLabels"]["alertname"] == "WatchkeepRegistryLost"
+                    && body["status"] == status
+            });
+            found.ok_or_else(|| "not yet".to_owned())
+        })
+        .await
+    };
+    let called = told("firing").await;
+    let summary = text(&called["commonAnnotations"]["summary"]);
+    assert!(summary.contains(&name) && summary.contains("told twice"), "{called}");
+    for node in &mut cluster.nodes[1..] {
+        node.start();
+    }
+    cluster.ready().await;
+    told("resolved").await;
+    let incidents = http::get(&cluster.nodes[0].url("/v1/incidents")).await.expect("incidents");
+    let known = incidents.to_string().contains("WatchkeepRegistryLost");
+    assert!(!known, "the registry knows nothing of it: {incidents}");
 }

@@ -2,7 +2,6 @@
 //! receiver (and which of its `oncall_configs` it is), so the same group opens one, and its end resolves it. Without the
 //! registry there is no incident: whoever would be called first is called once, and the incident is opened when it is back.
 
-use tracing::warn;
 use watchkeep_catalog::Time;
 
 use super::{
@@ -11,10 +10,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    clock,
-    escalation::{RoundRobin, advance},
-    incident::{Finding, Report, digest, next_pages, opened, report as enter},
-    notify::attempt,
+    alone, clock,
+    incident::{Finding, Report, report as enter},
     store::StoreError,
 };
 
@@ -34,33 +31,10 @@ pub(super) async fn report(
         Err(error @ StoreError::Fenced) => Err(Failure::Never(error.to_string())),
         Err(error) => {
             if let (None, Report::Trigger(finding)) = (fence, &report) {
-                call_directly(shared, &message.telling.record.idempotency_key, finding, now).await;
+                alone::call(context, &message.telling.record.idempotency_key, finding, now).await;
             }
             Err(Failure::Again(error.to_string()))
         }
-    }
-}
-
-/// Calls whoever would be called first, once for each notification.
-async fn call_directly(shared: &Shared, key: &str, finding: &Finding, now: Time) {
-    if shared.paged_alone().contains(key) {
-        return;
-    }
-    let context = &shared.context;
-    let mut incident = opened(finding, &context.rules, now);
-    // The same on every node, and so is the key of each page.
-    incident.id = format!("alone-{}", &digest(key)[..8]);
-    incident.title = format!("{} (the registry is lost, you may be told twice)", incident.title);
-    advance(&mut incident, &context.rules, &mut RoundRobin::default(), now);
-    let mut called = false;
-    for page in next_pages(&incident, now) {
-        match attempt(context, &incident, page).await {
-            Ok(()) => called = true,
-            Err(error) => warn!(receiver = page.receiver, error, "not called without the registry"),
-        }
-    }
-    if called {
-        shared.paged_alone().insert(key.to_owned());
     }
 }
 
@@ -136,7 +110,7 @@ mod tests {
             started_at: time(0),
         };
         for _ in 0..2 {
-            call_directly(&shared, "key-1", &finding, time(1)).await;
+            assert!(alone::call(&shared.context, "key-1", &finding, time(1)).await);
         }
         let seen = std::mem::take(&mut *seen.lock().unwrap());
         let [(at, _, body)] = &seen[..] else { panic!("{seen:?}") };

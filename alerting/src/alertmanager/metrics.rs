@@ -23,7 +23,6 @@ pub(crate) struct Metrics {
     pub(crate) groups: IntGauge,
     pub(crate) config_reloaded: IntGauge,
     pub(crate) config_reloaded_at: IntGauge,
-    pub(crate) registry_lost: IntGauge,
 }
 
 /// Every integration there is.
@@ -95,13 +94,6 @@ impl Metrics {
             config_reloaded_at: gauge(
                 "config_last_reload_success_timestamp_seconds",
                 "When the configuration was last taken.",
-            )?,
-            registry_lost: add(
-                registry,
-                IntGauge::new(
-                    "watchkeep_alerting_registry_lost",
-                    "Whether the registry cannot be reached, so that this node tells people by itself.",
-                ),
             )?,
         };
         metrics.begin();

@@ -1,9 +1,9 @@
 //! What the tasks and the API share: the board behind a lock, the channels of the receivers, and where to knock.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -45,8 +45,6 @@ pub(crate) struct Shared {
     lost: AtomicBool,
     /// Alerts that were taken while the registry was lost, and are to be written when it is back.
     pub(crate) unsaved: RwLock<HashMap<u64, Alert>>,
-    /// What people on call were told without the registry, by the notifications' keys; once, until it is back.
-    paged_alone: Mutex<HashSet<String>>,
     loader: Loader,
     /// Held while the configuration is read anew: of two the later one stays, whole.
     reloading: Mutex<()>,
@@ -73,7 +71,6 @@ impl Shared {
             intake,
             lost: AtomicBool::new(false),
             unsaved: RwLock::default(),
-            paged_alone: Mutex::default(),
             loader,
             reloading: Mutex::default(),
         })
@@ -91,10 +88,6 @@ impl Shared {
 
     pub(crate) fn setup(&self) -> Arc<Setup> {
         Arc::clone(&self.setup.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    pub(crate) fn paged_alone(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.paged_alone.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -1,0 +1,182 @@
+//! People are called without the registry: whoever would be called first is called directly, once. There is no incident
+//! that somebody could take, so nobody else is called after a while. That the registry itself is lost is told in this way
+//! where no Alertmanager tells it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use watchkeep_catalog::{Incident, LabelSet, Time};
+
+use crate::{
+    clock,
+    context::Context,
+    escalation::{RoundRobin, advance},
+    incident::{self, Finding, PageOutcome, WATCHKEEP, digest, next_pages, opened},
+    lost::Ear,
+    notify::attempt,
+    oncall::Changes,
+};
+
+/// The alert of a node that has lost the registry; it has a runbook of this name.
+pub(crate) const REGISTRY_LOST: &str = "WatchkeepRegistryLost";
+/// What the ids of incidents begin with that no registry knows.
+pub(crate) const PREFIX: &str = "alone-";
+const SEVERITY: &str = "critical";
+/// A registry that comes and goes calls nobody more often; nor is anybody tried more often who is not reached.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// What a node knows by itself of whom it called and whom it would call.
+#[derive(Debug, Default)]
+pub(crate) struct Alone {
+    /// By the keys of what they were called for; once each, until the registry is back.
+    called: Mutex<BTreeMap<String, Incident>>,
+    /// What people changed in schedules, as the registry had it last.
+    changes: Mutex<Changes>,
+}
+
+impl Alone {
+    /// Whom people have put on call; it is remembered for when the registry cannot be asked.
+    pub(crate) fn learn(&self, changes: &Changes) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(changes);
+    }
+
+    fn called(&self) -> MutexGuard<'_, BTreeMap<String, Incident>> {
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Labels and annotations of the alert that says that this node has lost the registry. They are those of the rule that is
+/// shipped, so that both are one alert.
+pub(crate) fn loss(context: &Context, silent: Duration) -> (LabelSet, LabelSet) {
+    let url = url::Url::parse(&context.node_url).ok();
+    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    let instance = host.map_or_else(|| context.id.clone(), |(host, port)| format!("{host}:{port}"));
+    let labels = [
+        ("alertname", REGISTRY_LOST),
+        ("instance", instance.as_str()),
+        ("job", WATCHKEEP),
+        ("severity", SEVERITY),
+    ];
+    let annotations = [
+        ("summary", format!("{} has lost the registry", context.id)),
+        (
+            "description",
+            format!(
+                "No answer for {} s. Until it is back this node decides nothing; alerts that are posted to it are told.",
+                silent.as_secs()
+            ),
+        ),
+        ("runbook_url", format!("{}/runbooks/{REGISTRY_LOST}", context.url)),
+    ];
+    let owned = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
+    let named = |(name, text): (&str, String)| (name.to_owned(), text);
+    (labels.map(owned).into(), annotations.map(named).into())
+}
+
+/// Calls whoever would be called first, once for each key; true when somebody was reached.
+pub(crate) async fn call(context: &Context, key: &str, finding: &Finding, now: Time) -> bool {
+    if context.alone.called().contains_key(key) {
+        return true;
+    }
+    let mut rules = context.rules.clone();
+    rules.changes = context.alone.changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut record = opened(finding, &rules, now);
+    // The same on every node, and so is the key of each page.
+    record.id = format!("{PREFIX}{}", &digest(key)[..8]);
+    let why = match finding.alert.as_str() {
+        REGISTRY_LOST => "you may be told twice",
+        _ => "the registry is lost, you may be told twice",
+    };
+    record.title = format!("{} ({why})", record.title);
+    advance(&mut record, &rules, &mut RoundRobin::default(), now);
+    let reached = send(context, &mut record, now).await;
+    if reached {
+        context.alone.called().insert(key.to_owned(), record);
+    }
+    reached
+}
+
+/// One attempt for each page that is due, all at once; true when one was taken.
+async fn send(context: &Context, record: &mut Incident, now: Time) -> bool {
+    let asked = &*record;
+    let pages = next_pages(asked, now).into_iter().map(|page| async move {
+        match attempt(context, asked, page).await {
+            Ok(()) => (page.id.clone(), PageOutcome::Delivered),
+            Err(error) => {
+                warn!(receiver = page.receiver, error, "not called without the registry");
+                (page.id.clone(), PageOutcome::GivenUp(error))
+            }
+        }
+    });
+    let outcomes = join_all(pages).await;
+    for (page, outcome) in &outcomes {
+        incident::page_attempted(record, page, 1, outcome, now);
+    }
+    outcomes.iter().any(|(_, outcome)| *outcome == PageOutcome::Delivered)
+}
+
+/// The registry is back. Of what people were called for it knows by now, but not that it was away: that is told to those
+/// who were called for it.
+pub(crate) async fn back(context: &Context, now: Time) {
+    let called = std::mem::take(&mut *context.alone.called());
+    for mut record in called.into_values().filter(|record| record.alert == REGISTRY_LOST) {
+        if incident::resolve(&mut record, WATCHKEEP, "the registry is back", now).is_ok() {
+            send(context, &mut record, now).await;
+        }
+    }
+}
+
+/// Says that the registry is lost, and that it is back, where no Alertmanager does; until `token` is cancelled.
+pub(crate) async fn watch(context: Arc<Context>, mut ear: Ear, token: CancellationToken) {
+    let mut since: Option<Time> = None;
+    let mut tried: Option<Instant> = None;
+    let mut reached = false;
+    loop {
+        let heard = tokio::select! {
+            () = token.cancelled() => return,
+            heard = ear.beat(&context.client) => heard,
+        };
+        let now = clock::now();
+        match (heard.lost, since) {
+            (true, None) => {
+                warn!("the registry is lost: nothing is decided until it is back");
+                (since, reached) = (Some(now), false);
+            }
+            (false, Some(_)) => {
+                info!("the registry is back");
+                since = None;
+                back(&context, now).await;
+            }
+            _ => {}
+        }
+        context.metrics.registry_lost.set(i64::from(heard.lost));
+        let may = tried.is_none_or(|at| at.elapsed() >= AGAIN);
+        if let Some(began) = since.filter(|_| heard.alarming && may && !reached) {
+            tried = Some(Instant::now());
+            let key = format!("{REGISTRY_LOST}/{}/{}", context.id, began.timestamp());
+            reached = call(&context, &key, &finding(&context, ear.lost_after(), began), now).await;
+        }
+    }
+}
+
+fn finding(context: &Context, silent: Duration, began: Time) -> Finding {
+    let (labels, details) = loss(context, silent);
+    Finding {
+        dedup_key: REGISTRY_LOST.to_owned(),
+        title: details.get("summary").cloned().unwrap_or_default(),
+        alert: REGISTRY_LOST.to_owned(),
+        severity: SEVERITY.to_owned(),
+        labels,
+        details,
+        source: WATCHKEEP.to_owned(),
+        escalation: None,
+        started_at: began,
+    }
+}
