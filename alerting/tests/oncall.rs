@@ -178,6 +178,22 @@ async fn heartbeats_and_events_open_and_end_incidents() {
     })
     .await;
 
+    // Missed again, and resolved by somebody: so it stays until the next one has come.
+    let open = async || {
+        let all: Vec<Incident> = world.all(watchkeep_catalog::keys::INCIDENTS).await;
+        let is_open =
+            |i: &Incident| i.source == "heartbeat" && i.status != IncidentStatus::Resolved;
+        all.into_iter().find(is_open)
+    };
+    let again = until("it is missed again", &open).await;
+    let resolve = json!({"action": "resolve", "by": "alice"});
+    let (status, answer) = node.post(&format!("/v1/incidents/{}", again.id), resolve).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert_eq!(open().await, None);
+    node.post("/v1/heartbeats/backup", json!(null)).await;
+    until("the next one is missed", &open).await;
+
     let event = |action: &str| {
         json!({"routing_key": "routing-key", "event_action": action, "dedup_key": "disk",
                "payload": {"summary": "disk full", "source": "web-1", "severity": "warning"}})

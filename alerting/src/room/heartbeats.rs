@@ -1,10 +1,11 @@
-//! Heartbeats that do not come: an incident while they are late, over when they are back.
+//! Heartbeats that do not come: an incident while they are late, over when they are back. What somebody has resolved stays
+//! so until the next one comes, and another does not.
 
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tracing::warn;
-use watchkeep_catalog::{Heartbeat, Time};
+use watchkeep_catalog::{Heartbeat, Incident, Time};
 
 use super::{Done, Room};
 use crate::{
@@ -25,6 +26,9 @@ impl Room {
             let open = self.mirror.keyed.contains_key(&key);
             let last = self.mirror.heartbeats.get(&config.name);
             let Some(report) = judge(config, last, open, now) else { continue };
+            if matches!(report, Report::Trigger(_)) && self.is_settled(config, &key) {
+                continue;
+            }
             if !self.hearing.insert(config.name.clone()) {
                 continue;
             }
@@ -44,6 +48,18 @@ impl Room {
             });
         }
     }
+
+    /// Whether somebody has resolved the incident of the one that is late now.
+    fn is_settled(&self, config: &HeartbeatConfig, key: &str) -> bool {
+        let Some(last) = self.mirror.heartbeats.get(&config.name) else { return false };
+        let incidents = self.mirror.incidents.values().map(|incident| &incident.record);
+        settled(incidents.filter(|i| i.dedup_key.as_deref() == Some(key)), deadline(config, last))
+    }
+}
+
+/// One that was resolved while it was late already: not because it came, nor because it may come later than before.
+fn settled<'a>(mut incidents: impl Iterator<Item = &'a Incident>, deadline: Time) -> bool {
+    incidents.any(|incident| incident.resolved_at.is_some_and(|at| at > deadline))
 }
 
 /// The key under which a heartbeat's incidents are deduplicated.
@@ -116,5 +132,35 @@ mod tests {
         assert_eq!(finding.title, "heartbeat backup is missing since 2026-01-05T09:00:00.000Z");
         assert_eq!(judged(Some(&last), true, 72), None);
         assert!(matches!(judged(Some(&last), true, 70), Some(Report::Resolve { .. })));
+    }
+
+    #[test]
+    fn what_somebody_has_resolved_stays_so_until_the_next_is_missed() {
+        let config = HeartbeatConfig {
+            name: "backup".to_owned(),
+            interval_seconds: 60,
+            grace_seconds: 10,
+            severity: "warning".to_owned(),
+            escalation: None,
+        };
+        let at = |seconds| Heartbeat { name: "backup".to_owned(), at: time(seconds) };
+        let incident = |resolved: Option<i64>| {
+            let mut incident = Incident::new("i".to_owned(), "t".to_owned(), "a", "warning", time(0), time(71));
+            incident.resolved_at = resolved.map(time);
+            incident
+        };
+        for (last, resolved, expected) in [
+            // Open, or resolved by hand after it was late.
+            (0, None, false),
+            (0, Some(80), true),
+            // The next one came at 100, and is late at 170.
+            (100, Some(80), false),
+            // Resolved since it came back, and since the interval was made longer.
+            (100, Some(101), false),
+        ] {
+            let deadline = deadline(&config, &at(last));
+            let incident = incident(resolved);
+            assert_eq!(settled([&incident].into_iter(), deadline), expected, "{last} {resolved:?}");
+        }
     }
 }
