@@ -2,6 +2,7 @@
 //! and expires every minute. fjall may make a write wait for hundreds of milliseconds; only this thread waits.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,6 +33,8 @@ const BATCH_MAX: usize = 5_000;
 const GATHER: Duration = Duration::from_millis(20);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// An operation works again when it has not failed for so long: one that fails now and then is not logged each time.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Keeps a store that no collector of this process keeps, until the token is cancelled: flushes it every
 /// second, expires it every minute, and flushes it at the end.
@@ -71,7 +74,7 @@ pub(crate) fn start(store: Arc<SeriesStore>, metrics: Metrics) -> (Local, onesho
     let local = Local { sender, waiting: waiting.clone() };
     let (done, ended) = oneshot::channel();
     thread::spawn(move || {
-        Keeper { store, metrics: metrics.series, last: Appended::default(), failing: false }
+        Keeper { store, metrics: metrics.series, last: Appended::default(), troubles: Troubles::default() }
             .run(&receiver, &waiting);
         let _ = done.send(());
     });
@@ -83,8 +86,24 @@ struct Keeper {
     metrics: SeriesMetrics,
     /// The store's totals when they were last added to the counters.
     last: Appended,
-    /// Whether the last operation failed: an error that lasts is logged once.
-    failing: bool,
+    troubles: Troubles,
+}
+
+/// The operations that fail, and when each did last: an error that lasts is logged once.
+#[derive(Debug, Default)]
+struct Troubles(HashMap<&'static str, Instant>);
+
+impl Troubles {
+    /// It failed; true when that is news.
+    fn begins(&mut self, operation: &'static str, now: Instant) -> bool {
+        self.0.insert(operation, now).is_none()
+    }
+
+    /// It went well; true when it did not before, and has for long enough.
+    fn ends(&mut self, operation: &'static str, now: Instant) -> bool {
+        let calm = self.0.get(operation).is_some_and(|at| now.duration_since(*at) >= CALM);
+        calm && self.0.remove(operation).is_some()
+    }
 }
 
 impl Keeper {
@@ -139,16 +158,16 @@ impl Keeper {
         self.judge("expire", expired.map(|_| ()));
     }
 
-    fn judge(&mut self, operation: &str, result: Result<(), SeriesError>) {
+    fn judge(&mut self, operation: &'static str, result: Result<(), SeriesError>) {
         match result {
-            Ok(()) if self.failing && operation == "flush" => {
-                self.failing = false;
-                info!("series store works again");
+            Ok(()) => {
+                if self.troubles.ends(operation, Instant::now()) {
+                    info!(operation, "series store works again");
+                }
             }
-            Ok(()) => {}
             Err(cause) => {
                 self.metrics.errors.with_label_values(&[operation]).inc();
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.troubles.begins(operation, Instant::now()) {
                     error!(%cause, operation, "series store failed");
                 }
             }
@@ -174,5 +193,27 @@ impl Keeper {
             self.metrics.rejected.with_label_values(&[reason]).inc_by(count);
         }
         self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_said_once() {
+        let (mut troubles, begin) = (Troubles::default(), Instant::now());
+        let (mut begins, mut ends) = (Vec::new(), Vec::new());
+        for second in 0..200 {
+            let now = begin + Duration::from_secs(second);
+            // At `series_max` every other append is refused, and every flush goes well.
+            if second < 100 && second % 2 == 0 {
+                begins.extend(troubles.begins("append", now).then_some(second));
+            } else {
+                ends.extend(troubles.ends("append", now).then_some(second));
+            }
+            assert!(!troubles.ends("flush", now));
+        }
+        assert_eq!((begins, ends), (vec![0], vec![158]));
     }
 }

@@ -56,7 +56,9 @@ impl Disk {
                 .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
                 .map_err(|e| failed(e.to_string()))?;
             drop(Self::create_or_open(aside).map_err(|e| failed(e.to_string()))?);
-            fs::rename(aside, path).map_err(|e| failed(e.to_string()))?;
+            fs::rename(aside, path)
+                .and_then(|()| sync_parent(path))
+                .map_err(|e| failed(e.to_string()))?;
         }
         Self::create_or_open(path).map_err(|e| failed(e.to_string()))
     }
@@ -131,6 +133,12 @@ fn is_empty(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// A name in a folder survives a power cut once the folder is on the disk.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
