@@ -26,7 +26,8 @@ fn text(value: &Value) -> String {
 /// A node on which alice is on call; `more` are settings of alerting.
 async fn node(more: Value) -> Cluster {
     let mut alerting = json!({
-        "schedules": [{"name": "primary", "handoff": "0 9 * * mon", "start": "2026-01-05", "rotation": ["alice"]}],
+        "schedules": [{"name": "primary", "time_zone": "Europe/Berlin", "handoff": "0 9 * * mon",
+                       "start": "2026-01-05", "rotation": ["alice"]}],
     });
     for (name, value) in more.as_object().expect("settings") {
         alerting[name] = value.clone();
@@ -299,6 +300,7 @@ async fn the_console_shows_an_incident_and_who_is_on_call() {
     assert_eq!(incident(node, &id).await["status"], "resolved");
     let duty = http::text(http::client().get(node.url("/oncall"))).await.expect("the page");
     assert!(duty.contains("<h2>primary</h2>") && duty.contains("Now <b>alice</b>"), "{duty}");
+    assert!(duty.contains(" UTC\">") && (duty.contains(" CET<") || duty.contains(" CEST<")), "{duty}");
     let (status, _) = http::any(Method::GET, &node.url("/incidents/absent"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }

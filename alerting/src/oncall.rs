@@ -28,6 +28,7 @@ pub(crate) use ics::{Entry, calendar};
 pub(crate) use restriction::Restrictions;
 pub(crate) use schedule::{Duty, Schedule, Shift};
 use turns::Turns;
+pub use wall::wall_clock;
 
 /// A rotation longer than this is surely a mistake.
 const ROTATION_MAX: usize = 1_000;

@@ -37,6 +37,7 @@ pub(super) struct Question {
 #[derive(Serialize)]
 pub(super) struct OnCall {
     schedule: String,
+    time_zone: &'static str,
     #[serde(flatten)]
     shift: Shift,
     email: Option<String>,
@@ -54,7 +55,8 @@ pub(super) async fn who(
     let shift = schedule.who(at, changes.get(&schedule.name).map_or(&[], Vec::as_slice));
     let contact = shift.person.as_ref().and_then(|person| rules.contacts.get(person));
     let email = contact.and_then(|contact| contact.email.clone());
-    Ok(Json(OnCall { schedule: schedule.name.clone(), shift, email }))
+    let time_zone = schedule.time_zone();
+    Ok(Json(OnCall { schedule: schedule.name.clone(), time_zone, shift, email }))
 }
 
 /// `GET /v1/oncall/schedules`: their names.
@@ -73,6 +75,7 @@ pub(super) struct Within {
 #[derive(Serialize)]
 pub(super) struct Final {
     schedule: String,
+    time_zone: &'static str,
     from: Time,
     to: Time,
     shifts: Vec<Duty>,
@@ -98,7 +101,8 @@ pub(super) async fn show(
     let changes = oncall::read_changes(&context.client).await?;
     let changes = changes.get(&schedule.name).map_or(&[][..], Vec::as_slice);
     let shifts = schedule.duties(from, to, changes);
-    Ok(Json(Final { schedule: schedule.name.clone(), from, to, shifts }))
+    let time_zone = schedule.time_zone();
+    Ok(Json(Final { schedule: schedule.name.clone(), time_zone, from, to, shifts }))
 }
 
 /// `GET /v1/oncall/schedules/{name}/calendar.ics`.

@@ -62,6 +62,11 @@ pub(crate) struct Shift {
 }
 
 impl Schedule {
+    /// The IANA name of its time zone.
+    pub(crate) fn time_zone(&self) -> &'static str {
+        self.zone.name()
+    }
+
     /// Reads time zone, layers, cron lines, restrictions.
     ///
     /// # Errors

@@ -24,6 +24,13 @@ fn gap_end(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Tz>> {
     GapInfo::new(&local, &zone).and_then(|gap| gap.end)
 }
 
+/// What the wall clock of a time zone shows at an instant: `2026-01-05 10:00 CET`; none where there is no such zone.
+#[must_use]
+pub fn wall_clock(zone: &str, at: Time) -> Option<String> {
+    let zone: Tz = zone.parse().ok()?;
+    Some(at.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z").to_string())
+}
+
 /// The instants in (`from`, `to`] at which the clock is changed. No zone changes it twice within twelve hours.
 pub(super) fn changes(zone: Tz, from: Time, to: Time) -> Vec<Time> {
     let offset = |at: Time| zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc();

@@ -1,7 +1,9 @@
 //! `/oncall`: for each schedule who is on call, until when and who is next, and its final form for the next two weeks.
 
 use axum::{Router, extract::State, http::Method, response::Html};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
+use watchkeep_alerting::wall_clock;
 
 use super::{Site, ask};
 use crate::http::{
@@ -43,8 +45,9 @@ fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
         Some(person) => format!("<b>{}</b>", Text(person)),
         None => "<span class=\"critical\">nobody</span>".to_owned(),
     };
+    let zone = shifts["time_zone"].as_str().unwrap_or("UTC");
     let until = match now["until"].as_str() {
-        Some(until) => format!(" until {}, then {}", clock(until), text(&now["next_person"])),
+        Some(until) => format!(" until {}, then {}", clock(zone, until), text(&now["next_person"])),
         None => String::new(),
     };
     let row = |shift: &Value| {
@@ -52,7 +55,7 @@ fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
             Some(person) => Text(person).to_string(),
             None => "<span class=\"dim\">nobody</span>".to_owned(),
         };
-        let time = |field: &str| clock(shift[field].as_str().unwrap_or_default());
+        let time = |field: &str| clock(zone, shift[field].as_str().unwrap_or_default());
         vec![time("from"), time("to"), person, text(&shift["by"])]
     };
     let rows: Vec<_> = shifts["shifts"].as_array().into_iter().flatten().map(row).collect();
@@ -63,10 +66,18 @@ fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
     )
 }
 
-/// `2026-01-05T09:00:00Z` as people read it.
-fn clock(instant: &str) -> String {
-    let shown: String = instant.replace('T', " ").chars().take(16).collect();
-    format!("<time datetime=\"{}\">{} UTC</time>", Text(instant), Text(shown))
+/// `2026-01-05T09:00:00Z` as the clock shows it where the schedule is from; what UTC is then, in the tooltip.
+fn clock(zone: &str, instant: &str) -> String {
+    let at: Option<DateTime<Utc>> = instant.parse().ok();
+    let shown = |zone: &str| at.and_then(|at| wall_clock(zone, at));
+    let utc = shown("UTC").unwrap_or_else(|| instant.to_owned());
+    let own = shown(zone).unwrap_or_else(|| utc.clone());
+    format!(
+        "<time datetime=\"{}\" title=\"{}\">{}</time>",
+        Text(instant),
+        Text(utc),
+        Text(own)
+    )
 }
 
 #[cfg(test)]
@@ -79,14 +90,17 @@ mod tests {
     fn who_and_when() {
         let now =
             json!({"person": "alice", "until": "2026-01-05T09:00:00Z", "next_person": "<bob>"});
-        let shifts = json!({"shifts": [
-            {"person": "alice", "from": "2026-01-01T00:00:00Z", "to": "2026-01-05T09:00:00Z", "by": "layer 1"},
+        let shifts = json!({"time_zone": "Europe/Berlin", "shifts": [
+            {"person": "alice", "from": "2026-07-01T00:00:00Z", "to": "2026-01-05T09:00:00Z", "by": "layer 1"},
             {"person": null, "from": "2026-01-05T09:00:00Z", "to": "2026-01-06T09:00:00Z", "by": null},
         ]});
         let page = schedule("primary", &now, &shifts);
         assert!(page.contains(
-            "<b>alice</b> until <time datetime=\"2026-01-05T09:00:00Z\">2026-01-05 09:00 UTC"
+            "<b>alice</b> until <time datetime=\"2026-01-05T09:00:00Z\" title=\"2026-01-05 09:00 UTC\">2026-01-05 10:00 CET"
         ));
+        assert!(page.contains(">2026-07-01 02:00 CEST<"), "{page}");
+        // What is no time is shown as it is.
+        assert_eq!(clock("UTC", "<"), "<time datetime=\"&lt;\" title=\"&lt;\">&lt;</time>");
         assert!(page.contains("then &lt;bob&gt;") && page.contains("nobody</span>"), "{page}");
         assert!(schedule("x", &json!({}), &json!({})).contains("critical\">nobody"));
     }
