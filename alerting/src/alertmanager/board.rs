@@ -13,7 +13,7 @@ use watchkeep_catalog::{
 };
 
 use super::{
-    group::Groups,
+    group::{GroupId, Groups},
     inhibit::Inhibitor,
     plan::Plan,
     silence::Silences,
@@ -50,6 +50,8 @@ pub(crate) struct Board {
     pub(crate) unsaved: HashSet<String>,
     /// None where another node tells people.
     pub(crate) groups: Option<Groups>,
+    /// The number of the first group of the next office.
+    next_group: GroupId,
     pub(super) flights: HashMap<u64, Flight>,
     pub(super) under_way: HashMap<String, Time>,
 }
@@ -80,12 +82,13 @@ impl Board {
             log: HashMap::new(),
             unsaved: HashSet::new(),
             groups: None,
+            next_group: 0,
             flights: HashMap::new(),
             under_way: HashMap::new(),
         })
     }
 
-    /// Takes another configuration. Whoever tells people begins anew.
+    /// Takes another configuration. Whoever tells people groups everything anew; what is under way goes on.
     ///
     /// # Errors
     /// When it was not validated.
@@ -96,8 +99,21 @@ impl Board {
             self.inhibitor.insert(*fingerprint, &kept.alert.labels);
         }
         self.epoch += 1;
-        self.end();
+        self.drop_groups();
         Ok(())
+    }
+
+    pub(super) fn drop_groups(&mut self) {
+        if let Some(groups) = self.groups.take() {
+            self.next_group = groups.next();
+        }
+        self.flights.clear();
+    }
+
+    /// No groups yet.
+    pub(super) fn begin_groups(&mut self) {
+        self.drop_groups();
+        self.groups = Some(Groups::beginning_at(self.next_group));
     }
 
     /// Takes in what the registry told. A record that cannot be read harms only itself; its error is answered.

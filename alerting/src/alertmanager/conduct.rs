@@ -3,25 +3,34 @@
 //! what is written later is later. What the registry refuses to write down, or does not for a while, is sent all the
 //! same: who leads now tells nobody twice, only the next leader may.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
-use watchkeep_catalog::{
-    Client, Notification, Time,
-    client::{Compare, Op, Txn},
-    keys,
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinError, JoinSet},
+    time::Instant,
 };
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+use watchkeep_catalog::Time;
 
-use super::{intake::RECORDS_PER_TXN_MAX, notify, shared::Shared, tell::Telling, tidy};
+use super::{
+    group::GroupId,
+    intake::RECORDS_PER_TXN_MAX,
+    notify,
+    plan::{Integration, Plan},
+    shared::Shared,
+    tell::Telling,
+    tidy,
+};
 use crate::{clock, leader::Term};
 
+mod batch;
 #[cfg(test)]
 mod tests;
 
-/// Pause after a transaction whose outcome is not known.
-const PAUSE: Duration = Duration::from_millis(100);
+use batch::{Batch, Entry, Outcome, commit};
+
 /// Bytes of the records in one transaction: the registry takes requests of 1.5 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// A registry that takes no transaction for so long is as good as one that refuses.
@@ -42,41 +51,19 @@ enum Office {
 
 /// What a task came back with.
 enum Done {
-    /// A transaction with these records, and what came of it.
-    Written(Batch, Outcome),
+    /// A transaction with these records, of this epoch, and what came of it.
+    Written(u64, Batch, Outcome),
     Told(Box<Telling>, Result<(), String>),
     Tidied,
 }
 
-/// What is written together.
-type Batch = BTreeMap<String, Entry>;
-
-/// A record, and what is sent once it is written.
-struct Entry {
-    record: Notification,
-    then: Option<Telling>,
-}
-
-impl Entry {
-    /// About as many bytes as its JSON.
-    fn size(&self) -> usize {
-        const FINGERPRINT: usize = 21;
-        const OTHERS: usize = 400;
-        let Notification { firing, resolved, group_key, receiver, .. } = &self.record;
-        let fingerprints = (firing.len() + resolved.len()) * FINGERPRINT;
-        fingerprints + group_key.len() + receiver.len() + OTHERS
-    }
-}
-
-/// What came of a transaction.
-enum Outcome {
-    Applied,
-    /// Another node leads.
-    Deposed,
-    /// The registry will not take it.
-    Refused(String),
-    /// Perhaps applied.
-    Unknown(String),
+/// A delivery on its way.
+struct Running {
+    integration: Arc<Integration>,
+    /// The plan by which it was begun.
+    plan: Arc<Plan>,
+    group: GroupId,
+    task: AbortHandle,
 }
 
 struct Conductor {
@@ -92,6 +79,8 @@ struct Conductor {
     /// Since when the registry takes no transaction.
     failing_since: Option<Instant>,
     tidying: bool,
+    /// By the records' ids.
+    running: HashMap<String, Running>,
     tasks: JoinSet<Done>,
 }
 
@@ -115,7 +104,7 @@ pub(crate) async fn run(
             Some(done) = conductor.tasks.join_next() => match done {
                 Ok(done) => conductor.done(done),
                 Err(error) if error.is_cancelled() => {}
-                Err(error) => error!(%error, "a task of the dispatcher broke off"),
+                Err(error) => conductor.broke_off(&error),
             },
         }
         conductor.take_office(*term.borrow());
@@ -141,11 +130,13 @@ impl Conductor {
             singly: 0,
             failing_since: None,
             tidying: false,
+            running: HashMap::new(),
             tasks: JoinSet::new(),
         }
     }
 
-    /// In a new office everything is looked at anew; what was under way in the old one stops.
+    /// In a new office everything is looked at anew; what was under way in the old one stops. With another configuration
+    /// everything is looked at anew, too, but who is being told by a way that has not changed is not told once more.
     fn take_office(&mut self, term: Term) {
         let office = match term {
             _ if self.shared.is_lost() => Some(Office::Alone),
@@ -157,19 +148,50 @@ impl Conductor {
         if (office, epoch) == (self.office, self.epoch) {
             return;
         }
+        if office == self.office {
+            self.stop_changed();
+        } else {
+            self.tasks = JoinSet::new();
+            self.running.clear();
+            (self.writing, self.tidying, self.failing_since) = (false, false, None);
+        }
         (self.office, self.epoch) = (office, epoch);
-        self.tasks = JoinSet::new();
         self.queue.clear();
-        (self.writing, self.tidying) = (false, false);
-        (self.singly, self.failing_since) = (0, None);
+        self.singly = 0;
         {
             let mut board = self.shared.board_mut();
+            board.under_way.retain(|id, _| self.running.contains_key(id));
             match office {
                 Some(_) => board.begin(clock::now()),
                 None => board.end(),
             }
         }
         self.catch_up(usize::MAX);
+    }
+
+    /// Deliveries by ways that the configuration has no more, or has otherwise.
+    fn stop_changed(&mut self) {
+        let plan = Arc::clone(&self.shared.board().plan);
+        self.running.retain(|_, running| {
+            let stays = plan.keeps(&running.integration, &running.plan);
+            if !stays {
+                running.task.abort();
+            }
+            stays
+        });
+    }
+
+    /// It panicked: the next look tells again; where it was no delivery, the office begins anew.
+    fn broke_off(&mut self, error: &JoinError) {
+        error!(%error, "a task of the dispatcher broke off");
+        let broken = self.running.iter().find(|(_, running)| running.task.id() == error.id());
+        match broken.map(|(id, running)| (id.clone(), running.group)) {
+            Some((id, group)) => {
+                self.running.remove(&id);
+                self.shared.board_mut().land(&id, group, false);
+            }
+            None => self.office = None,
+        }
     }
 
     /// What was told and is not known to be written down is to be, at most so much of it.
@@ -218,22 +240,36 @@ impl Conductor {
             batch.insert(id, entry);
         }
         self.writing = true;
-        let client = self.shared.client.clone();
+        let (client, epoch) = (self.shared.client.clone(), self.epoch);
         self.tasks.spawn(async move {
             let outcome = commit(&client, fence, &batch).await;
-            Done::Written(batch, outcome)
+            Done::Written(epoch, batch, outcome)
         });
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Written(batch, outcome) => {
+            Done::Written(epoch, batch, outcome) => {
                 self.writing = false;
-                self.written(batch, outcome);
+                match outcome {
+                    // Of an earlier configuration: what it was to tell has been looked at anew.
+                    Outcome::Applied if epoch != self.epoch => self.saved(&batch),
+                    _ if epoch != self.epoch => {}
+                    outcome => self.written(batch, outcome),
+                }
             }
-            Done::Told(telling, result) => self.told(&telling, result),
+            Done::Told(telling, result) => {
+                self.running.remove(&telling.id);
+                self.told(&telling, result);
+            }
             Done::Tidied => self.tidying = false,
         }
+    }
+
+    /// The registry has these.
+    fn saved(&self, batch: &Batch) {
+        let mut board = self.shared.board_mut();
+        batch.iter().for_each(|(id, entry)| board.saved(id, &entry.record));
     }
 
     fn written(&mut self, batch: Batch, outcome: Outcome) {
@@ -242,9 +278,7 @@ impl Conductor {
         }
         match outcome {
             Outcome::Applied => {
-                let mut board = self.shared.board_mut();
-                batch.iter().for_each(|(id, entry)| board.saved(id, &entry.record));
-                drop(board);
+                self.saved(&batch);
                 for telling in batch.into_values().filter_map(|entry| entry.then) {
                     self.send(telling, false);
                 }
@@ -302,10 +336,14 @@ impl Conductor {
             Some(Office::Leader(fence)) if !unwritten => Some(fence),
             _ => None,
         };
-        self.tasks.spawn(async move {
+        let (id, group) = (telling.id.clone(), telling.group);
+        let integration = Arc::clone(&telling.integration);
+        let plan = Arc::clone(&self.shared.board().plan);
+        let task = self.tasks.spawn(async move {
             let result = notify::deliver(&shared, &telling, fence).await;
             Done::Told(Box::new(telling), result)
         });
+        self.running.insert(id, Running { integration, plan, group, task });
     }
 
     fn told(&mut self, telling: &Telling, result: Result<(), String>) {
@@ -351,28 +389,4 @@ impl Conductor {
         let groups = self.shared.board().groups.as_ref().map_or(0, super::group::Groups::len);
         self.shared.metrics.groups.set(i64::try_from(groups).unwrap_or(i64::MAX));
     }
-}
-
-/// Writes all of it if this node leads.
-async fn commit(client: &Client, fence: i64, batch: &Batch) -> Outcome {
-    let mut txn = Txn::new().when(Compare::create_revision(keys::ALERTING_LEADER, fence));
-    for (id, entry) in batch {
-        match Op::put_json(&keys::notification(id), &entry.record) {
-            Ok(op) => txn = txn.then(op),
-            Err(error) => return Outcome::Refused(error.to_string()),
-        }
-    }
-    let outcome = match client.txn(txn).await {
-        Ok(outcome) if outcome.succeeded => return Outcome::Applied,
-        Ok(_) => {
-            debug!("another node leads: what was to be told is told by that one");
-            Outcome::Deposed
-        }
-        Err(error) if error.is_refusal() && !error.is_exhausted() => {
-            return Outcome::Refused(error.to_string());
-        }
-        Err(error) => Outcome::Unknown(error.to_string()),
-    };
-    tokio::time::sleep(PAUSE).await;
-    outcome
 }

@@ -47,6 +47,16 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// None yet; the first will have this number, so that no two of one process have the same.
+    pub(crate) fn beginning_at(next: GroupId) -> Self {
+        Self { next, ..Self::default() }
+    }
+
+    /// The number of the next one.
+    pub(crate) fn next(&self) -> GroupId {
+        self.next
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

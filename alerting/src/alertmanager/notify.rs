@@ -180,7 +180,12 @@ pub(crate) async fn deliver(
         attempt += 1;
         let failure = {
             // The semaphore is never closed.
-            let _permit = channel.limit.acquire().await;
+            let permit = tokio::time::timeout_at(deadline, channel.limit.acquire()).await;
+            let Ok(_permit) = permit else {
+                shared.metrics.failed.with_label_values(&[kind]).inc();
+                let most = DELIVERIES_MAX;
+                return Err(format!("{most} others were on their way until the group's next look"));
+            };
             let begun = Instant::now();
             let message = Message { telling, payload: &payload, words: &setup.channels.words };
             let sending = async {

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How somebody is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Way {
     Email(EmailConfig),
     Webhook(WebhookConfig),
@@ -59,7 +59,7 @@ impl Way {
 }
 
 /// One way of one receiver.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Integration {
     pub(crate) receiver: String,
     /// Its number among those of its kind.
@@ -109,6 +109,12 @@ impl Plan {
     /// The ways of a receiver.
     pub(crate) fn integrations(&self, receiver: &str) -> &[Arc<Integration>] {
         self.integrations.get(receiver).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an integration of another plan is told in this one as it was there.
+    pub(crate) fn keeps(&self, integration: &Integration, of: &Self) -> bool {
+        let mut known = self.integrations(&integration.receiver).iter();
+        self.config.global == of.config.global && known.any(|own| **own == *integration)
     }
 
     /// The intervals that mute a route at `now`; the empty list when it speaks. A route with active intervals is mute

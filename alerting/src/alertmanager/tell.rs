@@ -8,7 +8,7 @@ use watchkeep_catalog::{Alert, LabelSet, Notification, NotificationState, Time};
 use super::{
     board::{Board, Logged},
     dedup::{Reason, Set, reason},
-    group::{GroupId, Groups},
+    group::GroupId,
     plan::Integration,
 };
 
@@ -86,9 +86,7 @@ impl Board {
     /// This node tells people from now on: all alerts are put into groups, and groups that were told of before go on
     /// where they were.
     pub(crate) fn begin(&mut self, now: Time) {
-        self.groups = Some(Groups::default());
-        self.flights.clear();
-        self.under_way.clear();
+        self.begin_groups();
         let plan = Arc::clone(&self.plan);
         let mut order: Vec<_> =
             self.alerts.iter().map(|(at, kept)| (*at, Arc::clone(&kept.alert))).collect();
@@ -103,8 +101,7 @@ impl Board {
 
     /// Another node tells people.
     pub(crate) fn end(&mut self) {
-        self.groups = None;
-        self.flights.clear();
+        self.drop_groups();
         self.under_way.clear();
     }
 
@@ -213,12 +210,7 @@ impl Board {
         taken: bool,
         now: Time,
     ) -> Option<Notification> {
-        self.under_way.remove(&telling.id);
-        if let Some(flight) = self.flights.get_mut(&telling.group) {
-            flight.outstanding = flight.outstanding.saturating_sub(1);
-            flight.failed |= !taken;
-        }
-        self.settle(telling.group);
+        self.land(&telling.id, telling.group, taken);
         let logged = self.log.get_mut(&telling.id)?;
         if !taken || logged.record.sequence != telling.record.sequence {
             return None;
@@ -226,6 +218,16 @@ impl Board {
         logged.record.state = NotificationState::Sent;
         logged.record.finished_at = Some(now);
         Some(logged.record.clone())
+    }
+
+    /// A notification is not under way any more. One of an earlier configuration belongs to no group that is there now.
+    pub(crate) fn land(&mut self, id: &str, group: GroupId, taken: bool) {
+        self.under_way.remove(id);
+        if let Some(flight) = self.flights.get_mut(&group) {
+            flight.outstanding = flight.outstanding.saturating_sub(1);
+            flight.failed |= !taken;
+        }
+        self.settle(group);
     }
 
     /// When everybody was told, alerts that are over leave the group, unless they were heard of again.

@@ -89,3 +89,51 @@ async fn a_reload_does_not_forget_what_was_told() {
     conductor.take_office(Some(1));
     assert!(!is_sent(&conductor), "the registry has it");
 }
+
+/// A mail that is on its way is not sent once more.
+#[tokio::test]
+async fn a_delivery_outlives_a_reload() {
+    let (mut conductor, batch) = leader(1);
+    let (id, entry) = batch.into_iter().next().unwrap();
+    let telling = entry.then.unwrap();
+    conductor.send(telling.clone(), false);
+    conductor.shared.reload().unwrap();
+    conductor.take_office(Some(1));
+    conductor.advance();
+    let queued = (conductor.queue.len(), conductor.writing);
+    assert_eq!((conductor.tasks.len(), queued), (1, (0, false)), "it is being told");
+    conductor.done(Done::Told(Box::new(telling), Ok(())));
+    let record = &conductor.queue[&id].record;
+    assert_eq!(record.state, watchkeep_catalog::NotificationState::Sent);
+    assert!(conductor.running.is_empty() && conductor.shared.board().under_way.is_empty());
+}
+
+/// Where it would go is not where the new configuration says.
+#[tokio::test]
+async fn a_delivery_by_a_way_that_has_changed_begins_anew() {
+    let (mut conductor, batch) = leader(1);
+    let (id, entry) = batch.into_iter().next().unwrap();
+    conductor.send(entry.then.unwrap(), false);
+    let other: crate::AlertmanagerConfig =
+        serde_saphyr::from_str(&YAML.replace("127.0.0.1:1", "127.0.0.1:2")).unwrap();
+    let plan = Arc::new(Plan::new(other).unwrap());
+    conductor.shared.board_mut().replan(plan).unwrap();
+    conductor.take_office(Some(1));
+    assert!(conductor.running.is_empty());
+    let tellings = conductor.shared.board_mut().due(clock::now());
+    let again: Vec<_> = tellings.iter().map(|telling| (&telling.id, &telling.record)).collect();
+    assert_eq!(again, [(&id, &entry.record)], "the same, under the same key");
+}
+
+/// What was being written when the configuration changed is not told by the old one.
+#[tokio::test]
+async fn what_an_earlier_configuration_wrote_is_looked_at_anew() {
+    let (mut conductor, batch) = leader(1);
+    conductor.writing = true;
+    conductor.shared.reload().unwrap();
+    conductor.take_office(Some(1));
+    conductor.done(Done::Written(0, batch, Outcome::Applied));
+    assert!(conductor.running.is_empty() && !conductor.writing);
+    conductor.advance();
+    assert!(conductor.writing, "it is written and told by the new one");
+}
