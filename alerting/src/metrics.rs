@@ -1,7 +1,7 @@
 //! Alerting's metrics, each declared once.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector,
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) notifications: IntCounterVec,
     pub(crate) notification_seconds: HistogramVec,
     pub(crate) pending_pages: IntGauge,
+    pub(crate) oldest_page: Gauge,
     pub(crate) dead_man_calls: IntCounterVec,
     pub(crate) incidents: IntGaugeVec,
     pub(crate) failovers: IntGaugeVec,
@@ -146,6 +147,13 @@ impl Metrics {
             pending_pages: add(
                 registry,
                 IntGauge::with_opts(of("pending_pages", "Pages that are still to be delivered.")),
+            )?,
+            oldest_page: add(
+                registry,
+                Gauge::with_opts(of(
+                    "oldest_pending_page_seconds",
+                    "Time for which the oldest page has been due and is not delivered, as the leader sees it.",
+                )),
             )?,
             dead_man_calls: add(
                 registry,

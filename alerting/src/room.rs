@@ -47,8 +47,10 @@ mod pages;
 mod panics;
 mod retention;
 mod survey;
+mod waiting;
 
 use commit::Outcome;
+use waiting::Waiting;
 pub(crate) use heartbeats::deadline;
 
 /// Changes that are taken in before anything is decided on them.
@@ -117,6 +119,8 @@ struct Room {
     robin: RoundRobin,
     /// What was sent to whom lately; none: not looked at in this term.
     sent: Option<Sent>,
+    /// Since when pages wait.
+    waiting: Waiting,
     /// Heartbeats of which something is being written.
     hearing: HashSet<String>,
     /// The maintenance windows that are open.
@@ -160,6 +164,7 @@ pub(crate) async fn run(
         escalating: HashSet::new(),
         robin: RoundRobin::default(),
         sent: None,
+        waiting: Waiting::default(),
         hearing: HashSet::new(),
         open: Open::default(),
         ticks: 0,
@@ -282,6 +287,7 @@ impl Room {
             self.soil(self.mirror.targets(), Instant::now());
         }
         let Some(fence) = self.fence() else { return };
+        self.age_pages(now);
         self.listen(fence, now);
         self.trigger_failovers(fence, now);
         if self.marking {
@@ -295,6 +301,14 @@ impl Room {
                 Done::Marked
             });
         }
+    }
+
+    /// How long the oldest page has waited.
+    fn age_pages(&mut self, now: Time) {
+        let pending = self.mirror.pages_pending.iter();
+        let pending = pending.filter_map(|id| self.mirror.incidents.get(id));
+        let oldest = self.waiting.oldest(pending.map(|incident| &incident.record), now);
+        self.context.metrics.oldest_page.set(oldest.as_seconds_f64());
     }
 
     /// The term, once the mirror shows the own election.
@@ -328,6 +342,8 @@ impl Room {
             self.soil(self.mirror.targets(), Instant::now());
         } else {
             self.context.metrics.maintenance_windows_open.set(0);
+            self.waiting = Waiting::default();
+            self.context.metrics.oldest_page.set(0.0);
         }
     }
 

@@ -39,6 +39,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 const TIDY: Duration = Duration::from_secs(30);
 /// Longest sleep: clocks are moved.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// What is on its way is counted so often: in a storm it is much.
+const COUNT: Duration = Duration::from_secs(1);
 
 /// On whose account somebody is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,7 @@ struct Running {
     /// The plan by which it was begun.
     plan: Arc<Plan>,
     group: GroupId,
+    decided_at: Time,
     task: AbortHandle,
 }
 
@@ -82,6 +85,8 @@ struct Conductor {
     /// By the records' ids.
     running: HashMap<String, Running>,
     tasks: JoinSet<Done>,
+    /// When it was counted last what is on its way.
+    counted: Option<Instant>,
 }
 
 /// Runs until `token` is cancelled.
@@ -132,6 +137,7 @@ impl Conductor {
             tidying: false,
             running: HashMap::new(),
             tasks: JoinSet::new(),
+            counted: None,
         }
     }
 
@@ -206,8 +212,8 @@ impl Conductor {
 
     /// Takes what is due, and starts what is to be written and sent.
     fn advance(&mut self) {
-        let Some(office) = self.office else { return };
         let now = clock::now();
+        let Some(office) = self.office else { return self.count(now) };
         let tellings = self.shared.board_mut().due(now);
         for telling in tellings {
             match office {
@@ -222,7 +228,7 @@ impl Conductor {
         {
             self.write(fence);
         }
-        self.count();
+        self.count(now);
     }
 
     fn write(&mut self, fence: i64) {
@@ -336,14 +342,15 @@ impl Conductor {
             Some(Office::Leader(fence)) if !unwritten => Some(fence),
             _ => None,
         };
-        let (id, group) = (telling.id.clone(), telling.group);
+        let (id, group, decided_at) =
+            (telling.id.clone(), telling.group, telling.record.decided_at);
         let integration = Arc::clone(&telling.integration);
         let plan = Arc::clone(&self.shared.board().plan);
         let task = self.tasks.spawn(async move {
             let result = notify::deliver(&shared, &telling, fence).await;
             Done::Told(Box::new(telling), result)
         });
-        self.running.insert(id, Running { integration, plan, group, task });
+        self.running.insert(id, Running { integration, plan, group, decided_at, task });
     }
 
     fn told(&mut self, telling: &Telling, result: Result<(), String>) {
@@ -385,8 +392,22 @@ impl Conductor {
         });
     }
 
-    fn count(&self) {
+    fn count(&mut self, now: Time) {
         let groups = self.shared.board().groups.as_ref().map_or(0, super::group::Groups::len);
         self.shared.metrics.groups.set(i64::try_from(groups).unwrap_or(i64::MAX));
+        if self.counted.is_some_and(|at| at.elapsed() < COUNT) {
+            return;
+        }
+        self.counted = Some(Instant::now());
+        let counts = (self.queue.len(), self.running.len());
+        self.shared.metrics.queued(counts, self.oldest(now));
+    }
+
+    /// How long ago the oldest was decided of what is on its way.
+    fn oldest(&self, now: Time) -> Duration {
+        let waiting = self.queue.values().filter(|entry| entry.then.is_some());
+        let waiting = waiting.map(|entry| entry.record.decided_at);
+        let all = waiting.chain(self.running.values().map(|running| running.decided_at));
+        all.min().and_then(|at| (now - at).to_std().ok()).unwrap_or_default()
     }
 }

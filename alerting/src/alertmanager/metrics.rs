@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    core::Collector,
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 /// Bucket boundaries in seconds; one lies at 0.1.
@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     requests_failed: IntCounterVec,
     latency: HistogramVec,
     pub(crate) groups: IntGauge,
+    queue: IntGaugeVec,
+    queue_oldest: Gauge,
     pub(crate) config_reloaded: IntGauge,
     pub(crate) config_reloaded_at: IntGauge,
 }
@@ -87,6 +89,23 @@ impl Metrics {
                 "dispatcher_aggregation_groups",
                 "Groups of alerts that this node tells people of.",
             )?,
+            queue: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "watchkeep_alerting_notification_queue_length",
+                        "Notifications on their way by state: to be written down (waiting), or being sent (sending).",
+                    ),
+                    &["state"],
+                ),
+            )?,
+            queue_oldest: add(
+                registry,
+                Gauge::new(
+                    "watchkeep_alerting_notification_queue_oldest_seconds",
+                    "Time since the oldest notification on its way was decided.",
+                ),
+            )?,
             config_reloaded: gauge(
                 "config_last_reload_successful",
                 "Whether the last reload of the configuration succeeded (1) or not (0).",
@@ -113,7 +132,16 @@ impl Metrics {
             }
             self.latency.with_label_values(&[kind]);
         }
+        self.queued((0, 0), Duration::ZERO);
         self.config_reloaded.set(1);
+    }
+
+    /// So many wait to be written down and are being sent, and the oldest of them has been for so long.
+    pub(crate) fn queued(&self, (waiting, sending): (usize, usize), oldest: Duration) {
+        for (state, count) in [("waiting", waiting), ("sending", sending)] {
+            self.queue.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.queue_oldest.set(oldest.as_secs_f64());
     }
 
     /// An alert was posted.

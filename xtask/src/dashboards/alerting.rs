@@ -1,7 +1,9 @@
 //! Alerting and on-call: who decides, what is open, and does it reach somebody?
 
 use super::{
-    board::{Board, FEW, LATENCY, NONE, Panel, SOME, Services, areas, lines, name, stat, states},
+    board::{
+        Board, FEW, LATENCY, NONE, Panel, SOME, Services, Steps, areas, lines, name, stat, states,
+    },
     query::{count, max, or_zero, quantile, quantile_of_range, rate},
 };
 
@@ -10,6 +12,9 @@ const READING: &str = r#"
 **Does it arrive?** *Attempts* that fail are tried again; *Pages that wait* for long, or *Notifications not delivered*, mean that somebody does not know.
 **Rules** are evaluated by the leader; a group that takes longer than its interval comes late. The last row is Alertmanager's part and has data where an `alertmanager.yml` is in force.
 "#;
+
+/// Seconds until somebody may not know what he should.
+const DELAY: Steps = &[("green", None), ("orange", Some(60.0)), ("red", Some(300.0))];
 
 pub(super) fn board() -> Board {
     let board = Board {
@@ -89,6 +94,14 @@ fn pages() -> Vec<Panel> {
         .ask("waiting", max("", "watchkeep_alerting_pending_pages"))
         .steps(FEW)
         .runbook("WatchkeepNotificationsFailing"),
+        lines(
+            "Oldest page that waits",
+            "s",
+            "Time for which the oldest page has been due and is not delivered.",
+        )
+        .ask("oldest", max("", "watchkeep_alerting_oldest_pending_page_seconds"))
+        .steps(DELAY)
+        .runbook("WatchkeepNotificationsDelayed"),
         areas(
             "Calls of the dead man's switch",
             "short",
@@ -146,6 +159,10 @@ fn alertmanager() -> Vec<Panel> {
             .ask("{{integration}} failed", count("integration", "alertmanager_notification_requests_failed_total")).runbook("WatchkeepNotificationsFailing"),
         lines("Time of an attempt to notify", "s", "99th percentile in the time shown, by integration.")
             .ask("{{integration}}", quantile_of_range("0.99", "integration", "alertmanager_notification_latency_seconds")),
+        areas("Notifications on their way", "short", "To be written down, and being sent; over all nodes.")
+            .ask("{{state}}", "sum by (state) (watchkeep_alerting_notification_queue_length)").runbook("WatchkeepNotificationsDelayed"),
+        lines("Oldest notification on its way", "s", "Time since it was decided, by node.")
+            .ask("{{instance}}", max("instance", "watchkeep_alerting_notification_queue_oldest_seconds")).steps(DELAY).runbook("WatchkeepNotificationsDelayed"),
         lines("Groups", "short", "Groups of alerts that each node tells people of.").ask("{{instance}}", max("instance", "alertmanager_dispatcher_aggregation_groups")),
         stat("Configuration is right", "bool_yes_no", "Whether the last reload succeeded on every node. If not, the one from before is in force.")
             .ask("", "min(alertmanager_config_last_reload_successful)").steps(SOME),

@@ -137,3 +137,16 @@ async fn what_an_earlier_configuration_wrote_is_looked_at_anew() {
     conductor.advance();
     assert!(conductor.writing, "it is written and told by the new one");
 }
+
+#[tokio::test]
+async fn what_is_on_its_way_has_an_age() {
+    let (mut conductor, batch) = leader(2);
+    assert_eq!(conductor.oldest(time(100)), Duration::ZERO);
+    // Decided at the first second.
+    conductor.queue = batch;
+    assert_eq!(conductor.oldest(time(100)), Duration::from_secs(99));
+    let (_, entry) = conductor.queue.pop_first().unwrap();
+    conductor.queue.clear();
+    conductor.send(entry.then.unwrap(), false);
+    assert_eq!(conductor.oldest(time(301)), Duration::from_mins(5));
+}
