@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ mod term;
 
 /// How often rule files are looked at for changes.
 const FILES_EVERY: Duration = Duration::from_secs(15);
+/// What the registry keeps is read for those who ask at most so often.
+const SEEN_FOR: Duration = Duration::from_secs(2);
 /// Groups that are evaluated at once; each takes a thread while it is.
 const GROUPS_AT_ONCE_MAX: usize = 8;
 
@@ -58,6 +60,9 @@ pub struct GroupView {
     pub state: GroupState,
 }
 
+/// What the registry keeps of active alerts, by group's id.
+type Kept = BTreeMap<String, state::Written>;
+
 /// The rules of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Rules {
@@ -75,6 +80,8 @@ struct Shared {
     judged: Mutex<BTreeMap<String, String>>,
     /// What this node evaluates, by group's id; empty while it does not lead.
     states: Mutex<BTreeMap<String, GroupState>>,
+    /// What the registry had, and when it was read; for a node that does not evaluate.
+    seen: tokio::sync::Mutex<Option<(Instant, Arc<Kept>)>>,
     at_once: Arc<tokio::sync::Semaphore>,
 }
 
@@ -106,6 +113,7 @@ impl Rules {
                 metrics,
                 loaded: watch::Sender::new(Arc::new(loaded)),
                 states: Mutex::default(),
+                seen: tokio::sync::Mutex::default(),
                 at_once: Arc::new(tokio::sync::Semaphore::new(GROUPS_AT_ONCE_MAX)),
             }),
         })
@@ -154,7 +162,7 @@ impl Rules {
         }
     }
 
-    /// Every group with its state. On a node that does not lead, alerts are as the registry has them.
+    /// Every group with its state. On a node that does not lead, alerts are as the registry had them two seconds ago.
     ///
     /// # Errors
     /// When the registry does not answer.
@@ -162,8 +170,8 @@ impl Rules {
         let loaded = Arc::clone(&self.shared.loaded.borrow());
         let own = lock(&self.shared.states).clone();
         let kept = match own.is_empty() {
-            true => registry::read(&self.shared.context.client).await.map_err(|e| e.to_string())?,
-            false => BTreeMap::new(),
+            true => self.seen().await?,
+            false => Arc::default(),
         };
         let none = state::Written::new();
         let view = |group: &Group| {
@@ -175,6 +183,20 @@ impl Rules {
             GroupView { group: Arc::new(group.clone()), state }
         };
         Ok(loaded.groups.iter().map(view).collect())
+    }
+
+    /// What the registry keeps of active alerts. Whoever asks while it is read waits for the same answer.
+    async fn seen(&self) -> Result<Arc<Kept>, String> {
+        let mut seen = self.shared.seen.lock().await;
+        if let Some((at, kept)) = &*seen
+            && at.elapsed() < SEEN_FOR
+        {
+            return Ok(Arc::clone(kept));
+        }
+        let read = registry::read(&self.shared.context.client).await;
+        let kept = Arc::new(read.map_err(|e| e.to_string())?);
+        *seen = Some((Instant::now(), Arc::clone(&kept)));
+        Ok(kept)
     }
 
     /// Follows the files, and evaluates while this node leads, until `token` is cancelled.
@@ -213,4 +235,40 @@ impl Shared {
 /// A lock that no panic keeps.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::NoSamples;
+
+    struct Any;
+
+    impl Expressions for Any {
+        fn check(&self, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    /// The registry of this node never answers.
+    #[tokio::test]
+    async fn who_asks_again_shares_what_was_read() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (metrics, config) = (prometheus::Registry::new(), crate::AlertingConfig::default());
+        let client = watchkeep_catalog::Client::new(&["http://127.0.0.1:1".to_owned()]).unwrap();
+        let source: Arc<dyn Source> = Arc::new(NoSamples);
+        let (id, url) = ("n1".to_owned(), "http://n1.example.org".to_owned());
+        let context =
+            Context::new(&config, id, url, client, Arc::clone(&source), 0.9999, &metrics).unwrap();
+        let text = "groups: [{name: g, interval: 1m, rules: [{alert: A, expr: x}]}]";
+        let shipped = vec![("r.yml".to_owned(), text.to_owned())];
+        let origin = Origin { shipped, ..Origin::default() };
+        let settings = RuleSettings { origin, ..RuleSettings::default() };
+        let rules =
+            Rules::new(Arc::new(context), source, Arc::new(Any), settings, &metrics).unwrap();
+        *rules.shared.seen.lock().await = Some((Instant::now(), Arc::default()));
+        for _ in 0..3 {
+            assert_eq!(rules.groups().await.unwrap().len(), 1);
+        }
+    }
 }
