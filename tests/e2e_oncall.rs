@@ -211,6 +211,35 @@ async fn a_storm_becomes_one_message_and_drops_nothing() {
     }
 }
 
+/// What waits for its turn on a way that does not work would otherwise wait until the first are given up, for hours.
+#[tokio::test]
+async fn in_a_storm_a_dead_way_holds_up_nothing() {
+    const INCIDENTS: usize = 8;
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let server = MailServer::start(dir.path()).await;
+    let cluster = node(json!({
+        "smtp": {"host": "127.0.0.1", "port": server.port, "from": "watch@example.org"},
+        "people": [{"name": "alice", "email": "alice@example.org", "webhook": "http://127.0.0.1:9/dead",
+                    "notify": {"urgent": [{"channel": "webhook"}]}}],
+        "pages": {"schedule": "primary", "rate_limit": {"messages": 2, "per_seconds": 3}},
+    }))
+    .await;
+    for number in 0..INCIDENTS {
+        let body = json!({"title": format!("fault {number}"), "dedup_key": format!("f{number}")});
+        report(&cluster.nodes[0], body).await;
+    }
+    eventually("every fault is told by mail", Duration::from_secs(40), async || {
+        let mails = server.mails();
+        let mails = mails.iter().map(|mail| mail::read(mail));
+        let plain: String = mails.map(|mail| text(&part(&mail, "text/plain")["text"])).collect();
+        let missing: Vec<usize> = (0..INCIDENTS)
+            .filter(|number| !plain.contains(&format!("fault {number}\n")))
+            .collect();
+        ensure(missing.is_empty(), || format!("not told: {missing:?}"))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_mail_server_that_is_away_loses_nothing_and_keeps_the_order() {
     let dir = tempfile::tempdir().expect("temporary folder");

@@ -121,11 +121,6 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Whoever is asked later may say yes.
-    fn later(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_final: false, is_dire: false }
-    }
-
     /// In words.
     pub(crate) fn into_text(self) -> String {
         self.text
@@ -198,7 +193,7 @@ async fn by_email(context: &Context, incident: &Incident, page: &Page) -> Result
     let picture = picture::of(context, incident, now).await;
     let message = mailer
         .message(&context.url, incident, page, links.as_ref(), picture, now)
-        .map_err(Failure::later)?;
+        .map_err(Failure::dire)?;
     mailer.send(message).await
 }
 

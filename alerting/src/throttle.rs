@@ -39,7 +39,10 @@ impl Sent {
             let own = || format!("{}/{}", incident.id, page.id);
             let message = page.summary.clone().unwrap_or_else(own);
             let way = (page.receiver.clone(), page.channel.clone());
-            self.0.entry(way).or_default().insert(message, at);
+            let sent = self.0.entry(way).or_default();
+            // Of ways by which nothing waits nobody asks; and a leader's clock may have been ahead.
+            sent.retain(|_, at| *at > now - span(limit));
+            sent.entry(message).or_insert(at.min(now));
         }
     }
 
@@ -172,6 +175,35 @@ mod tests {
             let told: usize = messages.iter().map(|(_, pages)| pages).sum();
             assert_eq!(told, arrivals.len(), "nobody waits for ever: {arrivals:?}");
         }
+    }
+
+    /// Programs are told of each page, without a limit, and nobody asks for their turn.
+    #[test]
+    fn what_was_sent_is_forgotten_in_time() {
+        let mut sent = Sent::default();
+        for number in 0..1_000 {
+            let mut incident = paged(number);
+            let (page, at) = (incident.pages[0].id.clone(), time(i64::try_from(number).unwrap()));
+            incident::page_attempted(&mut incident, &page, 1, &PageOutcome::Delivered, at);
+            sent.learn(&incident, LIMIT, at);
+        }
+        assert_eq!(sent.0.values().map(BTreeMap::len).sum::<usize>(), 60);
+    }
+
+    /// The leader before was an hour ahead.
+    #[test]
+    fn a_clock_that_was_ahead_holds_up_nobody() {
+        let mut sent = Sent::default();
+        for number in 0..3 {
+            let mut incident = paged(number);
+            let page = incident.pages[0].id.clone();
+            let ahead = time(3_600);
+            incident::page_attempted(&mut incident, &page, 1, &PageOutcome::Delivered, ahead);
+            sent.learn(&incident, LIMIT, time(0));
+        }
+        let way = ("alice".to_owned(), "email".to_owned());
+        assert_eq!(sent.turn(LIMIT, &way, (1, 0), time(59)), Turn::Wait);
+        assert_eq!(sent.turn(LIMIT, &way, (1, 0), time(60)), Turn::Each);
     }
 
     #[test]

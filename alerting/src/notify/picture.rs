@@ -52,11 +52,17 @@ pub(crate) async fn of(context: &Context, incident: &Incident, now: Time) -> Opt
             name == "__name__" || incident.labels.get(name).is_none_or(|own| own == value)
         })
     };
-    let float = |(at, value): &(i64, RowValue)| Some((*at, value.float()?));
+    let span = (end - SPAN_MS, end);
+    let float = |(at, value): &(i64, RowValue)| {
+        Some((*at, value.float()?)).filter(|(at, _)| (span.0..=span.1).contains(at))
+    };
     let lines = rows.iter().filter(|row| is_about(&row.labels));
     let lines = lines.map(|row| row.points.iter().filter_map(float).collect::<Line>());
     let lines: Vec<Line> = lines.filter(|line| line.len() > 1).take(SERIES_MAX).collect();
-    draw(&expr, &lines, (end - SPAN_MS, end), incident.started_at)
+    // It takes some milliseconds, and whatever it stumbles over, the mail goes without it.
+    let began = incident.started_at;
+    let drawn = tokio::task::spawn_blocking(move || draw(&expr, &lines, span, began));
+    drawn.await.ok().flatten()
 }
 
 /// What is drawn: what the incident names as its `query`, else what its instance's probes took.
@@ -249,6 +255,11 @@ mod tests {
         assert_ne!(whole.unwrap().png, picture.png);
         assert_eq!(draw("x", &[], (0, 1), began), None);
         assert_eq!(draw("x", &[vec![(0, f64::NAN)]], (0, 1), began), None);
+        // Values whose difference is no number are not drawn, and break nothing.
+        for (low, high) in [(f64::MIN, f64::MAX), (f64::MAX, f64::MAX), (-5e-324, 5e-324)] {
+            let odd = vec![vec![(at(1), low), (at(2), high), (at(3), f64::INFINITY)]];
+            assert!(draw("x", &odd, (end - SPAN_MS, end), began).is_some(), "{low} {high}");
+        }
         // One value for the whole hour is a line, too.
         let flat = vec![vec![(at(1), 1.0), (at(2), 1.0)]];
         assert!(draw("x", &flat, (end - SPAN_MS, end), began).is_some());

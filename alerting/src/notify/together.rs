@@ -175,7 +175,7 @@ async fn by_email(
     let (plain, html) = (summary::plain(&context.url, lines), summary::html(&context.url, lines));
     let message = mailer
         .build(key, key, to, &summary::subject(lines), (plain, html, None), clock::now())
-        .map_err(Failure::later)?;
+        .map_err(Failure::dire)?;
     mailer.send(message).await
 }
 

@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use tracing::warn;
 use watchkeep_catalog::{
-    Client, Incident, Time,
+    Client, ClientError, Incident, PageState, Time,
     client::{Compare, Op, Txn},
     keys,
 };
@@ -14,13 +15,16 @@ use super::{Done, EFFECTS_MAX, Effect, Room};
 use crate::{
     config::RateLimit,
     incident,
-    mirror::Versioned,
+    mirror::{Mirror, Versioned},
     notify::{self, Part},
+    store,
     throttle::{Sent, Turn, Way},
 };
 
 /// Pages in one message: etcd takes 128 operations at once, and nobody reads more.
 const PARTS_MAX: usize = 100;
+/// Bytes of their incidents, which are written in one transaction: the registry takes 1.5 MiB.
+const PARTS_BYTES_MAX: usize = 1 << 20;
 /// Pause after a transaction that was not applied, before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,6 +44,10 @@ impl Room {
                     continue;
                 }
                 if let Some(summary) = &page.summary {
+                    // Others may be about to join it.
+                    if self.running.contains(&Effect::Gather(way.0, way.1)) {
+                        continue;
+                    }
                     let part = Part { incident: incident.clone(), page: page_id.clone() };
                     summaries.entry(summary.clone()).or_default().push(part);
                 } else if limit.is_some() && self.rules.is_person(&way.0) {
@@ -74,7 +82,9 @@ impl Room {
             if self.running.contains(&summary) {
                 continue;
             }
-            let under_way = self.running.iter().filter(|effect| effect.is_to(&way)).count();
+            // A way that does not work must not hold up the pages that wait for it: only one that was tried goes other ways.
+            let counts = |effect: &&Effect| effect.is_to(&way) && !is_tried_again(&self.mirror, effect);
+            let under_way = self.running.iter().filter(counts).count();
             let counts = (pages.len(), under_way);
             match self.sent(limit, now).turn(limit, &way, counts, now) {
                 Turn::Wait => {}
@@ -164,35 +174,119 @@ impl Effect {
     }
 }
 
-/// Writes down what becomes one message, if this node leads and nobody has changed any of the incidents; else the watch
-/// tells what they are now.
+/// Whether what is under way has failed before.
+fn is_tried_again(mirror: &Mirror, effect: &Effect) -> bool {
+    let failed = |incident: &Incident, summary: Option<&String>, way: (&String, &String)| {
+        incident.pages.iter().any(|page| {
+            let is_part = summary.is_none_or(|summary| page.summary.as_ref() == Some(summary));
+            let is_tried = page.state == PageState::Pending && page.attempts > 0;
+            is_part && is_tried && (&page.receiver, &page.channel) == way
+        })
+    };
+    match effect {
+        Effect::Page(id, receiver, channel) => {
+            let incident = mirror.incidents.get(id);
+            // Where there is none any more, nothing is sent.
+            incident.is_none_or(|found| failed(&found.record, None, (receiver, channel)))
+        }
+        Effect::Summary(summary, receiver, channel) => {
+            let mut pending =
+                mirror.pages_pending.iter().filter_map(|id| mirror.incidents.get(id));
+            pending.any(|found| failed(&found.record, Some(summary), (receiver, channel)))
+        }
+        Effect::Failover(_) | Effect::Gather(..) => false,
+    }
+}
+
+/// Writes down what becomes one message, as far as it fits into one transaction, while this node leads. Answers with the
+/// incidents that are known by it; the watch tells of the others what they are now.
 async fn commit(
     client: &Client,
     fence: i64,
     summary: &str,
     parts: Vec<Part>,
 ) -> Vec<Versioned<Incident>> {
+    let size = |part: &Part| serde_json::to_vec(&part.incident.record).map_or(0, |json| json.len());
+    let first = store::parts(&parts, PARTS_MAX, PARTS_BYTES_MAX, size).into_iter().next();
+    let parts = first.unwrap_or_default();
+    match commit_at_once(client, fence, summary, parts).await {
+        Ok(Some(changed)) => return changed,
+        Ok(None) => {}
+        Err(error) => warn!(summary, %error, "a summary is not known to be written"),
+    }
+    // In a storm one of a hundred changes all the time, or it is refused: it must not hold up the others.
+    let joins = parts.iter().map(|Part { incident, page }| async move {
+        let join = |incident: &mut Incident| Ok(incident::join_summary(incident, page, summary));
+        store::update_incident(client, Some(fence), &incident.record.id, join).await.ok()
+    });
+    let joined: Vec<_> = join_all(joins).await.into_iter().flatten().collect();
+    if joined.is_empty() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    joined
+}
+
+/// All of them, if nobody has changed any; none: somebody has, or another node leads.
+async fn commit_at_once(
+    client: &Client,
+    fence: i64,
+    summary: &str,
+    parts: &[Part],
+) -> Result<Option<Vec<Versioned<Incident>>>, ClientError> {
     let mut txn = Txn::new().when(Compare::create_revision(keys::ALERTING_LEADER, fence));
     let mut changed = Vec::new();
-    for Part { mut incident, page } in parts {
-        if !incident::join_summary(&mut incident.record, &page, summary) {
+    for Part { incident, page } in parts {
+        let mut incident = incident.clone();
+        if !incident::join_summary(&mut incident.record, page, summary) {
             continue;
         }
         let key = keys::incident(&incident.record.id);
-        let Ok(put) = Op::put_json(&key, &incident.record) else { continue };
+        let put = Op::put_json(&key, &incident.record)?;
         txn = txn.when(Compare::mod_revision(&key, incident.mod_revision)).then(put);
         changed.push(incident);
     }
-    match client.txn(txn).await {
-        Ok(outcome) if outcome.succeeded => {
-            for incident in &mut changed {
-                incident.mod_revision = outcome.revision;
-            }
-            return changed;
-        }
-        Ok(_) => {}
-        Err(error) => warn!(summary, %error, "a summary is not known to be written"),
+    let outcome = client.txn(txn).await?;
+    if !outcome.succeeded {
+        return Ok(None);
     }
-    tokio::time::sleep(PAUSE).await;
-    Vec::new()
+    for incident in &mut changed {
+        incident.mod_revision = outcome.revision;
+    }
+    Ok(Some(changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixtures::{opened_incident, time},
+        incident::{PageOutcome, join_summary, page_attempted},
+    };
+
+    #[test]
+    fn what_failed_before_does_not_count_as_under_way() {
+        let mut mirror = Mirror::default();
+        let mut incident = opened_incident();
+        let (id, page) = (incident.id.clone(), incident.pages[0].clone());
+        let enter = |mirror: &mut Mirror, record: &Incident, revision| {
+            let (create_revision, mod_revision) = (1, revision);
+            let incident = Versioned { record: record.clone(), create_revision, mod_revision };
+            mirror.set_incident(&record.id, incident);
+        };
+        let way = || (page.receiver.clone(), page.channel.clone());
+        let single = Effect::Page(id.clone(), way().0, way().1);
+        let other = Effect::Page(id, "somebody".to_owned(), way().1);
+        let summary = Effect::Summary("s".to_owned(), way().0, way().1);
+        assert!(is_tried_again(&mirror, &single), "its incident is gone");
+        enter(&mut mirror, &incident, 1);
+        assert!(!is_tried_again(&mirror, &single));
+        let failed = PageOutcome::Retry("connection refused".to_owned());
+        page_attempted(&mut incident, &page.id, 1, &failed, time(1));
+        enter(&mut mirror, &incident, 2);
+        assert!(is_tried_again(&mirror, &single) && !is_tried_again(&mirror, &other));
+        assert!(!is_tried_again(&mirror, &summary), "it is no part of it");
+        join_summary(&mut incident, &page.id, "s");
+        enter(&mut mirror, &incident, 3);
+        assert!(is_tried_again(&mirror, &summary));
+    }
 }
