@@ -211,6 +211,33 @@ async fn a_storm_becomes_one_message_and_drops_nothing() {
     }
 }
 
+/// All of them do not fit into one transaction of the registry.
+#[tokio::test]
+async fn a_storm_of_large_incidents_goes_out() {
+    const INCIDENTS: usize = 30;
+    let receiver = Receiver::start().await;
+    let cluster = node(json!({
+        "people": [{"name": "alice", "webhook": receiver.url("/alice")}],
+        "pages": {"schedule": "primary", "rate_limit": {"messages": 1, "per_seconds": 2}},
+    }))
+    .await;
+    for number in 0..INCIDENTS {
+        let body = json!({"title": format!("fault {number}"), "dedup_key": format!("f{number}"),
+                          "description": "x".repeat(60_000)});
+        report(&cluster.nodes[0], body).await;
+    }
+    eventually("every page is delivered", Duration::from_secs(40), async || {
+        let requests = receiver.at("/alice");
+        let alerts = requests.iter().flat_map(|request| {
+            request.json()["alerts"].as_array().cloned().unwrap_or_default()
+        });
+        let told: BTreeSet<String> = alerts.map(|alert| text(&alert["generatorURL"])).collect();
+        ensure(told.len() == INCIDENTS, || format!("{} of {INCIDENTS}", told.len()))
+    })
+    .await;
+    assert!(receiver.at("/alice").len() < INCIDENTS / 2, "in few messages");
+}
+
 /// What waits for its turn on a way that does not work would otherwise wait until the first are given up, for hours.
 #[tokio::test]
 async fn in_a_storm_a_dead_way_holds_up_nothing() {
