@@ -27,7 +27,7 @@ use crate::{
 /// The alert of a node that has lost the registry; it has a runbook of this name.
 pub(crate) const REGISTRY_LOST: &str = "WatchkeepRegistryLost";
 /// What the ids of incidents begin with that no registry knows.
-pub(crate) const PREFIX: &str = "alone-";
+const PREFIX: &str = "alone-";
 const SEVERITY: &str = "critical";
 /// A registry that comes and goes calls nobody more often; nor is anybody tried more often who is not reached.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -50,6 +50,11 @@ impl Alone {
     fn called(&self) -> MutexGuard<'_, BTreeMap<String, Incident>> {
         self.called.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether no registry knows an incident: nobody can look at it or take it.
+pub(crate) fn is_unknown(incident: &Incident) -> bool {
+    incident.id.starts_with(PREFIX)
 }
 
 /// Labels and annotations of the alert that says that this node has lost the registry. They are those of the rule that is

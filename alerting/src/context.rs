@@ -127,8 +127,7 @@ impl Context {
 
     /// The links of a page's mail; none where nothing signs them, nothing is left to do, or no registry knows the incident.
     pub(crate) fn links(&self, incident: &Incident, page: &Page, now: Time) -> Option<Links> {
-        let leads_somewhere =
-            page.kind == PageKind::Firing && !incident.id.starts_with(alone::PREFIX);
+        let leads_somewhere = page.kind == PageKind::Firing && !alone::is_unknown(incident);
         let secret = self.link_secret.as_ref().filter(|_| leads_somewhere)?;
         Some(Links::new(secret, &self.url, incident, page, now))
     }

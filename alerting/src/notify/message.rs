@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use watchkeep_catalog::{Incident, Note, Page, PageKind};
 
 use crate::{
+    alone::is_unknown,
     failover::judge::{APPROVAL, EXPIRED, FAILED, HELD},
     link::Links,
     text::{escape, instant, shorten},
@@ -100,14 +101,14 @@ pub(super) fn facts(url: &str, incident: &Incident) -> Vec<(&'static str, String
         ("Failover", incident.failover.clone()),
         ("Runbook", Some(runbook_url(url, incident))),
         ("Dashboard", incident.details.get("dashboard_url").cloned()),
-        ("Incident", Some(incident_url(url, incident))),
+        ("Incident", Some(incident_url(url, incident)).filter(|_| !is_unknown(incident))),
     ];
     optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// How to take it; nothing when it is over.
+/// How to take it; nothing when it is over, or no registry knows it.
 pub(super) fn remedy(url: &str, incident: &Incident, page: &Page) -> Option<String> {
-    if page.kind == PageKind::Resolved {
+    if page.kind == PageKind::Resolved || is_unknown(incident) {
         return None;
     }
     let by = incident.on_call.as_deref().unwrap_or("your-name");
@@ -221,7 +222,7 @@ pub(super) fn html(
 /// What can be done with a thumb; without links, how to do it by hand.
 fn buttons(url: &str, incident: &Incident, page: &Page, links: Option<&Links>) -> String {
     let Some(Links { acknowledge, resolve, failover }) = links else {
-        let remedy = remedy(url, incident, page).unwrap_or_default();
+        let Some(remedy) = remedy(url, incident, page) else { return String::new() };
         return format!(
             "<p style=\"margin:0\">Take it:</p>\n<pre style=\"white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px\">{}</pre>\n",
             escape(&remedy)
