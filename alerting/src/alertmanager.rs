@@ -12,6 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use watchkeep_catalog::Alert;
 
 mod alone;
 mod api;
@@ -107,6 +108,21 @@ impl Alertmanager {
         // It reads files.
         let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
         reloaded.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Whether the registry is lost.
+    pub(crate) fn lost(&self) -> watch::Receiver<bool> {
+        self.shared.lost.subscribe()
+    }
+
+    /// The alerts of rules that fire, as they are known.
+    pub(crate) fn told_by_rules(&self) -> Vec<Arc<Alert>> {
+        alone::told_by_rules(&self.shared.board(), crate::clock::now())
+    }
+
+    /// Tells what rules found without the registry.
+    pub(crate) fn tell_alone(&self, alerts: Vec<Alert>) {
+        alone::tell(&self.shared, alerts, crate::clock::now());
     }
 
     /// `/api/v2/*`.

@@ -74,7 +74,7 @@ pub(crate) fn loss(context: &Context, silent: Duration) -> (LabelSet, LabelSet) 
         (
             "description",
             format!(
-                "No answer for {} s. Until it is back this node decides nothing; alerts that are posted to it are told.",
+                "No answer for {} s. Until it is back nothing is decided here: no verdict, no failover, no incident.",
                 silent.as_secs()
             ),
         ),

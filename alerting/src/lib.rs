@@ -217,7 +217,8 @@ impl Alerting {
             ),
             async {
                 if let Some(rules) = &self.rules {
-                    rules.run(self.term.subscribe(), &token).await;
+                    let alertmanager = self.alertmanager.as_ref();
+                    rules.run(self.term.subscribe(), alertmanager, &token).await;
                 }
             },
             async {

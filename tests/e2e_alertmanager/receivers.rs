@@ -252,3 +252,63 @@ async fn without_routes_a_lost_registry_calls_whoever_is_on_call() {
     let known = incidents.to_string().contains("WatchkeepRegistryLost");
     assert!(!known, "the registry knows nothing of it: {incidents}");
 }
+
+/// An expression that begins to hold when there is no registry any more: whoever is left evaluates it and tells.
+#[tokio::test]
+async fn rules_are_evaluated_without_the_registry() {
+    const FIRES_IN_SECONDS: i64 = 25;
+    let receiver = Receiver::start().await;
+    let configuration = format!(
+        "route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
+         receivers: [{{name: hook, webhook_configs: [{{url: \"{}\"}}]}}]\n",
+        receiver.url("/hook")
+    );
+    let at = chrono::Utc::now().timestamp() + FIRES_IN_SECONDS;
+    let rules = format!(
+        "groups: [{{name: g, interval: 1s, rules: [\
+         {{alert: Late, expr: 'vector(time()) > {at}'}}, {{alert: Early, expr: 'vector(time()) < {at}'}}]}}]\n"
+    );
+    let alerting = json!({"alertmanager_config": "am.yml", "rule_files": ["rules.yml"], "shipped_rules": false});
+    let cluster = Cluster::layout(3, &[("alerting", alerting)]);
+    for node in &cluster.nodes {
+        fs::write(node.dir.join("am.yml"), &configuration).expect("written");
+        fs::write(node.dir.join("rules.yml"), &rules).expect("written");
+    }
+    let mut cluster = cluster.run().await;
+    cluster.alerting_leader().await;
+    let told = async |name: &str, status: &str| {
+        eventually(&format!("{name} is {status}"), Duration::from_secs(60), async || {
+            let mut all = receiver.at("/hook").into_iter().map(|request| request.json());
+            let found = all.find(|body| {
+                body["groupLabels"]["alertname"] == name && body["status"] == status
+            });
+            found.ok_or_else(|| "not told yet".to_owned())
+        })
+        .await
+    };
+    told("Early", "firing").await;
+    for node in &mut cluster.nodes[1..] {
+        node.kill();
+    }
+    let late = told("Late", "firing").await;
+    assert!(text(&late["watchkeep_notice"]).contains("registry is lost"), "{late}");
+    // What the leader before had told is over, and so it is told.
+    let over = told("Early", "resolved").await;
+    assert!(text(&over["watchkeep_notice"]).contains("registry is lost"), "{over}");
+    for node in &mut cluster.nodes[1..] {
+        node.start();
+    }
+    cluster.ready().await;
+    cluster.alerting_leader().await;
+    for node in &cluster.nodes {
+        let url = node.url("/api/v2/alerts");
+        eventually("it fires on every node", SOON, async || {
+            let alerts = http::get(&url).await?;
+            let all = alerts.as_array().into_iter().flatten();
+            let names: Vec<String> = all.map(|a| text(&a["labels"]["alertname"])).collect();
+            let right = names.contains(&"Late".to_owned()) && !names.contains(&"Early".to_owned());
+            ensure(right, || format!("{names:?}"))
+        })
+        .await;
+    }
+}

@@ -1,7 +1,7 @@
-//! The registry is lost, and back: the alert that says so, which no registry has, and what goes into the registry of what
+//! The registry is lost, and back: the alert that says so, what rules find meanwhile, and what goes into the registry of what
 //! this node told by itself.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -11,12 +11,15 @@ use watchkeep_catalog::{
     keys,
 };
 
-use super::{intake, shared::Shared};
+use super::{board::Board, intake, shared::Shared};
 use crate::{
     alone, clock,
     context::Context,
     lost::{Ear, Heard},
 };
+
+/// Alerts of rules that are written when the registry is back; more are told only.
+const FOUND_MAX: usize = 50_000;
 
 /// Listens whether the registry is there, and acts on it, until `token` is cancelled.
 pub(super) async fn heed(shared: Arc<Shared>, mut ear: Ear, token: CancellationToken) {
@@ -38,7 +41,8 @@ pub(super) async fn heed(shared: Arc<Shared>, mut ear: Ear, token: CancellationT
         if let Some(over) = &over {
             put_over(&shared, over, now);
         }
-        if shared.set_lost(lost) {
+        let is_news = shared.set_lost(lost);
+        if is_news {
             shared.context.metrics.registry_lost.set(i64::from(lost));
             match lost {
                 true => {
@@ -47,17 +51,95 @@ pub(super) async fn heed(shared: Arc<Shared>, mut ear: Ear, token: CancellationT
                 false => info!("the registry is back"),
             }
         }
-        if lost || over.is_some() {
+        if lost || is_news {
             shared.wake.notify_one();
         }
-        if over.is_some() {
+        if is_news && !lost {
             hand_over(&shared).await;
         }
         if answered {
             intake::save(&shared).await;
+            save_found(&shared).await;
         }
-        if over.is_some() {
+        if is_news && !lost {
             alone::back(&shared.context, now).await;
+        }
+    }
+}
+
+/// Alerts of rules that a node has told of by itself, by fingerprint.
+pub(crate) type Found = HashMap<u64, Standing>;
+
+/// How such an alert stands to the registry.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// The registry has it at this revision as over, or (0) not at all.
+    New(Arc<Alert>, i64),
+    /// It fires there, so, at this revision; whoever leads next ends it.
+    Known(Arc<Alert>, i64),
+}
+
+/// The alerts of rules that fire.
+pub(super) fn told_by_rules(board: &Board, now: Time) -> Vec<Arc<Alert>> {
+    let alerts = board.alerts.values().map(|kept| &kept.alert);
+    let of_rules = alerts.filter(|a| a.source == AlertSource::Rule && !a.is_resolved(now));
+    of_rules.cloned().collect()
+}
+
+/// Puts what rules found on the board, while the registry is lost.
+pub(super) fn tell(shared: &Shared, alerts: Vec<Alert>, now: Time) {
+    let (mut found, mut board) = (shared.found(), shared.board_mut());
+    if !shared.is_lost() {
+        return;
+    }
+    for alert in alerts {
+        let (fingerprint, alert) = (alert.fingerprint(), Arc::new(alert));
+        match found.get_mut(&fingerprint) {
+            Some(Standing::New(last, _)) => *last = Arc::clone(&alert),
+            Some(Standing::Known(..)) => {}
+            None if found.len() >= FOUND_MAX => {}
+            None => {
+                let known = board.alerts.get(&fingerprint);
+                let standing = match known.filter(|k| k.revision > 0 && !k.alert.is_resolved(now)) {
+                    Some(known) => Standing::Known(Arc::clone(&known.alert), known.revision),
+                    None => Standing::New(Arc::clone(&alert), known.map_or(0, |k| k.revision)),
+                };
+                found.insert(fingerprint, standing);
+            }
+        }
+        board.put_unsaved(fingerprint, alert, now);
+    }
+    drop((found, board));
+    shared.wake.notify_one();
+}
+
+/// What fired in the registry is on the board as it is there; what is new goes there, unless somebody was faster. It ends by
+/// itself where no leader finds it, too.
+async fn save_found(shared: &Shared) {
+    let found = std::mem::take(&mut *shared.found());
+    let now = clock::now();
+    for (fingerprint, standing) in found {
+        let (alert, revision) = match standing {
+            Standing::New(alert, revision) => (alert, revision),
+            Standing::Known(before, revision) => {
+                let mut board = shared.board_mut();
+                if board.alerts.get(&fingerprint).is_some_and(|kept| kept.revision == revision) {
+                    board.put_unsaved(fingerprint, before, now);
+                }
+                continue;
+            }
+        };
+        let key = keys::alert(fingerprint);
+        let Ok(put) = Op::put_json(&key, &*alert) else { continue };
+        let txn = Txn::new().when(Compare::mod_revision(&key, revision)).then(put);
+        match shared.client.txn(txn).await {
+            Ok(outcome) if outcome.succeeded => {
+                shared.board_mut().put_alert(fingerprint, alert, outcome.revision, now);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                warn!(%error, "an alert that was told without the registry is not written");
+            }
         }
     }
 }
@@ -128,10 +210,10 @@ async fn put_if_newer(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Standing::New, *};
     use crate::{
         alertmanager::{
-            fixtures::{shared, shared_with},
+            fixtures::{alert, shared, shared_with},
             notify::tests::sink,
         },
         fixtures::time,
@@ -171,6 +253,33 @@ receivers: [{name: r, webhook_configs: [{url: "http://127.0.0.1:1/"}]}]
         assert!(telling.alerts.iter().all(|shown| shown.resolved));
         drop(board);
         assert_eq!(shared.unsaved.read().unwrap().len(), 1, "it is to be written");
+    }
+
+    /// What the registry knows as firing is not changed there, and is on the board as it was when that is back.
+    #[tokio::test]
+    async fn what_rules_find_without_the_registry_is_told_and_ends_by_itself() {
+        let shared = shared(YAML);
+        let rule = |name: &str, ends: Option<i64>| Alert {
+            source: AlertSource::Rule,
+            ..alert(&[("alertname", name)], 0, ends)
+        };
+        let (known, new) = (rule("Known", None), rule("New", Some(300)));
+        let known_at = known.fingerprint();
+        shared.board_mut().put_alert(known_at, Arc::new(known.clone()), 7, time(0));
+        tell(&shared, vec![new.clone()], time(10));
+        assert_eq!(shared.board().alerts.len(), 1, "it is not lost");
+        shared.set_lost(true);
+        assert_eq!(told_by_rules(&shared.board(), time(10)).len(), 1);
+        tell(&shared, vec![rule("Known", Some(300)), new.clone()], time(10));
+        let ends = |at: u64| shared.board().alerts[&at].alert.ends_at;
+        assert_eq!((ends(known_at), ends(new.fingerprint())), (Some(time(300)), Some(time(300))));
+        tell(&shared, vec![rule("New", Some(400))], time(110));
+        shared.set_lost(false);
+        let New(told, 0) = shared.found()[&new.fingerprint()].clone() else { panic!() };
+        assert_eq!(told.ends_at, Some(time(400)));
+        shared.found().remove(&new.fingerprint());
+        save_found(&shared).await;
+        assert_eq!(ends(known_at), None);
     }
 
     /// Whoever took a shift over is called, and hears the end of what no incident will ever be.

@@ -2,17 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use watchkeep_catalog::{Alert, Client, Time};
 
 use super::{
-    AlertmanagerConfig, Loader, board::Board, intake::Deliverance, metrics::Metrics,
+    AlertmanagerConfig, Loader, alone::Found, board::Board, intake::Deliverance, metrics::Metrics,
     notify::Channels, plan::Plan,
 };
 use crate::{clock, context::Context};
@@ -42,9 +39,11 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     pub(crate) intake: mpsc::Sender<Deliverance>,
     /// Whether the registry cannot be reached.
-    lost: AtomicBool,
+    pub(crate) lost: watch::Sender<bool>,
     /// Alerts that were taken while the registry was lost, and are to be written when it is back.
     pub(crate) unsaved: RwLock<HashMap<u64, Alert>>,
+    /// What rules found without the registry.
+    found: Mutex<Found>,
     loader: Loader,
     /// Held while the configuration is read anew: of two the later one stays, whole.
     reloading: Mutex<()>,
@@ -69,8 +68,9 @@ impl Shared {
             started_at: clock::now(),
             wake: Notify::new(),
             intake,
-            lost: AtomicBool::new(false),
+            lost: watch::Sender::new(false),
             unsaved: RwLock::default(),
+            found: Mutex::default(),
             loader,
             reloading: Mutex::default(),
         })
@@ -91,12 +91,16 @@ impl Shared {
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+        *self.lost.borrow()
     }
 
     /// Answers whether that is news.
     pub(crate) fn set_lost(&self, lost: bool) -> bool {
-        self.lost.swap(lost, Ordering::Relaxed) != lost
+        self.lost.send_if_modified(|known| std::mem::replace(known, lost) != lost)
+    }
+
+    pub(crate) fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Reads the configuration again; a wrong one changes nothing.

@@ -20,8 +20,9 @@ use super::{
     source::Waiting,
     state,
 };
-use crate::{context::Context, source::Source, template::Site};
+use crate::{alertmanager::Alertmanager, context::Context, source::Source, template::Site};
 
+mod alone;
 mod group;
 mod incident;
 mod term;
@@ -199,8 +200,14 @@ impl Rules {
         Ok(kept)
     }
 
-    /// Follows the files, and evaluates while this node leads, until `token` is cancelled.
-    pub(crate) async fn run(&self, term: watch::Receiver<Option<i64>>, token: &CancellationToken) {
+    /// Follows the files, and evaluates while this node leads, or while it has lost the registry and `alertmanager` tells
+    /// without it, until `token` is cancelled.
+    pub(crate) async fn run(
+        &self,
+        term: watch::Receiver<Option<i64>>,
+        alertmanager: Option<&Alertmanager>,
+        token: &CancellationToken,
+    ) {
         let files = async {
             let mut every = tokio::time::interval(FILES_EVERY);
             every.tick().await;
@@ -213,7 +220,7 @@ impl Rules {
         tokio::select! {
             () = token.cancelled() => {}
             () = files => {}
-            () = term::lead(&self.shared, term) => {}
+            () = term::lead(&self.shared, term, alertmanager) => {}
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What of a rule's state is in the registry, and what has to be written when it changes. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use watchkeep_catalog::{Alert, AlertSource, RuleAlert, Time};
 
@@ -8,7 +11,7 @@ use super::{
     alert::{Active, AlertState},
     evaluate::{GroupState, Health, RuleState},
     identity::{fingerprint, rule_id},
-    model::{Group, Labels, Measure},
+    model::{Group, Labels, Measure, RuleKind},
 };
 
 /// Firing alerts whose annotations change are written again after this time, not before.
@@ -104,6 +107,67 @@ pub(super) fn changes(
         changes.push(ended(key, known, now));
     }
     changes
+}
+
+/// The alerts that fire, each until `until_ms`: for who has to say it again in time, since no registry keeps it.
+pub(super) fn firing(
+    group: &Group,
+    state: &GroupState,
+    urls: &[String],
+    (now_ms, until_ms): (i64, i64),
+) -> Vec<Alert> {
+    let rules = state.rules.iter().enumerate();
+    let active = rules.flat_map(|(at, rule)| rule.active.iter().map(move |active| (at, active)));
+    let firing = active.filter(|(_, (_, active))| active.state == AlertState::Firing);
+    let alert = |(at, (labels, active)): (usize, (&Labels, &Active))| {
+        let url = urls.get(at).map_or("", String::as_str);
+        let kept = kept(group, labels, active);
+        let alert = told(&kept, &active.annotations, url, time(now_ms), false);
+        Alert { ends_at: Some(time(until_ms)), timeout: true, ..alert }
+    };
+    firing.map(alert).collect()
+}
+
+/// What others were told of a state, by whoever had it.
+pub(super) fn known(group: &Group, state: &GroupState, now_ms: i64) -> Written {
+    let mut written = Written::new();
+    for (at, rule) in state.rules.iter().enumerate() {
+        for (labels, active) in &rule.active {
+            let kept = kept(group, labels, active);
+            let told = kept.fired_at.map(|_| (active.annotations.clone(), now_ms));
+            written.insert((rule_id(group, at), fingerprint(labels)), Known { kept, told });
+        }
+    }
+    written
+}
+
+/// The state of a group whose alerts fire as others were told; of what was pending nothing is known. An alert says by its
+/// name which rule it is of, so only names that one rule has count.
+pub(super) fn adopt(group: &Group, told: &[Arc<Alert>], names: &BTreeMap<String, usize>) -> GroupState {
+    let mut state = GroupState::new(group);
+    for (rule, state) in group.rules.iter().zip(&mut state.rules) {
+        let is_alert = matches!(rule.kind, RuleKind::Alert(_));
+        if !is_alert || names.get(rule.name()) != Some(&1) {
+            continue;
+        }
+        let own = |alert: &&Arc<Alert>| {
+            alert.labels.get("alertname").is_some_and(|name| name == rule.name())
+        };
+        for alert in told.iter().filter(own) {
+            let began_ms = alert.starts_at.timestamp_millis();
+            let active = Active {
+                state: AlertState::Firing,
+                active_at_ms: began_ms,
+                fired_at_ms: Some(began_ms),
+                keep_firing_since_ms: None,
+                value: Measure::Float(f64::NAN),
+                annotations: alert.annotations.clone(),
+            };
+            state.active.insert(alert.labels.clone(), active);
+        }
+        state.restored();
+    }
+    state
 }
 
 /// An alert is over, or nobody asks for it any more.
@@ -227,5 +291,38 @@ mod tests {
             assert_eq!(since(&restored), since(&state), "{now}");
         }
         assert!(written.is_empty());
+    }
+
+    /// Without the registry: what fires is said again with an end, and what others were told of is told to be over.
+    #[test]
+    fn what_fires_is_gone_on_with() {
+        let (group, urls) = (group(), vec!["u".to_owned()]);
+        let labels = Labels::from([("alertname".to_owned(), "A".to_owned())]);
+        let alert = Alert {
+            labels: labels.clone(),
+            annotations: Labels::new(),
+            starts_at: time(5_000),
+            ends_at: None,
+            updated_at: time(5_000),
+            timeout: false,
+            generator_url: String::new(),
+            source: AlertSource::Rule,
+        };
+        let told = [Arc::new(alert)];
+        for (rules, adopted) in [(1, 1), (2, 0)] {
+            let names = BTreeMap::from([("A".to_owned(), rules)]);
+            assert_eq!(adopt(&group, &told, &names).rules[0].active.len(), adopted, "{rules}");
+        }
+        let mut state = adopt(&group, &told, &BTreeMap::from([("A".to_owned(), 1)]));
+        let mut written = known(&group, &state, 6_000);
+        assert!(changes(&group, &state, &written, &urls, 7_000).is_empty());
+        let again = firing(&group, &state, &urls, (7_000, 67_000));
+        let [alert] = &again[..] else { panic!("{again:?}") };
+        assert_eq!((alert.starts_at, alert.ends_at), (time(5_000), Some(time(67_000))));
+        state.rules[0].active.clear();
+        let over = changes(&group, &state, &written, &urls, 8_000);
+        assert_eq!(over[0].alert.as_ref().and_then(|alert| alert.ends_at), Some(time(8_000)));
+        enter(&mut written, &over, 8_000);
+        assert!(written.is_empty() && firing(&group, &state, &urls, (8_000, 68_000)).is_empty());
     }
 }

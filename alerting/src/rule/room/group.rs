@@ -13,6 +13,7 @@ use watchkeep_catalog::Time;
 
 use super::{Shared, lock};
 use crate::{
+    alertmanager::Alertmanager,
     clock,
     rule::{
         AlertState, aligned,
@@ -44,10 +45,19 @@ impl Carried {
     }
 }
 
+/// On whose account a group is evaluated.
+#[derive(Clone)]
+pub(super) enum Office {
+    /// This node leads; the number fences its writes.
+    Leader(i64),
+    /// The registry is lost, and who tells without it.
+    Alone(Alertmanager),
+}
+
 /// Evaluates until `stop`; none when this node is fenced off.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    fence: i64,
+    office: Office,
     mut carried: Carried,
     stop: CancellationToken,
 ) -> Option<Carried> {
@@ -76,8 +86,15 @@ pub(super) async fn run(
             .set(began.elapsed().as_secs_f64());
         lock(&shared.states).insert(id.clone(), carried.state.clone());
         count(&shared);
-        if let Err(StateError::Fenced) = settle(&shared, fence, &id, &mut carried, at_ms).await {
-            return None;
+        let urls = urls(&shared, &carried.group);
+        match &office {
+            Office::Leader(fence) => {
+                let settled = settle(&shared, *fence, (&id, &urls), &mut carried, at_ms).await;
+                if let Err(StateError::Fenced) = settled {
+                    return None;
+                }
+            }
+            Office::Alone(alertmanager) => super::alone::tell(alertmanager, &mut carried, &urls, at_ms),
         }
         let late = missed(at_ms, interval, clock::now().timestamp_millis());
         shared.metrics.missed.with_label_values(&[&name]).inc_by(late);
@@ -125,19 +142,22 @@ async fn round(
     evaluated.await.ok()
 }
 
+/// Where each rule's expression is shown.
+fn urls(shared: &Shared, group: &Group) -> Vec<String> {
+    let external = shared.settings.external_url.trim_end_matches('/');
+    group.rules.iter().map(|rule| format!("{external}{}", link(&rule.expr, 1))).collect()
+}
+
 /// Writes what changed, then tells: first that it is decided, then whoever is to know.
 async fn settle(
     shared: &Arc<Shared>,
     fence: i64,
-    id: &str,
+    (id, urls): (&str, &[String]),
     carried: &mut Carried,
     now_ms: i64,
 ) -> Result<(), StateError> {
-    let external = shared.settings.external_url.trim_end_matches('/');
-    let rules = carried.group.rules.iter();
-    let urls: Vec<String> = rules.map(|r| format!("{external}{}", link(&r.expr, 1))).collect();
     let mut changes =
-        state::changes(&carried.group, &carried.state, &carried.written, &urls, now_ms);
+        state::changes(&carried.group, &carried.state, &carried.written, urls, now_ms);
     let now = state::time(now_ms);
     // What ended stays written until its incident is resolved, so that no crash in between forgets it.
     let mut told = Vec::with_capacity(changes.len());

@@ -1,5 +1,5 @@
 //! One term of leadership: state is taken over from the registry, every group gets its task, and a reload hands the
-//! states of the old groups to the new ones.
+//! states of the old groups to the new ones. Between terms, while the registry is lost, a node may evaluate alone.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,10 +9,12 @@ use tracing::{error, warn};
 
 use super::{
     Shared,
-    group::{self, Carried},
+    alone::{self, Last},
+    group::{self, Carried, Office},
     lock,
 };
 use crate::{
+    alertmanager::Alertmanager,
     clock,
     rule::{
         evaluate::{GroupState, Sink},
@@ -24,24 +26,46 @@ use crate::{
 /// Pause after the registry did not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Evaluates in every term. `term` holds the create revision of the leader's key while this node leads.
-pub(super) async fn lead(shared: &Arc<Shared>, mut term: watch::Receiver<Option<i64>>) {
+/// Evaluates in every term, and while the registry is lost where somebody can be told without it. `term` holds the create
+/// revision of the leader's key while this node leads.
+pub(super) async fn lead(
+    shared: &Arc<Shared>,
+    mut term: watch::Receiver<Option<i64>>,
+    alertmanager: Option<&Alertmanager>,
+) {
+    // Where nobody can be told, it is never lost.
+    let never = watch::Sender::new(false);
+    let mut lost = alertmanager.map_or_else(|| never.subscribe(), Alertmanager::lost);
+    let mut last = Last::default();
     loop {
         let fence = *term.borrow_and_update();
+        let is_lost = *lost.borrow_and_update();
         if let Some(fence) = fence {
             tokio::select! {
                 () = serve(shared, fence) => {}
                 _ = term.changed() => {}
             }
-            lock(&shared.states).clear();
+            last = Last::new(std::mem::take(&mut *lock(&shared.states)));
             shared.metrics.forget();
             if *term.borrow() == Some(fence) {
                 // The registry knows another leader; the election will tell.
                 tokio::time::sleep(PAUSE).await;
             }
-        } else if term.changed().await.is_err() {
-            return;
+            continue;
         }
+        let alone = async {
+            match alertmanager.filter(|_| is_lost) {
+                Some(alertmanager) => alone::serve(shared, alertmanager, &mut last).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = alone => return,
+            changed = term.changed() => if changed.is_err() { return },
+            changed = lost.changed() => if changed.is_err() { return },
+        }
+        lock(&shared.states).clear();
+        shared.metrics.forget();
     }
 }
 
@@ -72,7 +96,8 @@ async fn serve(shared: &Arc<Shared>, fence: i64) {
                     Carried::new(group, state, written)
                 }
             };
-            tasks.spawn(group::run(Arc::clone(shared), fence, carried, stop.clone()));
+            let office = Office::Leader(fence);
+            tasks.spawn(group::run(Arc::clone(shared), office, carried, stop.clone()));
         }
         // What no rule asks for any more has ended.
         let gone = std::mem::take(&mut kept).into_iter();
