@@ -6,6 +6,8 @@
 //!                                                    └── restored ◀───┘ by the next leader
 //! ```
 //!
+//! While the registry is lost every node that can tell without it does so alone, and writes nothing (`room/alone.rs`).
+//!
 //! What an expression means is not known here: [`Expressions`] judges it, [`Ask`] answers it.
 
 mod alert;

@@ -256,7 +256,7 @@ async fn without_routes_a_lost_registry_calls_whoever_is_on_call() {
 /// An expression that begins to hold when there is no registry any more: whoever is left evaluates it and tells.
 #[tokio::test]
 async fn rules_are_evaluated_without_the_registry() {
-    const FIRES_IN_SECONDS: i64 = 25;
+    const FIRES_IN_SECONDS: i64 = 30;
     let receiver = Receiver::start().await;
     let configuration = format!(
         "route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
