@@ -88,6 +88,8 @@ enum Done {
     Paged(Effect, Option<Box<Versioned<Incident>>>),
     Gathered(Effect, Vec<Versioned<Incident>>),
     Summarised(Effect, Option<Vec<Versioned<Incident>>>),
+    /// It panicked.
+    BrokeOff(Effect),
     Escalated(String, Option<Box<Versioned<Incident>>>),
     Heard(String, Option<Box<Versioned<Incident>>>),
     Tidied(usize),
@@ -519,6 +521,7 @@ impl Room {
                     self.enter(*incident);
                 }
             }
+            Done::BrokeOff(effect) => drop(self.running.remove(&effect)),
             // Another node leads: in this term it does not begin again.
             Done::Called(_, None) | Done::Paged(_, None) | Done::Summarised(_, None) => {}
             Done::Tidied(removed) => tracing::info!(removed, "old incidents and failovers removed"),

@@ -1,10 +1,10 @@
 //! Which pages go out now: each by itself, or, where a person would get too many at once, all that wait in one message. What
 //! becomes one message is written down before it is sent, in one transaction.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::future::join_all;
-use tracing::warn;
+use futures::{FutureExt, future::join_all};
+use tracing::{error, warn};
 use watchkeep_catalog::{
     Client, ClientError, Incident, PageState, Time,
     client::{Compare, Op, Txn},
@@ -27,6 +27,9 @@ const PARTS_MAX: usize = 100;
 const PARTS_BYTES_MAX: usize = 1 << 20;
 /// Pause after a transaction that was not applied, before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A delivery that panics is begun again after this time: at once it would perhaps panic for ever, and never is worse.
+const BROKEN_PAUSE: Duration = Duration::from_secs(60);
 
 /// Pages by the way they go, oldest incident first.
 type Waiting = BTreeMap<Way, Vec<(String, String)>>;
@@ -138,10 +141,11 @@ impl Room {
         let (context, parent) = (Arc::clone(&self.context), self.trace_parent(&incident.record));
         let effect = Effect::Page(id, way.0, way.1);
         self.running.insert(effect.clone());
-        self.tasks.spawn(async move {
+        let paged = effect.clone();
+        self.tasks.spawn(guarded(effect, BROKEN_PAUSE, async move {
             let done = notify::deliver(context, fence, incident, page, parent).await;
-            Done::Paged(effect, done.map(Box::new))
-        });
+            Done::Paged(paged, done.map(Box::new))
+        }));
     }
 
     fn send_summary(&mut self, fence: i64, summary: String, parts: Vec<Part>) {
@@ -156,9 +160,10 @@ impl Room {
         }
         let context = Arc::clone(&self.context);
         self.running.insert(effect.clone());
-        self.tasks.spawn(async move {
-            Done::Summarised(effect, notify::deliver_summary(context, fence, summary, parts).await)
-        });
+        let sent = effect.clone();
+        self.tasks.spawn(guarded(effect, BROKEN_PAUSE, async move {
+            Done::Summarised(sent, notify::deliver_summary(context, fence, summary, parts).await)
+        }));
     }
 }
 
@@ -172,6 +177,20 @@ impl Effect {
             Self::Failover(_) | Self::Gather(..) => false,
         }
     }
+}
+
+/// What a delivery comes to, whatever it stumbles over.
+async fn guarded(
+    effect: Effect,
+    pause: Duration,
+    delivery: impl Future<Output = Done> + Send,
+) -> Done {
+    if let Ok(done) = AssertUnwindSafe(delivery).catch_unwind().await {
+        return done;
+    }
+    error!(?effect, "a delivery broke off; it is begun again");
+    tokio::time::sleep(pause).await;
+    Done::BrokeOff(effect)
 }
 
 /// Whether what is under way has failed before.
@@ -262,6 +281,17 @@ mod tests {
         fixtures::{opened_incident, time},
         incident::{PageOutcome, join_summary, page_attempted},
     };
+
+    #[tokio::test]
+    async fn a_delivery_that_panics_is_begun_again() {
+        let effect = || Effect::Page("i".to_owned(), "alice".to_owned(), "email".to_owned());
+        let odd: Vec<f64> = Vec::new();
+        let broken = async move { Done::Burned(String::new(), Some(odd[1])) };
+        let done = guarded(effect(), Duration::ZERO, broken).await;
+        assert!(matches!(done, Done::BrokeOff(broken) if broken == effect()));
+        let whole = guarded(effect(), Duration::ZERO, async { Done::Settled }).await;
+        assert!(matches!(whole, Done::Settled));
+    }
 
     #[test]
     fn what_failed_before_does_not_count_as_under_way() {
