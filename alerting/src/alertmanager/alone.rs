@@ -94,10 +94,11 @@ pub(super) fn tell(shared: &Shared, alerts: Vec<Alert>, now: Time) {
     }
     for alert in alerts {
         let (fingerprint, alert) = (alert.fingerprint(), Arc::new(alert));
+        let is_full = found.len() >= FOUND_MAX;
         match found.get_mut(&fingerprint) {
             Some(Standing::New(last, _)) => *last = Arc::clone(&alert),
             Some(Standing::Known(..)) => {}
-            None if found.len() >= FOUND_MAX => {}
+            None if is_full => {}
             None => {
                 let known = board.alerts.get(&fingerprint);
                 let standing = match known.filter(|k| k.revision > 0 && !k.alert.is_resolved(now)) {
