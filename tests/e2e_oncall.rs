@@ -228,9 +228,9 @@ async fn a_storm_of_large_incidents_goes_out() {
     }
     eventually("every page is delivered", Duration::from_secs(40), async || {
         let requests = receiver.at("/alice");
-        let alerts = requests.iter().flat_map(|request| {
-            request.json()["alerts"].as_array().cloned().unwrap_or_default()
-        });
+        let alerts = requests
+            .iter()
+            .flat_map(|request| request.json()["alerts"].as_array().cloned().unwrap_or_default());
         let told: BTreeSet<String> = alerts.map(|alert| text(&alert["generatorURL"])).collect();
         ensure(told.len() == INCIDENTS, || format!("{} of {INCIDENTS}", told.len()))
     })
@@ -259,9 +259,8 @@ async fn in_a_storm_a_dead_way_holds_up_nothing() {
         let mails = server.mails();
         let mails = mails.iter().map(|mail| mail::read(mail));
         let plain: String = mails.map(|mail| text(&part(&mail, "text/plain")["text"])).collect();
-        let missing: Vec<usize> = (0..INCIDENTS)
-            .filter(|number| !plain.contains(&format!("fault {number}\n")))
-            .collect();
+        let missing: Vec<usize> =
+            (0..INCIDENTS).filter(|number| !plain.contains(&format!("fault {number}\n"))).collect();
         ensure(missing.is_empty(), || format!("not told: {missing:?}"))
     })
     .await;
@@ -356,7 +355,10 @@ async fn the_console_shows_an_incident_and_who_is_on_call() {
     assert_eq!(incident(node, &id).await["status"], "resolved");
     let duty = http::text(http::client().get(node.url("/oncall"))).await.expect("the page");
     assert!(duty.contains("<h2>primary</h2>") && duty.contains("Now <b>alice</b>"), "{duty}");
-    assert!(duty.contains(" UTC\">") && (duty.contains(" CET<") || duty.contains(" CEST<")), "{duty}");
+    assert!(
+        duty.contains(" UTC\">") && (duty.contains(" CET<") || duty.contains(" CEST<")),
+        "{duty}"
+    );
     let (status, _) = http::any(Method::GET, &node.url("/incidents/absent"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }

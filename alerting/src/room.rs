@@ -50,8 +50,8 @@ mod survey;
 mod waiting;
 
 use commit::Outcome;
-use waiting::Waiting;
 pub(crate) use heartbeats::deadline;
+use waiting::Waiting;
 
 /// Changes that are taken in before anything is decided on them.
 const BATCH_MAX: usize = 256;

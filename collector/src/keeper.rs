@@ -74,8 +74,13 @@ pub(crate) fn start(store: Arc<SeriesStore>, metrics: Metrics) -> (Local, onesho
     let local = Local { sender, waiting: waiting.clone() };
     let (done, ended) = oneshot::channel();
     thread::spawn(move || {
-        Keeper { store, metrics: metrics.series, last: Appended::default(), troubles: Troubles::default() }
-            .run(&receiver, &waiting);
+        Keeper {
+            store,
+            metrics: metrics.series,
+            last: Appended::default(),
+            troubles: Troubles::default(),
+        }
+        .run(&receiver, &waiting);
         let _ = done.send(());
     });
     (local, ended)

@@ -279,9 +279,8 @@ async fn rules_are_evaluated_without_the_registry() {
     let told = async |name: &str, status: &str| {
         eventually(&format!("{name} is {status}"), Duration::from_secs(60), async || {
             let mut all = receiver.at("/hook").into_iter().map(|request| request.json());
-            let found = all.find(|body| {
-                body["groupLabels"]["alertname"] == name && body["status"] == status
-            });
+            let found = all
+                .find(|body| body["groupLabels"]["alertname"] == name && body["status"] == status);
             found.ok_or_else(|| "not told yet".to_owned())
         })
         .await

@@ -319,7 +319,8 @@ receivers: [{name: r, webhook_configs: [{url: "http://127.0.0.1:1/"}]}]
         alone::back(context, time(60)).await;
         alone::back(context, time(61)).await;
         let seen = std::mem::take(&mut *seen.lock().unwrap());
-        let told: Vec<_> = seen.iter().map(|(at, _, body)| (&**at, body["status"].as_str())).collect();
+        let told: Vec<_> =
+            seen.iter().map(|(at, _, body)| (&**at, body["status"].as_str())).collect();
         assert_eq!(told, [("/bob", Some("firing")), ("/bob", Some("resolved"))]);
         let summary = seen[0].2["commonAnnotations"]["summary"].as_str().unwrap();
         assert_eq!(summary, "n1 has lost the registry (you may be told twice)");

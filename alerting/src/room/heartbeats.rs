@@ -145,7 +145,8 @@ mod tests {
         };
         let at = |seconds| Heartbeat { name: "backup".to_owned(), at: time(seconds) };
         let incident = |resolved: Option<i64>| {
-            let mut incident = Incident::new("i".to_owned(), "t".to_owned(), "a", "warning", time(0), time(71));
+            let mut incident =
+                Incident::new("i".to_owned(), "t".to_owned(), "a", "warning", time(0), time(71));
             incident.resolved_at = resolved.map(time);
             incident
         };

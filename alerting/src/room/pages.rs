@@ -86,7 +86,8 @@ impl Room {
                 continue;
             }
             // A way that does not work must not hold up the pages that wait for it: only one that was tried goes other ways.
-            let counts = |effect: &&Effect| effect.is_to(&way) && !is_tried_again(&self.mirror, effect);
+            let counts =
+                |effect: &&Effect| effect.is_to(&way) && !is_tried_again(&self.mirror, effect);
             let under_way = self.running.iter().filter(counts).count();
             let counts = (pages.len(), under_way);
             match self.sent(limit, now).turn(limit, &way, counts, now) {
@@ -209,8 +210,7 @@ fn is_tried_again(mirror: &Mirror, effect: &Effect) -> bool {
             incident.is_none_or(|found| failed(&found.record, None, (receiver, channel)))
         }
         Effect::Summary(summary, receiver, channel) => {
-            let mut pending =
-                mirror.pages_pending.iter().filter_map(|id| mirror.incidents.get(id));
+            let mut pending = mirror.pages_pending.iter().filter_map(|id| mirror.incidents.get(id));
             pending.any(|found| failed(&found.record, Some(summary), (receiver, channel)))
         }
         Effect::Failover(_) | Effect::Gather(..) => false,

@@ -143,7 +143,11 @@ pub(super) fn known(group: &Group, state: &GroupState, now_ms: i64) -> Written {
 
 /// The state of a group whose alerts fire as others were told; of what was pending nothing is known. An alert says by its
 /// name which rule it is of, so only names that one rule has count.
-pub(super) fn adopt(group: &Group, told: &[Arc<Alert>], names: &BTreeMap<String, usize>) -> GroupState {
+pub(super) fn adopt(
+    group: &Group,
+    told: &[Arc<Alert>],
+    names: &BTreeMap<String, usize>,
+) -> GroupState {
     let mut state = GroupState::new(group);
     for (rule, state) in group.rules.iter().zip(&mut state.rules) {
         let is_alert = matches!(rule.kind, RuleKind::Alert(_));

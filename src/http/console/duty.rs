@@ -72,12 +72,7 @@ fn clock(zone: &str, instant: &str) -> String {
     let shown = |zone: &str| at.and_then(|at| wall_clock(zone, at));
     let utc = shown("UTC").unwrap_or_else(|| instant.to_owned());
     let own = shown(zone).unwrap_or_else(|| utc.clone());
-    format!(
-        "<time datetime=\"{}\" title=\"{}\">{}</time>",
-        Text(instant),
-        Text(utc),
-        Text(own)
-    )
+    format!("<time datetime=\"{}\" title=\"{}\">{}</time>", Text(instant), Text(utc), Text(own))
 }
 
 #[cfg(test)]

@@ -94,7 +94,9 @@ pub(super) async fn run(
                     return None;
                 }
             }
-            Office::Alone(alertmanager) => super::alone::tell(alertmanager, &mut carried, &urls, at_ms),
+            Office::Alone(alertmanager) => {
+                super::alone::tell(alertmanager, &mut carried, &urls, at_ms)
+            }
         }
         let late = missed(at_ms, interval, clock::now().timestamp_millis());
         shared.metrics.missed.with_label_values(&[&name]).inc_by(late);
