@@ -126,7 +126,8 @@ fn draw(name: &str, lines: &[Line], span: (i64, i64), began: Time) -> Option<Pic
         for part in line.chunk_by(|a, b| b.0 - a.0 <= GAP_MS && b.1.is_finite() && a.1.is_finite())
         {
             let points: Vec<(f32, f32)> = part.iter().map(|(at, v)| (x(*at), y(*v))).collect();
-            if part.iter().any(|(_, value)| !value.is_finite()) {
+            // A difference of finite values may be none, and what draws panics at it.
+            if points.iter().any(|(x, y)| !x.is_finite() || !y.is_finite()) {
                 continue;
             }
             if lines.len() == 1 {
