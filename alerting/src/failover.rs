@@ -131,6 +131,9 @@ impl Run<'_> {
             let running = |step: &watchkeep_catalog::FailoverStep| step.state == StepState::Running;
             self.inherited = self.failover.record.steps.iter().position(running);
         }
+        if let Some(stop) = self.switched_off() {
+            return self.interrupted(Interrupt::Stopped(stop)).await;
+        }
         loop {
             if self.failover.record.aborted_by.is_some() {
                 return self.interrupted(Interrupt::Aborted).await;
@@ -150,6 +153,14 @@ impl Run<'_> {
                     self.failover.record.steps[at].state = StepState::Waiting;
                     return self.interrupted(interrupt).await;
                 }
+                if self.failover.record.aborted_by.is_some() {
+                    continue;
+                }
+            } else if self.inherited == Some(at)
+                && let Some(interrupt) = step::interrupted(self).await?
+            {
+                // Whoever began it wrote so before the stop.
+                return self.interrupted(interrupt).await;
             }
             let name = self.failover.record.steps[at].name.clone();
             point(&format!("{name}.begun"));
@@ -159,6 +170,15 @@ impl Run<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// `alerting.failover_enabled: false` stops what an earlier leader has begun, too.
+    fn switched_off(&self) -> Option<FailoverStop> {
+        (!self.context.rules.failover_enabled).then(|| FailoverStop {
+            since: clock::now(),
+            by: "alerting.failover_enabled: false".to_owned(),
+            reason: String::new(),
+        })
     }
 
     /// The step is under way, says the record; it is to be written before anything else.

@@ -18,6 +18,7 @@ use super::{Problem, changes::read, check_id};
 use crate::{
     clock, config::FailoverPolicy, context::Context, failover::control, incident::check_by,
     mirror::Versioned,
+    store,
 };
 
 #[derive(Serialize)]
@@ -166,7 +167,7 @@ pub(super) struct Switch {
 /// `GET /v1/failover-stop`.
 pub(super) async fn switch(State(context): State<Arc<Context>>) -> Result<Json<Switch>, Problem> {
     let kv = context.client.get(keys::FAILOVER_STOP).await?;
-    let stop: Option<FailoverStop> = kv.as_ref().map(KeyValue::json).transpose()?;
+    let stop = kv.as_ref().map(store::stop_of);
     let enabled = context.rules.failover_enabled;
     Ok(Json(Switch { stopped: stop.is_some(), stop, enabled }))
 }

@@ -13,7 +13,7 @@ use watchkeep_catalog::{
     trace::{set_parent, trace_parent},
 };
 
-use super::{Deposed, Outcome, Run, key, millis};
+use super::{Deposed, Outcome, Run, interrupted, key, millis};
 use crate::{
     backoff, clock,
     config::{Callback, Keys},
@@ -178,7 +178,20 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
             let why = format!("not done within {seconds} s, {made} attempts, the last: {last}");
             return Ok(Outcome::Failed(why));
         }
+        // Whoever has had to wait may have been stopped meanwhile.
+        let context = run.context;
+        let free = context.callbacks.try_acquire().ok();
+        let waited = made > 0 || free.is_none();
+        let permit = match free {
+            Some(free) => Some(free),
+            // The semaphore is never closed.
+            None => context.callbacks.acquire().await.ok(),
+        };
+        if waited && let Some(interrupt) = interrupted(run).await? {
+            return Ok(Outcome::Interrupted(interrupt));
+        }
         let attempt = Attempt { step: number, round, ..attempt(run, &call, made + 1).await };
+        drop(permit);
         let delivered = attempt.error.is_none();
         let (status, ms) = (attempt.status.unwrap_or_default(), attempt.duration_ms);
         run.record().attempts.push(attempt);
@@ -187,6 +200,9 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
         }
         if let Some(interrupt) = run.write(Extra { acts: true, ..Extra::default() }, None).await? {
             return Ok(Outcome::Interrupted(interrupt));
+        }
+        if run.failover.record.aborted_by.is_some() {
+            return Ok(Outcome::Interrupted(Interrupt::Aborted));
         }
         if made + 1 < callback.attempts_max {
             let pause =
@@ -215,8 +231,6 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
     );
     set_parent(&span, record.trace_parent.as_deref());
     async {
-        // The semaphore is never closed.
-        let _permit = context.callbacks.acquire().await;
         let at = clock::now();
         let begun = tokio::time::Instant::now();
         let parent = trace_parent(&span).or_else(|| record.trace_parent.clone());
