@@ -72,6 +72,8 @@ struct Run<'a> {
     inherited: Option<usize>,
     /// What this leader decided itself a moment ago cannot be out of date.
     fresh: bool,
+    /// A callback was not answered, and may have been taken all the same.
+    uncertain: bool,
 }
 
 /// Does what is left to do; answers with the records as they are then, or nothing when another node leads.
@@ -96,6 +98,7 @@ pub(crate) async fn execute(
         rng,
         inherited: None,
         fresh,
+        uncertain: false,
     };
     point("decided");
     let done = match policy {
@@ -130,6 +133,9 @@ impl Run<'_> {
         if !self.fresh {
             let running = |step: &watchkeep_catalog::FailoverStep| step.state == StepState::Running;
             self.inherited = self.failover.record.steps.iter().position(running);
+            // Whoever began it may have called, and died before the answer.
+            let step = self.inherited.map(|at| &self.failover.record.steps[at]);
+            self.uncertain = step.is_some_and(plan::has_effect);
         }
         if let Some(stop) = self.switched_off() {
             return self.interrupted(Interrupt::Stopped(stop)).await;
@@ -262,9 +268,9 @@ impl Run<'_> {
             let change = |incident: &mut Incident| {
                 let Some((text, tell)) = &note else { return false };
                 incident::note(incident, now, WATCHKEEP, text.clone());
-                if let Some(reason) =
-                    tell.as_ref().filter(|_| incident.status != IncidentStatus::Resolved)
-                {
+                // What broke off halfway is a person's, whether or not the fault is over.
+                let open = incident.status != IncidentStatus::Resolved;
+                if let Some(reason) = tell.as_ref().filter(|tell| open || *tell == judge::FAILED) {
                     let to = context.rules.recipients(incident.on_call.as_deref());
                     incident::page(incident, reason, PageKind::Firing, &to);
                 }
@@ -299,7 +305,8 @@ impl Run<'_> {
     /// or by a person.
     async fn is_called_off(&self) -> bool {
         let record = &self.failover.record;
-        if record.incident.is_empty() || record.failure.is_some() || !plan::is_untouched(record) {
+        let may_be_touched = self.uncertain || !plan::is_untouched(record);
+        if record.incident.is_empty() || record.failure.is_some() || may_be_touched {
             return false;
         }
         // When the registry does not answer nothing is known, and the decision stands.

@@ -13,6 +13,12 @@ use crate::config::{
     Callback, Condition, FailoverPolicy, OnFailure, PageStep, Promote, Scale, Script, Whom,
 };
 
+/// The names of the hooks, which no other step has.
+pub(crate) const BEFORE: &str = "before";
+pub(crate) const AFTER: &str = "after";
+/// Steps that undo others are named so, and behind it as those.
+pub(crate) const UNDO: &str = "undo-";
+
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Act<'a> {
@@ -68,7 +74,7 @@ pub(crate) fn plan(policy: &FailoverPolicy) -> Vec<Planned<'_>> {
     let before = hooks.and_then(|hooks| hooks.before.as_ref());
     let after = hooks.and_then(|hooks| hooks.after.as_ref());
     let mut steps: Vec<Planned<'_>> = Vec::new();
-    steps.extend(before.map(|call| hook("before", call, OnFailure::Page, false)));
+    steps.extend(before.map(|call| hook(BEFORE, call, OnFailure::Page, false)));
     steps.extend(policy.callback.iter().map(|call| hook("callback", call, OnFailure::Page, false)));
     for config in &policy.steps {
         let acts = [
@@ -96,7 +102,7 @@ pub(crate) fn plan(policy: &FailoverPolicy) -> Vec<Planned<'_>> {
         let on_failure = config.on_failure.unwrap_or(otherwise);
         steps.push(Planned { name, act, on_failure, is_last: false });
     }
-    steps.extend(after.map(|call| hook("after", call, OnFailure::GoOn, true)));
+    steps.extend(after.map(|call| hook(AFTER, call, OnFailure::GoOn, true)));
     steps
 }
 
@@ -129,18 +135,20 @@ pub(crate) fn current(plan: &[Planned<'_>], failover: &Failover) -> Option<usize
     open.min_by_key(|(at, step)| (place(*at, step), *at)).map(|(at, _)| at)
 }
 
-/// Whether nothing that the failover does has had an effect, or may have had one.
+/// Whether a step changes anything but the journal. The hook in front only announces what may come.
+pub(crate) fn has_effect(step: &FailoverStep) -> bool {
+    step.name != BEFORE && !matches!(step.kind.as_str(), "choose" | "wait" | "verify")
+}
+
+/// Whether nothing that the failover does has had an effect, or may have had one: but for a callback that is under way, of
+/// which who calls it knows more.
 pub(crate) fn is_untouched(failover: &Failover) -> bool {
-    let has_effect = |step: &FailoverStep| {
-        step.name != "before" && !matches!(step.kind.as_str(), "choose" | "wait" | "verify")
-    };
     let begun = |step: &&FailoverStep| {
         !matches!(step.state, StepState::Waiting | StepState::Skipped) && has_effect(step)
     };
     let mut begun = failover.steps.iter().filter(begun);
     match (begun.next(), begun.next()) {
         (None, _) => true,
-        // A callback that was not answered as expected has not been taken.
         (Some(only), None) => only.state == StepState::Running && only.kind == "callback",
         _ => false,
     }
@@ -222,7 +230,7 @@ fn undo(plan: &[Planned<'_>], failover: &mut Failover) {
         };
         if can && failover.steps.get(at).is_some_and(|step| step.state == StepState::Done) {
             undone.push(FailoverStep {
-                name: format!("undo-{}", planned.name),
+                name: format!("{UNDO}{}", planned.name),
                 kind: planned.act.kind().to_owned(),
                 undoes: u32::try_from(at).ok(),
                 ..FailoverStep::default()

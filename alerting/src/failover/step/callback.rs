@@ -17,7 +17,7 @@ use super::{Deposed, Outcome, Run, interrupted, key, millis};
 use crate::{
     backoff, clock,
     config::{Callback, Keys},
-    failover::Interrupt,
+    failover::{Interrupt, plan},
     metrics::{DELIVERED, FAILED},
     mirror::Versioned,
     post::{self, Answer, Expected, Post},
@@ -190,7 +190,9 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
         if waited && let Some(interrupt) = interrupted(run).await? {
             return Ok(Outcome::Interrupted(interrupt));
         }
-        let attempt = Attempt { step: number, round, ..attempt(run, &call, made + 1).await };
+        let (attempt, may_be_taken) = attempt(run, &call, made + 1).await;
+        let attempt = Attempt { step: number, round, ..attempt };
+        run.uncertain |= may_be_taken && plan::has_effect(&run.failover.record.steps[at]);
         drop(permit);
         let delivered = attempt.error.is_none();
         let (status, ms) = (attempt.status.unwrap_or_default(), attempt.duration_ms);
@@ -215,8 +217,8 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
     }
 }
 
-/// One attempt.
-async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
+/// One attempt, and whether it may have been taken although it failed.
+async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> (Attempt, bool) {
     let (context, record) = (run.context, &run.failover.record);
     let span = info_span!(
         "callback",
@@ -241,7 +243,10 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
             if record.rehearsal { &[("Watchkeep-Rehearsal", "true")] } else { &[] };
         let answer = match expected(call.callback) {
             Ok(expected) => post::ask(&context.http, request, rehearsal, &expected).await,
-            Err(why) => Answer { status: None, error: Some(why), body: String::new() },
+            Err(why) => {
+                let (status, body, may_be_taken) = (None, String::new(), false);
+                Answer { status, error: Some(why), body, may_be_taken }
+            }
         };
         let took = begun.elapsed();
         let result = if answer.error.is_none() { DELIVERED } else { FAILED };
@@ -253,8 +258,9 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
             warn!(failover = record.id, url = call.url, error, "callback not delivered");
         }
         let duration_ms = took.as_secs_f64() * 1e3;
-        let Answer { status, error, body } = answer;
-        Attempt { at, duration_ms, status, error, step: 0, round: 0, answer: body }
+        let Answer { status, error, body, may_be_taken } = answer;
+        let attempt = Attempt { at, duration_ms, status, error, step: 0, round: 0, answer: body };
+        (attempt, may_be_taken)
     }
     .instrument(span.clone())
     .await
