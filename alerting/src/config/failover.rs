@@ -76,10 +76,11 @@ impl FailoverPolicy {
     }
 
     /// Whether it acts in the very transaction that decides on its trigger: one callback, no guard of its own, nothing to
-    /// wait for.
+    /// wait for. What is in maintenance has no verdict, but alerts and burn rates know nothing of it: those are asked first.
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.steps.is_empty()
+            && self.when.is_verdict()
             && self.hooks.is_none()
             && self.mode() == FailoverMode::Automatic
             && self.confirm_seconds == 0
