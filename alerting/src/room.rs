@@ -47,6 +47,8 @@ mod pages;
 mod panics;
 mod retention;
 mod survey;
+mod trigger;
+mod triggers;
 
 use commit::Outcome;
 pub(crate) use heartbeats::deadline;
@@ -126,7 +128,7 @@ struct Room {
     /// Failovers on which is being decided, with service and policy.
     judging: BTreeMap<String, (String, String)>,
     /// What alerts and burn rates trigger.
-    triggers: failovers::Triggers,
+    triggers: triggers::Triggers,
     /// When the dead man's switch was called last.
     called: Option<Instant>,
     /// Effects under way, and those that may not begin again in this term.
@@ -165,7 +167,7 @@ pub(crate) async fn run(
         ticks: 0,
         marking: false,
         judging: BTreeMap::new(),
-        triggers: failovers::Triggers::default(),
+        triggers: triggers::Triggers::default(),
         called: None,
         running: HashSet::new(),
         tasks: JoinSet::new(),
@@ -314,7 +316,7 @@ impl Room {
         self.escalating.clear();
         self.hearing.clear();
         self.judging.clear();
-        self.triggers = failovers::Triggers::default();
+        self.triggers = triggers::Triggers::default();
         self.sent = None;
         self.robin = RoundRobin::default();
         for incident in self.mirror.incidents.values() {
