@@ -94,7 +94,6 @@ enum Done {
     Judged(String, Option<Box<Written>>),
     Triggered(String, Option<Box<Written>>),
     Burned(String, Option<f64>),
-    Settled,
 }
 
 struct Room {
@@ -380,6 +379,11 @@ impl Room {
             if let Some(decision) = self.evaluate(&target, now) {
                 let context = Arc::clone(&self.context);
                 self.deciding.insert(target.clone());
+                // What acts as soon as it is written is to be seen by the guards of others.
+                if let Some(failover) = decision.failover.as_ref().filter(|f| commit::acts(f)) {
+                    let place = (failover.service.clone(), failover.policy.clone());
+                    self.judging.insert(direct(&target), place);
+                }
                 self.tasks.spawn(async move {
                     let outcome = commit::commit(&context.client, fence, decision).await;
                     Done::Decided(target, since, outcome)
@@ -449,6 +453,7 @@ impl Room {
         match done {
             Done::Decided(target, since, outcome) => {
                 self.deciding.remove(&target);
+                self.judging.remove(&direct(&target));
                 self.decided(target, since, outcome);
             }
             Done::Panicked(service, outcome) => {
@@ -481,7 +486,6 @@ impl Room {
                 self.burned(&policy, rate);
                 return;
             }
-            Done::Settled => return,
             Done::Paged(effect, Some(incident)) => {
                 self.running.remove(&effect);
                 self.enter(*incident);
@@ -579,6 +583,11 @@ impl Room {
             });
         }
     }
+}
+
+/// Stands for what a decision on an instance begins; no failover has such an id.
+fn direct(target: &Target) -> String {
+    format!("{}/{}", target.service, target.instance)
 }
 
 /// The span a decision is made in: a child of the probe that tipped the scale.

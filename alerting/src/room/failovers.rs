@@ -4,11 +4,11 @@
 //! Guards are asked of one failover of a service, and of a policy, at a time, so that each sees what the one before was
 //! allowed to do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tracing::warn;
 use watchkeep_catalog::{
-    Failover, FailoverState, Incident, IncidentStatus, PageKind, Status, Time,
+    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Status, Time,
 };
 
 use super::{Done, EFFECTS_MAX, Effect, Room};
@@ -22,14 +22,22 @@ use crate::{
     incident::{self, WATCHKEEP},
     mirror::{Target, Versioned},
     store::{self, Extra, NotWritten, Written},
+    verdict::tally,
 };
+
+/// Failovers under way beside all other effects.
+const FAILOVERS_MAX: usize = 1_000;
+/// Pause after a decision that was not written: the watch tells what there is instead.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Room {
     /// Does the steps of what is decided.
     pub(super) fn start_failovers(&mut self, fence: i64) {
         for id in &self.mirror.failovers_pending {
             let effect = Effect::Failover(id.clone());
-            if self.running.len() >= EFFECTS_MAX || self.running.contains(&effect) {
+            // Pages that wait for their receivers do not keep them waiting.
+            let is_full = self.running.len() >= EFFECTS_MAX + FAILOVERS_MAX;
+            if is_full || self.running.contains(&effect) {
                 continue;
             }
             let Some(failover) = self.mirror.failovers.get(id).cloned() else { continue };
@@ -58,9 +66,9 @@ impl Room {
                 FailoverState::Deciding if due(record.due_at) => {
                     let policy = self.rules.policy(&record.policy);
                     let inputs = self.inputs(record);
-                    judge(policy, record, self.holds(record), &inputs, &self.context.id, now)
+                    judge(policy, record, self.holds(record, now), &inputs, &self.context.id, now)
                 }
-                FailoverState::AwaitingApproval if !self.holds(record) => {
+                FailoverState::AwaitingApproval if !self.holds(record, now) => {
                     let policy = self.rules.policy(&record.policy);
                     judge(policy, record, false, &self.inputs(record), &self.context.id, now)
                 }
@@ -77,10 +85,31 @@ impl Room {
         }
     }
 
-    /// Whether what triggered it is still so: its incident is not resolved.
-    fn holds(&self, record: &Failover) -> bool {
+    /// Whether what triggered it is still so: its incident is not resolved, and what else it was is there.
+    fn holds(&self, record: &Failover, now: Time) -> bool {
         let incident = self.mirror.incidents.get(&record.incident);
-        incident.is_none_or(|incident| incident.record.status != IncidentStatus::Resolved)
+        let is_open =
+            incident.is_none_or(|incident| incident.record.status != IncidentStatus::Resolved);
+        is_open && (record.rehearsal || self.is_still_there(record, now))
+    }
+
+    /// The maintenance window that covers what it is about: all that is critical of an instance, or, of one that is
+    /// registered no more, the instance itself.
+    fn in_maintenance(&self, target: &Target) -> Option<&str> {
+        if target.instance.is_empty() {
+            return self.open.of_service(&target.service);
+        }
+        let Some(instance) = self.mirror.instances.get(target).map(|known| &known.record) else {
+            return self.open.covering(&gone(target), &[String::new()]);
+        };
+        let jury = self.jury(&target.service);
+        let critical = tally(instance, &self.mirror.heard(target), jury).map(|t| t.critical);
+        let checks = match critical.filter(|checks| !checks.is_empty()) {
+            Some(checks) => checks,
+            None if instance.checks.is_empty() => vec![String::new()],
+            None => instance.checks.iter().map(|check| check.name.clone()).collect(),
+        };
+        self.open.covering(instance, &checks)
     }
 
     /// What its guards are to know.
@@ -111,21 +140,12 @@ impl Room {
                 finished_at: other.finished_at,
             })
         });
-        let maintenance = match own {
-            Some(instance) if instance.checks.is_empty() => {
-                self.open.covering(instance, &[String::new()])
-            }
-            Some(instance) => {
-                let checks: Vec<_> = instance.checks.iter().map(|c| c.name.clone()).collect();
-                self.open.covering(instance, &checks)
-            }
-            None => self.open.of_service(&record.service),
-        };
+        let zone = own.map(|own| own.zone.clone()).or(known_zone).unwrap_or_default();
+        let maintenance = self.in_maintenance(&target);
         let stop = self.mirror.failover_stop.as_ref();
         Inputs {
             service: record.service.clone(),
             instance: record.instance.clone(),
-            zone: own.map(|own| own.zone.clone()).or(known_zone).unwrap_or_default(),
             members: members.collect(),
             past: past.collect(),
             collectors: match record.instance.as_str() {
@@ -133,6 +153,7 @@ impl Room {
                 _ => self.mirror.critical_collectors(&target),
             },
             maintenance: maintenance.map(str::to_owned),
+            zone,
             stopped: stop.map(|stop| match stop.reason.as_str() {
                 "" => stop.by.clone(),
                 reason => format!("{}: {reason}", stop.by),
@@ -184,8 +205,29 @@ async fn write_judged(
         // The watch tells what it is instead, and it is decided on that.
         Err(NotWritten::Failed(error)) => {
             warn!(%error, "a failover is not known to be decided on, deciding again");
+            tokio::time::sleep(PAUSE).await;
             None
         }
-        Err(_) => None,
+        Err(_) => {
+            tokio::time::sleep(PAUSE).await;
+            None
+        }
+    }
+}
+
+/// What is left of an instance that is registered no more.
+fn gone(target: &Target) -> Instance {
+    Instance {
+        service: target.service.clone(),
+        id: target.instance.clone(),
+        address: String::new(),
+        port: 0,
+        zone: String::new(),
+        role: String::new(),
+        weight: 1,
+        tags: Vec::new(),
+        metadata: std::collections::BTreeMap::new(),
+        checks: Vec::new(),
+        scrape: None,
     }
 }

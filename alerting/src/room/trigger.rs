@@ -28,6 +28,8 @@ pub(super) struct Trigger {
     pub(super) reason: String,
     pub(super) since: Time,
     pub(super) alert: String,
+    /// Of the alert, if it is one.
+    pub(super) fingerprint: Option<String>,
     pub(super) severity: String,
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -56,6 +58,7 @@ impl Trigger {
         let record = Failover {
             reason: self.reason.clone(),
             incident,
+            alert: self.fingerprint.clone(),
             ..Failover::new(id.clone(), &self.policy.name, &self.service, &self.instance, now)
         };
         let record = begin(&self.policy, record, &context.id, stopped);

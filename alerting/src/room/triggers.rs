@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 use tracing::debug;
-use watchkeep_catalog::{Alert, Incident, IncidentStatus, Time};
+use watchkeep_catalog::{Alert, Failover, Incident, IncidentStatus, Time, check_name};
 
 use super::{
     Done, Room,
@@ -26,14 +26,20 @@ use crate::{
 
 /// How often burn rates are asked for.
 const BURN_INTERVAL: Duration = Duration::from_secs(15);
+/// The end of the dedup key of what a burn rate has opened.
+const BURN: &str = "/burn";
+/// Triggers that are being written at once; the others wait.
+const TRIGGERS_MAX: usize = 64;
 
 /// What alerts and burn rates trigger.
 #[derive(Debug, Default)]
 pub(super) struct Triggers {
-    /// Being written, by dedup key.
-    pub(super) under_way: BTreeSet<String>,
+    /// Being written, by dedup key; with the incident that each goes to, where there is one already.
+    pub(super) under_way: BTreeMap<String, Option<String>>,
     /// Policies whose burn rate is exceeded: since when, and how fast.
     burning: BTreeMap<String, (Time, f64)>,
+    /// Policies of which this leader knows that it is not exceeded.
+    calm: BTreeSet<String>,
     asked: Option<Instant>,
 }
 
@@ -45,32 +51,43 @@ impl Room {
             self.rules.policies.iter().flat_map(|policy| self.triggers_of(policy, now)).collect();
         let there: BTreeSet<&str> = triggers.iter().map(|trigger| trigger.key.as_str()).collect();
         let own = self.mirror.keyed.keys().filter(|key| key.starts_with(KEY));
+        let is_new = |key: &&String| !self.triggers.under_way.contains_key(*key);
         let gone: Vec<String> = own
-            .filter(|key| !there.contains(key.as_str()) && !self.triggers.under_way.contains(*key))
+            .filter(|key| !there.contains(key.as_str()))
+            .filter(is_new)
             .filter(|key| self.is_known_gone(key))
             .cloned()
             .collect();
         for key in gone {
             let context = Arc::clone(&self.context);
+            self.triggers.under_way.insert(key.clone(), None);
             self.tasks.spawn(async move {
-                settle(&context, fence, key, now).await;
-                Done::Settled
+                settle(&context, fence, key.clone(), now).await;
+                Done::Triggered(key, None)
             });
         }
         for trigger in triggers {
-            if self.is_answered(&trigger) || self.triggers.under_way.contains(&trigger.key) {
+            if self.triggers.under_way.len() >= TRIGGERS_MAX {
+                break;
+            }
+            if self.triggers.under_way.contains_key(&trigger.key) || self.is_answered(&trigger) {
                 continue;
             }
+            // An incident tells of one failover: its pages and links mean that one.
+            let taken: BTreeSet<&String> = self.triggers.under_way.values().flatten().collect();
             let same = |incident: &&Versioned<Incident>| {
                 let record = &incident.record;
-                record.status != IncidentStatus::Resolved && record.labels == trigger.labels
+                record.status != IncidentStatus::Resolved
+                    && record.labels == trigger.labels
+                    && record.failover.is_none()
+                    && !taken.contains(&record.id)
             };
             let open = self.mirror.keyed.get(&trigger.key).cloned();
             let open = open
                 .or_else(|| self.mirror.incidents.values().find(same).map(|i| i.record.id.clone()));
             let (context, key) = (Arc::clone(&self.context), trigger.key.clone());
             let stopped = self.mirror.failover_stop.is_some() || !self.rules.failover_enabled;
-            self.triggers.under_way.insert(key.clone());
+            self.triggers.under_way.insert(key.clone(), open.clone());
             self.tasks.spawn(async move {
                 let written = trigger.begin(&context, fence, open, stopped, now).await;
                 Done::Triggered(key, written.map(Box::new))
@@ -78,19 +95,42 @@ impl Room {
         }
     }
 
-    /// A burn rate that was not asked for yet by this leader may still be there.
+    /// A burn rate of which this leader has heard nothing yet may still be there.
     fn is_known_gone(&self, key: &str) -> bool {
-        !key.ends_with("/burn")
-            || self.triggers.asked.is_some_and(|at| at.elapsed() > BURN_INTERVAL / 2)
+        let policy = key.strip_prefix(KEY).and_then(|rest| rest.strip_suffix(BURN));
+        let Some(policy) = policy else { return true };
+        let asks = self.rules.policy(policy).is_some_and(|p| p.when.burn_rate.is_some());
+        !asks || self.triggers.calm.contains(policy)
     }
 
-    /// Whether a failover answers it already.
+    /// Whether a failover answers it already: one that was decided since it is there, or whose incident is still open. Of an
+    /// alert that is known by the alert, whatever has become of its instance.
     fn is_answered(&self, trigger: &Trigger) -> bool {
+        let is_open = |id: &str| {
+            let incident = self.mirror.incidents.get(id);
+            incident.is_some_and(|incident| incident.record.status != IncidentStatus::Resolved)
+        };
         self.mirror.failovers.values().map(|known| &known.record).any(|known| {
+            let same_alert = known.alert == trigger.fingerprint;
+            let same_place =
+                (&known.service, &known.instance) == (&trigger.service, &trigger.instance);
+            let same = same_place || (same_alert && known.alert.is_some());
             known.policy == trigger.policy.name
-                && (&known.service, &known.instance) == (&trigger.service, &trigger.instance)
-                && known.decided_at >= trigger.since
                 && !known.rehearsal
+                && ((same && known.decided_at >= trigger.since)
+                    || (same_alert && is_open(&known.incident)))
+        })
+    }
+
+    /// Whether the alert or burn rate that triggered it is still there. What is not known of a burn rate is as it was.
+    pub(super) fn is_still_there(&self, record: &Failover, now: Time) -> bool {
+        let policy = self.rules.policy(&record.policy);
+        if policy.is_some_and(|policy| policy.when.burn_rate.is_some()) {
+            return !self.triggers.calm.contains(&record.policy);
+        }
+        record.alert.as_ref().is_none_or(|fingerprint| {
+            let alert = self.mirror.alerts.get(fingerprint);
+            alert.is_some_and(|alert| !alert.is_resolved(now))
         })
     }
 
@@ -111,7 +151,8 @@ impl Room {
             ]);
             return vec![Trigger {
                 policy: policy.clone(),
-                key: format!("{KEY}{}/burn", policy.name),
+                key: format!("{KEY}{}{BURN}", policy.name),
+                fingerprint: None,
                 service: service.clone(),
                 instance,
                 reason: format!("burn rate {rate:.1} over {}, above {}", burn.window, burn.above),
@@ -143,6 +184,8 @@ impl Room {
     ) -> Option<Trigger> {
         let (when, label) = (&policy.when, |name: &str| alert.labels.get(name).cloned());
         let service = label("service").or_else(|| when.service.clone())?;
+        // What anybody posts as a service becomes part of keys, arguments and expressions.
+        check_name("service", &service).ok()?;
         if when.service.as_ref().is_some_and(|wanted| *wanted != service) {
             return None;
         }
@@ -154,6 +197,7 @@ impl Room {
         Some(Trigger {
             policy: policy.clone(),
             key: format!("{KEY}{}/{fingerprint}", policy.name),
+            fingerprint: Some(fingerprint.to_owned()),
             instance: instance.unwrap_or_default(),
             reason: summary
                 .map_or_else(|| format!("alert {name} fires"), |s| format!("alert {name}: {s}")),
@@ -194,9 +238,11 @@ impl Room {
         if rate > burn.above {
             let since = self.triggers.burning.get(policy).map(|(since, _)| *since);
             let since = since.unwrap_or_else(crate::clock::now);
+            self.triggers.calm.remove(policy);
             self.triggers.burning.insert(policy.to_owned(), (since, rate));
         } else {
             self.triggers.burning.remove(policy);
+            self.triggers.calm.insert(policy.to_owned());
         }
     }
 }
