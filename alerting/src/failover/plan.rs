@@ -219,6 +219,23 @@ fn again(plan: &[Planned<'_>], failover: &mut Failover, at: usize, why: &str) {
     }
 }
 
+/// Keeps in the journal what was before a step; none: the step has changed nothing of it. Of several rounds what was before
+/// the first counts.
+pub(crate) fn remember(step: &mut FailoverStep, what: String, was: Option<String>) {
+    match was {
+        Some(was) if step.round > 0 => {
+            step.before.entry(what).or_insert(was);
+        }
+        Some(was) => {
+            step.before.insert(what, was);
+        }
+        None if step.round > 0 => {}
+        None => {
+            step.before.remove(&what);
+        }
+    }
+}
+
 /// Steps that undo what is done, the last first.
 fn undo(plan: &[Planned<'_>], failover: &mut Failover) {
     let mut undone = Vec::new();

@@ -55,8 +55,7 @@ pub(super) async fn perform(run: &mut Run<'_>, at: usize) -> Result<Outcome, Dep
         return match act {
             Act::Callback(callback) => callback::undo(run, at, callback).await,
             Act::Promote(promote) => promote::undo(run, planned, promote).await,
-            Act::Drain(whom) => drain::undrain(run, whom).await,
-            Act::Undrain(whom) => drain::drain(run, whom).await,
+            Act::Drain(_) | Act::Undrain(_) => drain::undo(run, planned).await,
             _ => Ok(Outcome::done("there is nothing to undo")),
         };
     }
@@ -64,8 +63,8 @@ pub(super) async fn perform(run: &mut Run<'_>, at: usize) -> Result<Outcome, Dep
         Act::Callback(callback) => callback::call(run, at, callback, None).await,
         Act::Choose(promote) => promote::choose(run, promote).await,
         Act::Promote(promote) => promote::promote(run, at, promote).await,
-        Act::Drain(whom) => drain::drain(run, whom).await,
-        Act::Undrain(whom) => drain::undrain(run, whom).await,
+        Act::Drain(whom) => drain::drain(run, at, whom).await,
+        Act::Undrain(whom) => drain::undrain(run, at, whom).await,
         Act::Scale(scale) => scale::scale(run, at, scale).await,
         Act::Script(script) => script::run(run, at, script).await,
         Act::Wait(condition) | Act::Verify(condition) => condition::until(run, at, condition).await,
