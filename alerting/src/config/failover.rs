@@ -110,6 +110,18 @@ impl FailoverPolicy {
     }
 }
 
+impl FailoverPolicy {
+    /// The same, to be changed.
+    pub(crate) fn callbacks_mut(&mut self) -> impl Iterator<Item = &mut Callback> {
+        let hooks = self.hooks.iter_mut();
+        let hooks = hooks.flat_map(|hooks| hooks.before.iter_mut().chain(hooks.after.iter_mut()));
+        let steps = self.steps.iter_mut().flat_map(|step| {
+            step.callback.iter_mut().chain(step.scale.iter_mut().map(|scale| &mut scale.callback))
+        });
+        self.callback.iter_mut().chain(hooks).chain(steps)
+    }
+}
+
 /// What triggers a policy: a verdict (with what must be so of the instance), an alert, or a burn rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -154,9 +154,9 @@ fn maximum_share(inputs: &Inputs, percent: u8, now: Time) -> Result<String, Stri
     let mut acted: BTreeSet<&str> =
         inputs.past.iter().filter(recent).map(|past| past.instance.as_str()).collect();
     acted.insert(&inputs.instance);
-    // Whoever has lost its registration was one of them, too.
-    let known: BTreeSet<&str> =
-        inputs.members.iter().map(|m| m.id.as_str()).chain(acted.iter().copied()).collect();
+    // Whoever has lost its registration was one of them, too. The service as a whole is none.
+    let lost = acted.iter().copied().filter(|id| !id.is_empty());
+    let known: BTreeSet<&str> = inputs.members.iter().map(|m| m.id.as_str()).chain(lost).collect();
     let (acted, known) = (acted.len(), known.len());
     let fits = acted * 100 <= usize::from(percent) * known;
     when(fits, format!("{acted} of {known} instances within an hour, {percent} % are allowed"))

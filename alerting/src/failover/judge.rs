@@ -9,7 +9,10 @@ use super::{
     guard::{self, Inputs},
     plan::{Act, journal, plan},
 };
-use crate::{config::FailoverPolicy, text::instant};
+use crate::{
+    config::FailoverPolicy,
+    text::{address, instant},
+};
 
 /// A page's reason: a failover ended as it should not have.
 pub(crate) const FAILED: &str = "failover-failed";
@@ -144,7 +147,7 @@ pub(crate) fn over(record: &mut Failover, state: FailoverState, why: &str, now: 
 /// A policy's steps in one line.
 pub(crate) fn words(policy: &FailoverPolicy) -> String {
     let word = |act: Act<'_>| match act {
-        Act::Callback(call) => format!("calling {}", call.url),
+        Act::Callback(call) => format!("calling {}", address(&call.url)),
         Act::Choose(_) => "choosing a candidate".to_owned(),
         Act::Promote(promote) => format!("making it {}", promote.role),
         Act::Drain(whom) => format!("draining {}", whom.instance),
