@@ -36,7 +36,7 @@ pub mod replay;
 mod step;
 
 pub(crate) use fault::point;
-pub(crate) use plan::plan;
+pub(crate) use plan::{AFTER, BEFORE, UNDO, plan};
 pub(crate) use step::script::program;
 
 use plan::Planned;

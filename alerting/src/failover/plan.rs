@@ -265,7 +265,8 @@ pub(crate) fn key(policy: &FailoverPolicy, failover: &Failover, at: usize) -> St
     }
     match step.round {
         0 => format!("{}.{}", failover.id, step.name),
-        round => format!("{}.{}.{round}", failover.id, step.name),
+        // No name has this sign: a step called so is another one.
+        round => format!("{}.{}~{round}", failover.id, step.name),
     }
 }
 
@@ -346,7 +347,7 @@ mod tests {
         // The receiver has to do it again, for another instance.
         assert_eq!(
             (before.as_str(), &*key(&policy, &failover, 3)),
-            ("f.callback-3", "f.callback-3.1")
+            ("f.callback-3", "f.callback-3~1")
         );
         fail(&plan, &mut failover, 2, "no candidate is left");
         assert_eq!(failover.failure.as_deref(), Some("step promote failed: no candidate is left"));

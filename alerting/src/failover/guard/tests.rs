@@ -153,6 +153,19 @@ fn maximum_share_alone() {
 }
 
 #[test]
+fn a_service_as_a_whole_is_none_of_its_instances() {
+    let holds = |percent: u8, members: usize| {
+        let policy = with(json!({"maximum_share_percent": percent}));
+        let mut inputs = Inputs { instance: String::new(), past: Vec::new(), ..world() };
+        inputs.members.truncate(members);
+        holding(&policy, &inputs, now()).contains(&"maximum_share_percent".to_owned())
+    };
+    assert!(holds(24, 4) && !holds(25, 4) && holds(25, 3));
+    // Of no instance at all nothing is a share.
+    assert!(holds(100, 0));
+}
+
+#[test]
 fn cooldown_alone() {
     let mut inputs = world();
     inputs.past.push(past("before", "q", "db", "two", 620, Some(599)));
