@@ -33,10 +33,12 @@ pub(crate) mod guard;
 pub(crate) mod judge;
 mod plan;
 pub mod replay;
+mod series;
 mod step;
 
 pub(crate) use fault::point;
 pub(crate) use plan::{AFTER, BEFORE, UNDO, plan};
+pub(crate) use series::failed_share;
 pub(crate) use step::script::program;
 
 use plan::Planned;

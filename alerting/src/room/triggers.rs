@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     alertmanager::{Matcher, parse_matcher},
-    config::{BurnRate, FailoverPolicy},
+    config::FailoverPolicy,
     context::Context,
+    failover,
     mirror::{Target, Versioned},
     rule::parse_duration,
     source::RowValue,
@@ -223,9 +224,9 @@ impl Room {
                 self.mirror.services.get(service).and_then(|s| s.slo.as_ref()?.availability);
             let objective = burn.objective.or(promised).unwrap_or(self.context.availability);
             let (context, name) = (Arc::clone(&self.context), policy.name.clone());
-            let expr = burn_expression(service, burn);
+            let expr = failover::failed_share(service, burn);
             self.tasks.spawn(async move {
-                let rate = failed_share(&context, &expr, now).await;
+                let rate = ask(&context, &expr, now).await;
                 Done::Burned(name, rate.map(|share| share / (1.0 - objective)))
             });
         }
@@ -247,13 +248,7 @@ impl Room {
     }
 }
 
-/// The share of failed probes.
-fn burn_expression(service: &str, burn: &BurnRate) -> String {
-    let series = format!("probe_success{{service={service:?}}}[{}]", burn.window);
-    format!("1 - sum(sum_over_time({series})) / sum(count_over_time({series}))")
-}
-
-async fn failed_share(context: &Context, expr: &str, now: Time) -> Option<f64> {
+async fn ask(context: &Context, expr: &str, now: Time) -> Option<f64> {
     match context.source.query(expr, now.timestamp_millis()).await {
         Ok(answer) => {
             let rows = answer.into_rows(now.timestamp_millis())?;
