@@ -25,6 +25,7 @@ use crate::{
     incident::{self, WATCHKEEP},
     mirror::Versioned,
     store::{self, Extra, NotWritten, Written},
+    text::shorten,
 };
 
 pub(crate) mod control;
@@ -43,6 +44,8 @@ pub(crate) use step::script::program;
 
 use plan::Planned;
 
+/// Longest reason of a step that failed, in characters: journal and incident have to fit into one request.
+const WHY_MAX: usize = 500;
 /// Pause while the registry does not take an outcome.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -204,6 +207,7 @@ impl Run<'_> {
                 return self.interrupted(interrupt).await.map(|()| true);
             }
             step::Outcome::Failed(why) => {
+                let why = shorten(&why, WHY_MAX);
                 plan::fail(&self.plan, &mut self.failover.record, at, &why);
                 (Extra::default(), format!("failed: {why}"), None)
             }

@@ -190,7 +190,7 @@ pub struct Guards {
     /// At most this share of the service's instances is acted on within an hour. 1 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum_share_percent: Option<u8>,
-    /// So long after a failover of the service there is no other.
+    /// So long after a failover of the service there is no other. At most 90 days.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown_seconds: Option<u32>,
     /// So many failovers of this policy in an hour.
@@ -399,7 +399,7 @@ pub struct FailoverScripts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
-    /// PromQL that has a series in its answer, or a number other than 0; `$SERVICE`, `$INSTANCE` and `$CANDIDATE` are
+    /// PromQL that has a series in its answer, or a number other than 0 and NaN; `$SERVICE`, `$INSTANCE` and `$CANDIDATE` are
     /// filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promql: Option<String>,
