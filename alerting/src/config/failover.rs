@@ -1,4 +1,4 @@
-//! Failover policies as they are written: when, how much by itself, held by what. In which steps: [`step`].
+//! Failover policies as they are written: when, how much by itself, held by what. In which steps is in `step`.
 
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{FailoverMode, Status};
