@@ -76,7 +76,7 @@ pub(crate) struct Rehearse {
     #[arg(long, env = "USER")]
     by: String,
     /// Longest wait for its end, in seconds; 0: none
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
     wait: u64,
 }
 
@@ -164,5 +164,31 @@ impl Stop {
         api.call::<Value>(Method::PUT, "/v1/failover-stop", Some(&body)).await?;
         out::line(format_args!("failovers are stopped by {}", self.by));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(subcommand)]
+        failover: Failover,
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let parse = |wait: &str| {
+            Command::try_parse_from(["x", "rehearse", "p", "db/one", "--by", "a", "--wait", wait])
+        };
+        let Failover::Rehearse(rehearse) = parse("86400").expect("a day").failover else {
+            panic!("it is a rehearsal");
+        };
+        assert_eq!(rehearse.wait, 86_400);
+        let refused = parse("18446744073709551615").err().expect("refused");
+        assert!(refused.to_string().contains("86400"), "{refused}");
     }
 }
