@@ -225,7 +225,9 @@ impl Run<'_> {
             }
         };
         let name = self.failover.record.steps[at].name.clone();
-        self.record().steps[at].finished_at = Some(now);
+        let step = &mut self.record().steps[at];
+        // One that is to be done again has not ended.
+        step.finished_at = (step.state != StepState::Waiting).then_some(now);
         let next = plan::current(&self.plan, &self.failover.record);
         let changes = !extra.then.is_empty() || tell.is_some();
         if next.is_none() && !changes {
@@ -253,10 +255,7 @@ impl Run<'_> {
                 self.failover.record =
                     watchkeep_catalog::Failover { aborted_by: aborted, ..before };
                 if changed {
-                    // What was to be written with it was not.
-                    let step = &mut self.record().steps[at];
-                    step.state = StepState::Skipped;
-                    "not done any more".clone_into(&mut step.detail);
+                    plan::not_done(self.record(), at);
                 }
                 self.interrupted(interrupt).await.map(|()| true)
             }

@@ -199,6 +199,17 @@ pub(crate) fn skip(plan: &[Planned<'_>], failover: &mut Failover) {
     }
 }
 
+/// A step was performed, but what was to be written with that was not: it changed nothing, and undid nothing.
+pub(crate) fn not_done(failover: &mut Failover, at: usize) {
+    let Some(step) = failover.steps.get_mut(at) else { return };
+    step.state = StepState::Skipped;
+    "not done any more".clone_into(&mut step.detail);
+    let undone = step.undoes.and_then(|at| usize::try_from(at).ok());
+    if let Some(undone) = undone.and_then(|at| failover.steps.get_mut(at)) {
+        undone.state = StepState::Done;
+    }
+}
+
 /// From where the candidate was chosen everything is done once more, with another one.
 fn again(plan: &[Planned<'_>], failover: &mut Failover, at: usize, why: &str) {
     let chosen = (0..=at).find(|at| matches!(plan[*at].act, Act::Choose(_) | Act::Promote(_)));
@@ -368,6 +379,12 @@ mod tests {
         })
         .collect();
         assert_eq!(order, ["undo-promote", "undo-fence", "after"]);
+        // It was stopped when its undoing was to be written: then it is not undone.
+        let at = failover.steps.iter().position(|step| step.name == "undo-promote").unwrap();
+        failover.steps[2].state = StepState::Undone;
+        not_done(&mut failover, at);
+        let states = [failover.steps[2].state, failover.steps[at].state];
+        assert_eq!(states, [StepState::Done, StepState::Skipped]);
     }
 
     #[test]
