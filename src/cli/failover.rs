@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Command {
         #[command(subcommand)]
         failover: Failover,
@@ -188,7 +188,7 @@ mod tests {
             panic!("it is a rehearsal");
         };
         assert_eq!(rehearse.wait, 86_400);
-        let refused = parse("18446744073709551615").err().expect("refused");
+        let refused = parse("18446744073709551615").expect_err("refused");
         assert!(refused.to_string().contains("86400"), "{refused}");
     }
 }
