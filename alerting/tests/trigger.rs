@@ -145,6 +145,23 @@ async fn two_policies_ask_each_for_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_in_panic_is_not_acted_on() {
+    let (etcd, mut hooks) = (Etcd::start().await, Hooks::start().await);
+    let config = config(json!([{"name": "queue", "when": {"alert": ["alertname=\"QueueFull\""]},
+        "callback": {"url": hooks.url("/failover")}}]));
+    let node = Node::start("a", config, &etcd.client);
+    node.leads().await;
+    let panic = json!({"service": "queue", "since": chrono::Utc::now(), "critical": 3, "instances": 5,
+        "threshold_percent": 40, "incident": "why"});
+    etcd.client.put_json(&keys::panic("queue"), &panic, 0).await.unwrap();
+    fires(&etcd.client, &labels(), chrono::Utc::now()).await;
+    let world = World(&etcd.client);
+    let (journal, _) = world.failover("its end", |f| f.state.is_over()).await;
+    assert_eq!(journal.outcome, "held by belief: queue is in panic: incident why", "{journal:?}");
+    assert!(hooks.waiting().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_none_is_not_acted_on() {
     let (etcd, mut hooks) = (Etcd::start().await, Hooks::start().await);
     let config = config(json!([{"name": "queue", "when": {"alert": ["alertname=\"QueueFull\""]},

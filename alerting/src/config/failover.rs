@@ -183,7 +183,7 @@ fn hour() -> String {
     "1h".to_owned()
 }
 
-/// What holds a failover. All that are set must let it pass; the kill switch, maintenance, and what is not set here but
+/// What holds a failover. All that are set must let it pass; the kill switch, maintenance, belief, and what is not set here but
 /// has a default, always count.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

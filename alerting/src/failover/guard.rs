@@ -52,6 +52,8 @@ pub(crate) struct Inputs {
     pub(crate) collectors: usize,
     /// The maintenance window that covers it.
     pub(crate) maintenance: Option<String>,
+    /// Why it is not believed to have failed by itself.
+    pub(crate) doubt: Option<String>,
     /// Who stopped failovers, and why.
     pub(crate) stopped: Option<String>,
     /// `alerting.failover_enabled`.
@@ -64,6 +66,7 @@ pub(crate) fn ask(policy: &FailoverPolicy, inputs: &Inputs, now: Time) -> Vec<Gu
     let mut asked = Asked(Vec::new());
     asked.add("kill_switch", kill_switch(inputs));
     asked.add("maintenance", maintenance(inputs));
+    asked.add("belief", belief(inputs));
     if policy.one_at_a_time() {
         asked.add("one_at_a_time", one_at_a_time(inputs));
     }
@@ -123,6 +126,14 @@ fn maintenance(inputs: &Inputs) -> Result<String, String> {
     match &inputs.maintenance {
         Some(window) => Err(format!("maintenance window {window} is open")),
         None => Ok("no maintenance".to_owned()),
+    }
+}
+
+/// In panic, or while something that it depends on is down, nothing is failed over.
+fn belief(inputs: &Inputs) -> Result<String, String> {
+    match &inputs.doubt {
+        Some(doubt) => Err(doubt.clone()),
+        None => Ok("it is believed".to_owned()),
     }
 }
 

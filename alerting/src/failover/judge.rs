@@ -187,6 +187,7 @@ mod tests {
             past: Vec::new(),
             collectors,
             maintenance: None,
+            doubt: None,
             stopped: None,
             enabled: true,
         }

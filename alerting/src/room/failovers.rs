@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::warn;
 use watchkeep_catalog::{
-    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Status, Time,
+    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Panic, SilenceReason,
+    Status, Time,
 };
 
 use super::{Done, EFFECTS_MAX, Effect, Room};
@@ -112,6 +113,17 @@ impl Room {
         self.open.covering(instance, &checks)
     }
 
+    /// Why an instance is not believed to have failed by itself, although it was when the failover was triggered.
+    fn doubt(&self, target: &Target) -> Option<String> {
+        if let Some(panic) = self.mirror.panics.get(&target.service) {
+            let Panic { service, incident, .. } = &panic.record;
+            return Some(format!("{service} is in panic: incident {incident}"));
+        }
+        let silence = self.mirror.verdicts.get(target)?.record.silenced.as_ref()?;
+        let depends = matches!(silence.reason, SilenceReason::Dependency | SilenceReason::Waiting);
+        depends.then(|| format!("{}, which it depends on, is down, or may be", silence.by))
+    }
+
     /// What its guards are to know.
     fn inputs(&self, record: &Failover) -> Inputs {
         let target = Target::new(&record.service, &record.instance);
@@ -153,6 +165,7 @@ impl Room {
                 _ => self.mirror.critical_collectors(&target),
             },
             maintenance: maintenance.map(str::to_owned),
+            doubt: self.doubt(&target),
             zone,
             stopped: stop.map(|stop| match stop.reason.as_str() {
                 "" => stop.by.clone(),
