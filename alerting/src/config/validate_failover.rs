@@ -135,6 +135,12 @@ fn check_when(found: &mut Findings, path: &str, when: &When) {
     if !when.alert.is_empty() && when.burn_rate.is_some() {
         found.add(path, "alert and burn_rate are two triggers: make two policies of them");
     }
+    for (field, given) in [("role", &when.role), ("tag", &when.tag)] {
+        if !when.is_verdict() && given.is_some() {
+            let message = "alerts and burn rates have none: match a label of the alert, or name an instance";
+            found.add(format!("{path}.{field}"), message);
+        }
+    }
     for (at, text) in when.alert.iter().enumerate() {
         let matcher = alertmanager::parse_matcher(text);
         found.check(format!("{path}.alert[{at}]"), matcher.map(drop));
