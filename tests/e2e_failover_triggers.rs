@@ -67,7 +67,11 @@ async fn a_budget_that_burns_and_an_alert_that_fires() {
     let other = other.display().to_string();
     let nothing = "other (automatic): 0 faults, 0 failovers";
     replays(node, began, &["--policy-file", &other], nothing).await;
-    assert_eq!((sink.at("/burns").len(), sink.at("/full").len()), (1, 1), "they go on, and are answered");
+    assert_eq!(
+        (sink.at("/burns").len(), sink.at("/full").len()),
+        (1, 1),
+        "they go on, and are answered"
+    );
 }
 
 /// What the backtest says of the time since then.

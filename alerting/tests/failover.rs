@@ -94,10 +94,11 @@ async fn it_is_ended_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_have_been_done_is_finished_though_the_fault_be_over() {
     let (etcd, mut hooks) = (Etcd::start().await, Hooks::start().await);
-    let config = config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
-        {"name": "fence", "callback": {"url": hooks.url("/fence"), "timeout_ms": 60_000}},
-        {"name": "move", "callback": {"url": hooks.url("/move")}},
-    ]}));
+    let config =
+        config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
+            {"name": "fence", "callback": {"url": hooks.url("/fence"), "timeout_ms": 60_000}},
+            {"name": "move", "callback": {"url": hooks.url("/move")}},
+        ]}));
     let a = Node::start("a", config.clone(), &etcd.client);
     a.leads().await;
     let b = Node::start("b", config, &etcd.client);
@@ -119,10 +120,12 @@ async fn what_may_have_been_done_is_finished_though_the_fault_be_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_off_halfway_is_paged_though_the_fault_be_over() {
     let (etcd, mut hooks) = (Etcd::start().await, Hooks::start().await);
-    let mut config = config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
-        {"name": "fence", "callback": {"url": hooks.url("/fence")}},
-        {"name": "move", "callback": {"url": hooks.url("/move"), "timeout_ms": 20_000, "attempts_max": 1}},
-    ]}));
+    let mut config = config(
+        json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
+            {"name": "fence", "callback": {"url": hooks.url("/fence")}},
+            {"name": "move", "callback": {"url": hooks.url("/move"), "timeout_ms": 20_000, "attempts_max": 1}},
+        ]}),
+    );
     config["receivers"] = json!([{"name": "ops", "webhook": hooks.url("/ops")}]);
     config["pages"] = json!({"receivers": ["ops"]});
     let node = Node::start("a", config, &etcd.client);
@@ -149,10 +152,11 @@ async fn what_breaks_off_halfway_is_paged_though_the_fault_be_over() {
 async fn a_roll_back_leaves_what_a_person_has_drained() {
     let (etcd, mut hooks) = (Etcd::start().await, Hooks::start().await);
     let call = json!({"url": hooks.url("/move"), "attempts_max": 1});
-    let config = config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
-        {"drain": {}}, {"undrain": {"instance": "two"}},
-        {"callback": call, "on_failure": "roll_back"},
-    ]}));
+    let config =
+        config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
+            {"drain": {}}, {"undrain": {"instance": "two"}},
+            {"callback": call, "on_failure": "roll_back"},
+        ]}));
     let node = Node::start("a", config, &etcd.client);
     node.leads().await;
     let world = World(&etcd.client);
@@ -171,19 +175,21 @@ async fn a_roll_back_leaves_what_a_person_has_drained() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_died_was_in_a_zone_all_the_same() {
     let (etcd, mut hooks) = (Etcd::start().await, Hooks::start().await);
-    let config = config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
-        {"name": "fence", "callback": {"url": hooks.url("/fence")}},
-        {"choose": {"zone": "other"}},
-    ]}));
+    let config =
+        config(json!({"name": "db", "when": {"service": "db"}, "mode": "automatic", "steps": [
+            {"name": "fence", "callback": {"url": hooks.url("/fence")}},
+            {"choose": {"zone": "other"}},
+        ]}));
     let node = Node::start("a", config, &etcd.client);
     node.leads().await;
     let world = World(&etcd.client);
     for (id, zone, checks) in
         [("one", "a", json!([{"name": "tcp", "tcp": {}}])), ("two", "b", json!([]))]
     {
-        let instance: Instance = serde_json::from_value(json!({"service": "db", "id": id, "zone": zone,
+        let instance: Instance =
+            serde_json::from_value(json!({"service": "db", "id": id, "zone": zone,
             "address": "127.0.0.1", "port": 5432, "checks": checks}))
-        .unwrap();
+            .unwrap();
         etcd.client.put_json(&keys::instance("db", id), &instance, 0).await.unwrap();
     }
     world.opine("db", "one", "c1", Status::Critical).await;

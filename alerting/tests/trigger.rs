@@ -56,8 +56,7 @@ async fn an_alert_in_maintenance_calls_nobody() {
     let node = Node::start("a", config, &etcd.client);
     node.leads().await;
     let world = World(&etcd.client);
-    let window =
-        json!({"scope": {"service": "queue"}, "duration_seconds": 600, "author": "alice"});
+    let window = json!({"scope": {"service": "queue"}, "duration_seconds": 600, "author": "alice"});
     let (status, said) = node.post("/v1/maintenance", window).await;
     assert_eq!(status, StatusCode::CREATED, "{said}");
     fires(&etcd.client, &labels(), chrono::Utc::now()).await;
@@ -80,8 +79,7 @@ async fn an_alert_is_answered_once_whatever_becomes_of_its_instance() {
     let call = hooks.next().await;
     assert_eq!(call.json()["instance"], "one");
     call.answer(200);
-    let (journal, _) =
-        world.failover("its end", |f| f.state == FailoverState::Delivered).await;
+    let (journal, _) = world.failover("its end", |f| f.state == FailoverState::Delivered).await;
     // What was done about it has ended its registration, and somebody has closed the incident.
     etcd.client.delete(&keys::instance("queue", "one")).await.unwrap();
     let path = format!("/v1/incidents/{}", journal.incident);
@@ -202,9 +200,11 @@ impl Source for Shares {
         at_ms: i64,
     ) -> BoxFuture<'a, Result<QueryAnswer, SourceError>> {
         let share = *self.0.lock().unwrap();
-        let share = share.filter(|_| expr.contains("count_over_time(probe_success{service=\"shop\"}"));
+        let share =
+            share.filter(|_| expr.contains("count_over_time(probe_success{service=\"shop\"}"));
         Box::pin(async move {
-            let silent = || SourceError::Unavailable { url: "x".to_owned(), message: expr.to_owned() };
+            let silent =
+                || SourceError::Unavailable { url: "x".to_owned(), message: expr.to_owned() };
             let value = RowValue::Float(share.ok_or_else(silent)?);
             let row = VectorRow { labels: [].into(), timestamp_ms: at_ms, value };
             Ok(QueryAnswer { data: QueryData::Vector(vec![row]), warnings: vec![], infos: vec![] })
@@ -219,9 +219,8 @@ async fn a_budget_that_burns_acts_once_and_is_not_over_while_nobody_knows() {
         "when": {"service": "shop", "burn_rate": {"above": 14.4, "objective": 0.999}},
         "steps": [{"callback": {"url": hooks.url("/failover")}}]}]));
     let shares = Shares(Arc::new(Mutex::new(Some(0.5))));
-    let start = |id: &str| {
-        Node::start_with(id, config.clone(), &etcd.client, Arc::new(shares.clone()))
-    };
+    let start =
+        |id: &str| Node::start_with(id, config.clone(), &etcd.client, Arc::new(shares.clone()));
     let a = start("a");
     a.leads().await;
     let b = start("b");

@@ -17,9 +17,7 @@ use watchkeep_catalog::{
 use super::{Problem, changes::read, check_id};
 use crate::{
     clock, config::FailoverPolicy, context::Context, failover::control, incident::check_by,
-    mirror::Versioned,
-    store,
-    text::address,
+    mirror::Versioned, store, text::address,
 };
 
 #[derive(Serialize)]

@@ -213,7 +213,12 @@ fn says_what_is_wrong_with_a_failover_policy() {
         ("/guards/time_windows", json!([{"days": ["x"]}]), "guards.time_windows[0]", "day \"x\""),
         ("/name", json!("n".repeat(91)), "name", "91 bytes"),
         ("/when", json!({"service": "a/b"}), "when.service", "not allowed"),
-        ("/when", json!({"alert": ["a=\"b\""], "role": "primary"}), "when.role", "label of the alert"),
+        (
+            "/when",
+            json!({"alert": ["a=\"b\""], "role": "primary"}),
+            "when.role",
+            "label of the alert",
+        ),
         (
             "/when",
             json!({"service": "db", "tag": "x", "burn_rate": {"above": 1.0}}),

@@ -137,7 +137,8 @@ fn check_when(found: &mut Findings, path: &str, when: &When) {
     }
     for (field, given) in [("role", &when.role), ("tag", &when.tag)] {
         if !when.is_verdict() && given.is_some() {
-            let message = "alerts and burn rates have none: match a label of the alert, or name an instance";
+            let message =
+                "alerts and burn rates have none: match a label of the alert, or name an instance";
             found.add(format!("{path}.{field}"), message);
         }
     }

@@ -67,16 +67,10 @@ fn a_failed_verification_takes_the_next_candidate() {
     failover.candidate = Some("two".to_owned());
     let before = key(&policy, &failover, 3);
     fail(&plan, &mut failover, at, "not passing");
-    assert_eq!(
-        (failover.candidate.as_ref(), &*failover.tried),
-        (None, &["two".to_owned()][..])
-    );
+    assert_eq!((failover.candidate.as_ref(), &*failover.tried), (None, &["two".to_owned()][..]));
     assert_eq!(current(&plan, &failover), Some(2));
     // The receiver has to do it again, for another instance.
-    assert_eq!(
-        (before.as_str(), &*key(&policy, &failover, 3)),
-        ("f.callback-3", "f.callback-3~1")
-    );
+    assert_eq!((before.as_str(), &*key(&policy, &failover, 3)), ("f.callback-3", "f.callback-3~1"));
     fail(&plan, &mut failover, 2, "no candidate is left");
     assert_eq!(failover.failure.as_deref(), Some("step promote failed: no candidate is left"));
     assert_eq!(current(&plan, &failover), Some(6));

@@ -16,11 +16,7 @@ use crate::{clock, config::Whom, store::Extra};
 const BEFORE: &str = "drain of ";
 
 /// Leaves it out.
-pub(super) async fn drain(
-    run: &mut Run<'_>,
-    at: usize,
-    config: &Whom,
-) -> Result<Outcome, Deposed> {
+pub(super) async fn drain(run: &mut Run<'_>, at: usize, config: &Whom) -> Result<Outcome, Deposed> {
     Ok(drained(run, at, config).await.unwrap_or_else(Outcome::Failed))
 }
 
@@ -121,12 +117,7 @@ fn moved(step: &FailoverStep) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// What makes it as it was; `Err`: why it is left as it is.
-fn restored(
-    record: &Failover,
-    key: &str,
-    was: &str,
-    now: Option<&KeyValue>,
-) -> Result<Op, String> {
+fn restored(record: &Failover, key: &str, was: &str, now: Option<&KeyValue>) -> Result<Op, String> {
     match (was, now) {
         ("", None) => Err("is not drained any more".to_owned()),
         ("", Some(now)) if by(now) == record.id => Ok(Op::delete(key)),
@@ -160,7 +151,14 @@ mod tests {
             let drain = Drain { service, instance, since: time(0), by, reason };
             let value = serde_json::to_vec(&drain).unwrap().into();
             let (create_revision, mod_revision) = (3, 4);
-            KeyValue { key: key.clone(), value, create_revision, mod_revision, version: 1, lease: 0 }
+            KeyValue {
+                key: key.clone(),
+                value,
+                create_revision,
+                mod_revision,
+                version: 1,
+                lease: 0,
+            }
         };
         let (own, alice) = (drained("f"), drained("alice"));
         for (was, now, undone) in [
