@@ -12,10 +12,9 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
-use tracing::{info, warn};
+use tracing::warn;
 use watchkeep_catalog::{
-    Failover, FailoverState, FailoverStop, Incident, IncidentStatus, PageKind, StepState, Time,
-    keys,
+    Failover, FailoverStop, Incident, IncidentStatus, PageKind, StepState, keys,
 };
 
 use crate::{
@@ -25,22 +24,28 @@ use crate::{
     incident::{self, WATCHKEEP},
     mirror::Versioned,
     store::{self, Extra, NotWritten, Written},
+    text::shorten,
 };
 
 pub(crate) mod control;
+mod end;
 mod fault;
 pub(crate) mod guard;
 pub(crate) mod judge;
 mod plan;
 pub mod replay;
+mod series;
 mod step;
 
 pub(crate) use fault::point;
-pub(crate) use plan::plan;
+pub(crate) use plan::{AFTER, BEFORE, UNDO, plan};
+pub(crate) use series::failed_share;
 pub(crate) use step::script::program;
 
 use plan::Planned;
 
+/// Longest reason of a step that failed, in characters: journal and incident have to fit into one request.
+const WHY_MAX: usize = 500;
 /// Pause while the registry does not take an outcome.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -72,6 +77,8 @@ struct Run<'a> {
     inherited: Option<usize>,
     /// What this leader decided itself a moment ago cannot be out of date.
     fresh: bool,
+    /// A callback was not answered, and may have been taken all the same.
+    uncertain: bool,
 }
 
 /// Does what is left to do; answers with the records as they are then, or nothing when another node leads.
@@ -96,6 +103,7 @@ pub(crate) async fn execute(
         rng,
         inherited: None,
         fresh,
+        uncertain: false,
     };
     point("decided");
     let done = match policy {
@@ -130,6 +138,12 @@ impl Run<'_> {
         if !self.fresh {
             let running = |step: &watchkeep_catalog::FailoverStep| step.state == StepState::Running;
             self.inherited = self.failover.record.steps.iter().position(running);
+            // Whoever began it may have called, and died before the answer.
+            let step = self.inherited.map(|at| &self.failover.record.steps[at]);
+            self.uncertain = step.is_some_and(plan::has_effect);
+        }
+        if let Some(stop) = self.switched_off() {
+            return self.interrupted(Interrupt::Stopped(stop)).await;
         }
         loop {
             if self.failover.record.aborted_by.is_some() {
@@ -150,6 +164,14 @@ impl Run<'_> {
                     self.failover.record.steps[at].state = StepState::Waiting;
                     return self.interrupted(interrupt).await;
                 }
+                if self.failover.record.aborted_by.is_some() {
+                    continue;
+                }
+            } else if self.inherited == Some(at)
+                && let Some(interrupt) = step::interrupted(self).await?
+            {
+                // Whoever began it wrote so before the stop.
+                return self.interrupted(interrupt).await;
             }
             let name = self.failover.record.steps[at].name.clone();
             point(&format!("{name}.begun"));
@@ -159,6 +181,15 @@ impl Run<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// `alerting.failover_enabled: false` stops what an earlier leader has begun, too.
+    fn switched_off(&self) -> Option<FailoverStop> {
+        (!self.context.rules.failover_enabled).then(|| FailoverStop {
+            since: clock::now(),
+            by: "alerting.failover_enabled: false".to_owned(),
+            reason: String::new(),
+        })
     }
 
     /// The step is under way, says the record; it is to be written before anything else.
@@ -176,6 +207,7 @@ impl Run<'_> {
                 return self.interrupted(interrupt).await.map(|()| true);
             }
             step::Outcome::Failed(why) => {
+                let why = shorten(&why, WHY_MAX);
                 plan::fail(&self.plan, &mut self.failover.record, at, &why);
                 (Extra::default(), format!("failed: {why}"), None)
             }
@@ -193,7 +225,9 @@ impl Run<'_> {
             }
         };
         let name = self.failover.record.steps[at].name.clone();
-        self.record().steps[at].finished_at = Some(now);
+        let step = &mut self.record().steps[at];
+        // One that is to be done again has not ended.
+        step.finished_at = (step.state != StepState::Waiting).then_some(now);
         let next = plan::current(&self.plan, &self.failover.record);
         let changes = !extra.then.is_empty() || tell.is_some();
         if next.is_none() && !changes {
@@ -221,10 +255,7 @@ impl Run<'_> {
                 self.failover.record =
                     watchkeep_catalog::Failover { aborted_by: aborted, ..before };
                 if changed {
-                    // What was to be written with it was not.
-                    let step = &mut self.record().steps[at];
-                    step.state = StepState::Skipped;
-                    "not done any more".clone_into(&mut step.detail);
+                    plan::not_done(self.record(), at);
                 }
                 self.interrupted(interrupt).await.map(|()| true)
             }
@@ -242,9 +273,9 @@ impl Run<'_> {
             let change = |incident: &mut Incident| {
                 let Some((text, tell)) = &note else { return false };
                 incident::note(incident, now, WATCHKEEP, text.clone());
-                if let Some(reason) =
-                    tell.as_ref().filter(|_| incident.status != IncidentStatus::Resolved)
-                {
+                // What broke off halfway is a person's, whether or not the fault is over.
+                let open = incident.status != IncidentStatus::Resolved;
+                if let Some(reason) = tell.as_ref().filter(|tell| open || *tell == judge::FAILED) {
                     let to = context.rules.recipients(incident.on_call.as_deref());
                     incident::page(incident, reason, PageKind::Firing, &to);
                 }
@@ -279,7 +310,8 @@ impl Run<'_> {
     /// or by a person.
     async fn is_called_off(&self) -> bool {
         let record = &self.failover.record;
-        if record.incident.is_empty() || record.failure.is_some() || !plan::is_untouched(record) {
+        let may_be_touched = self.uncertain || !plan::is_untouched(record);
+        if record.incident.is_empty() || record.failure.is_some() || may_be_touched {
             return false;
         }
         // When the registry does not answer nothing is known, and the decision stands.
@@ -288,102 +320,4 @@ impl Run<'_> {
         };
         kv.json::<Incident>().is_ok_and(|incident| incident.status == IncidentStatus::Resolved)
     }
-
-    /// It ends here: what is done is done, and a person goes on.
-    async fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), Deposed> {
-        plan::skip(&self.plan, &mut self.failover.record);
-        let done = self.done();
-        for (at, step) in self.failover.record.steps.iter_mut().enumerate() {
-            if step.state == StepState::Running {
-                step.state = StepState::Failed;
-                step.finished_at = Some(clock::now());
-                "interrupted: it may have had its effect".clone_into(&mut step.detail);
-            } else if step.state == StepState::Waiting
-                || self.plan.get(at).is_some_and(|p| p.is_last)
-            {
-                step.state = StepState::Skipped;
-            }
-        }
-        let (state, why, page) = match interrupt {
-            Interrupt::Aborted => {
-                let by = self.failover.record.aborted_by.clone().unwrap_or_default();
-                (FailoverState::Aborted, format!("by {by}; {done}"), None)
-            }
-            Interrupt::Stopped(stop) => {
-                let why = format!("failovers were stopped by {}; {done}", stop.by);
-                (FailoverState::Failed, why, Some(judge::FAILED))
-            }
-            Interrupt::CalledOff | Interrupt::Overtaken => {
-                (FailoverState::CalledOff, "its incident is resolved".to_owned(), None)
-            }
-        };
-        let note = judge::over(self.record(), state, &why, clock::now());
-        self.end(note, page).await
-    }
-
-    /// What has been done so far, in words.
-    fn done(&self) -> String {
-        let steps = self.failover.record.steps.iter().filter(|s| s.state == StepState::Done);
-        let names: Vec<_> = steps.map(|step| step.name.as_str()).collect();
-        match names.is_empty() {
-            true => "nothing was done before".to_owned(),
-            false => format!("done before: {}", names.join(", ")),
-        }
-    }
-
-    /// Nothing is left to do: the end into the journal and the incident. A failover that failed is one more thing to page
-    /// about.
-    async fn finish(&mut self) -> Result<(), Deposed> {
-        point("finish");
-        let now = clock::now();
-        let is_shorthand = self.policy.steps.is_empty();
-        let record = &mut self.failover.record;
-        let attempts = record.attempts.len();
-        let Some(why) = record.failure.clone() else {
-            record.state = FailoverState::Delivered;
-            record.finished_at = Some(now);
-            record.outcome = match is_shorthand {
-                true => format!("delivered at attempt {attempts}"),
-                false => {
-                    format!("delivered: {} steps in {}", record.steps.len(), lasted(record, now))
-                }
-            };
-            let note = format!("failover {} {}", record.policy, record.outcome);
-            return self.end(note, None).await;
-        };
-        let undone = record.steps.iter().filter(|step| step.undoes.is_some());
-        let all_undone = undone.clone().all(|step| step.state == StepState::Done);
-        let state = match undone.count() > 0 && all_undone {
-            true => FailoverState::RolledBack,
-            false => FailoverState::Failed,
-        };
-        let mut note = judge::over(record, state, &why, now);
-        if state == FailoverState::RolledBack {
-            note.push_str("; what was done is undone");
-        }
-        self.end(note, Some(judge::FAILED)).await
-    }
-
-    /// Writes the end.
-    async fn end(&mut self, note: String, page: Option<&str>) -> Result<(), Deposed> {
-        info!(failover = self.failover.record.id, "{note}");
-        let tell = page.filter(|_| !self.failover.record.rehearsal).map(str::to_owned);
-        // A person who ends it now comes too late, and that is all that can come between.
-        while self.write(Extra::default(), Some((note.clone(), tell.clone()))).await?.is_some() {}
-        let record = &self.failover.record;
-        self.context.metrics.failover_over(record);
-        if let (FailoverState::Delivered, Some(incident)) = (record.state, &self.incident)
-            && let Some(finished_at) = record.finished_at
-        {
-            let delay = (finished_at - incident.record.started_at).as_seconds_f64();
-            self.context.metrics.fault_to_callback_seconds.observe(delay.max(0.0));
-        }
-        point("finished");
-        Ok(())
-    }
-}
-
-fn lasted(record: &Failover, now: Time) -> String {
-    let began = record.started_at.unwrap_or(record.decided_at);
-    format!("{:.1} s", (now - began).as_seconds_f64().max(0.0))
 }

@@ -19,6 +19,7 @@ use crate::{
     dispute, escalation,
     maintenance::Windows,
     oncall::{self, Changes},
+    store::stop_of,
     verdict::Heard,
 };
 
@@ -256,7 +257,7 @@ impl Mirror {
         } else if let Some([fingerprint]) = segments(&kv.key, keys::ALERTS) {
             self.alerts.insert(fingerprint.to_owned(), kv.json()?);
         } else if kv.key == keys::FAILOVER_STOP {
-            self.failover_stop = Some(kv.json()?);
+            self.failover_stop = Some(stop_of(kv));
             touched.records = true;
         }
         Ok(touched)

@@ -37,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) error: Option<String>,
     /// The beginning of the body, in one line.
     pub(crate) body: String,
+    /// Nobody has answered, and yet it may have been taken: a connection was there.
+    pub(crate) may_be_taken: bool,
 }
 
 /// What an answer is to be; by default any 2xx.
@@ -93,21 +95,27 @@ pub(crate) async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let failed = |error: String| Answer { status: None, error: Some(error), body: String::new() };
-    let late = || failed(format!("no answer within {} ms", post.timeout.as_millis()));
     let mut response = match request.body(post.body).send().await {
         Ok(response) => response,
-        Err(error) if error.is_timeout() => return late(),
-        // Without the URL, which the reader knows and which may be private.
-        Err(error) => return failed(text::chain(&error.without_url())),
+        Err(error) => {
+            let may_be_taken = !error.is_connect();
+            let text = match error.is_timeout() {
+                true => format!("no answer within {} ms", post.timeout.as_millis()),
+                // Without the URL, which the reader knows and which may be private.
+                false => text::chain(&error.without_url()),
+            };
+            return Answer { status: None, error: Some(text), body: String::new(), may_be_taken };
+        }
     };
+    let may_be_taken = false;
     let status = response.status();
     let as_expected = match expected.status.as_slice() {
         [] => status.is_success(),
         wanted => wanted.contains(&status.as_u16()),
     };
     if as_expected && expected.body.is_none() {
-        return Answer { status: Some(status.as_u16()), error: None, body: String::new() };
+        let (status, body) = (Some(status.as_u16()), String::new());
+        return Answer { status, error: None, body, may_be_taken };
     }
     let wanted = if as_expected { BODY_MAX } else { 1 };
     let mut body = Vec::new();
@@ -126,5 +134,5 @@ pub(crate) async fn ask(
         let hint = if status.is_redirection() { " (redirects are not followed)" } else { "" };
         Some(format!("answered {status}{hint}{said}"))
     };
-    Answer { status: Some(status.as_u16()), error, body: quoted }
+    Answer { status: Some(status.as_u16()), error, body: quoted, may_be_taken }
 }

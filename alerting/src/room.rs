@@ -47,6 +47,8 @@ mod pages;
 mod panics;
 mod retention;
 mod survey;
+mod trigger;
+mod triggers;
 mod waiting;
 
 use commit::Outcome;
@@ -96,7 +98,6 @@ enum Done {
     Judged(String, Option<Box<Written>>),
     Triggered(String, Option<Box<Written>>),
     Burned(String, Option<f64>),
-    Settled,
 }
 
 struct Room {
@@ -132,7 +133,7 @@ struct Room {
     /// Failovers on which is being decided, with service and policy.
     judging: BTreeMap<String, (String, String)>,
     /// What alerts and burn rates trigger.
-    triggers: failovers::Triggers,
+    triggers: triggers::Triggers,
     /// When the dead man's switch was called last.
     called: Option<Instant>,
     /// Effects under way, and those that may not begin again in this term.
@@ -172,7 +173,7 @@ pub(crate) async fn run(
         ticks: 0,
         marking: false,
         judging: BTreeMap::new(),
-        triggers: failovers::Triggers::default(),
+        triggers: triggers::Triggers::default(),
         called: None,
         running: HashSet::new(),
         tasks: JoinSet::new(),
@@ -331,7 +332,7 @@ impl Room {
         self.escalating.clear();
         self.hearing.clear();
         self.judging.clear();
-        self.triggers = failovers::Triggers::default();
+        self.triggers = triggers::Triggers::default();
         self.sent = None;
         self.robin = RoundRobin::default();
         for incident in self.mirror.incidents.values() {
@@ -397,6 +398,11 @@ impl Room {
             if let Some(decision) = self.evaluate(&target, now) {
                 let context = Arc::clone(&self.context);
                 self.deciding.insert(target.clone());
+                // What acts as soon as it is written is to be seen by the guards of others.
+                if let Some(failover) = decision.failover.as_ref().filter(|f| commit::acts(f)) {
+                    let place = (failover.service.clone(), failover.policy.clone());
+                    self.judging.insert(direct(&target), place);
+                }
                 self.tasks.spawn(async move {
                     let outcome = commit::commit(&context.client, fence, decision).await;
                     Done::Decided(target, since, outcome)
@@ -466,6 +472,7 @@ impl Room {
         match done {
             Done::Decided(target, since, outcome) => {
                 self.deciding.remove(&target);
+                self.judging.remove(&direct(&target));
                 self.decided(target, since, outcome);
             }
             Done::Panicked(service, outcome) => {
@@ -498,7 +505,6 @@ impl Room {
                 self.burned(&policy, rate);
                 return;
             }
-            Done::Settled => return,
             Done::Paged(effect, Some(incident)) => {
                 self.running.remove(&effect);
                 self.enter(*incident);
@@ -597,6 +603,11 @@ impl Room {
             });
         }
     }
+}
+
+/// Stands for what a decision on an instance begins; no failover has such an id.
+fn direct(target: &Target) -> String {
+    format!("{}/{}", target.service, target.instance)
 }
 
 /// The span a decision is made in: a child of the probe that tipped the scale.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::debug;
 use watchkeep_catalog::{
-    Client, ClientError, Failover, FailoverStop, Incident, KeyValue,
+    Client, ClientError, Failover, FailoverStop, Incident, KeyValue, Time,
     client::{Compare, Op, OpOutcome, Txn},
     keys,
 };
@@ -167,7 +167,8 @@ pub(crate) async fn write_failover(
                 let now = found(outcome.responses.get(1)).map(Versioned::<Failover>::read);
                 match now.transpose()? {
                     // An earlier try was applied although its answer was lost.
-                    Some(now) if now.record == failover.record => {
+                    // Perhaps somebody has ended it since: then it is known from the record.
+                    Some(now) if is_same(&now.record, &failover.record) => {
                         let incident = client.get(&incident_key).await?;
                         let incident = incident.as_ref().map(Versioned::read).transpose()?;
                         return Ok((now, incident));
@@ -175,14 +176,14 @@ pub(crate) async fn write_failover(
                     Some(now) if now.mod_revision == failover.mod_revision => {}
                     Some(now)
                         if now.record.aborted_by.is_some()
-                            && failover.record.aborted_by.is_none() =>
+                            && now.record.aborted_by != failover.record.aborted_by =>
                     {
                         return Err(NotWritten::Aborted(Box::new(now)));
                     }
                     _ => return Err(NotWritten::Fenced),
                 }
                 if let Some(stop) = found(outcome.responses.get(2)).filter(|_| extra.acts) {
-                    return Err(NotWritten::Stopped(stop.json()?));
+                    return Err(NotWritten::Stopped(stop_of(stop)));
                 }
                 let now = found(outcome.responses.get(3)).map_or(0, |kv| kv.mod_revision);
                 let known = kv.as_ref().map_or(0, |kv| kv.mod_revision);
@@ -199,6 +200,21 @@ pub(crate) async fn write_failover(
         }
     }
     Err(NotWritten::Failed(last))
+}
+
+/// Whether they are the same but for who has ended it.
+fn is_same(one: &Failover, other: &Failover) -> bool {
+    let alive = |failover: &Failover| Failover { aborted_by: None, ..failover.clone() };
+    one == other || alive(one) == alive(other)
+}
+
+/// Who has stopped all failovers. Whatever stands in the key: while it is there they are stopped.
+pub(crate) fn stop_of(kv: &KeyValue) -> FailoverStop {
+    kv.json().unwrap_or_else(|_| FailoverStop {
+        since: Time::UNIX_EPOCH,
+        by: "somebody".to_owned(),
+        reason: format!("{} is there, and cannot be read", kv.key),
+    })
 }
 
 /// Cuts a list into parts of at most `count` items that have at most about `bytes` bytes together; what is larger is alone.
@@ -239,6 +255,23 @@ pub(crate) fn leads(fence: i64, outcome: Option<&OpOutcome>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_that_cannot_be_read_is_one() {
+        let kv = |value: &'static str| KeyValue {
+            key: keys::FAILOVER_STOP.to_owned(),
+            value: value.into(),
+            create_revision: 1,
+            mod_revision: 1,
+            version: 1,
+            lease: 0,
+        };
+        let read = stop_of(&kv(r#"{"since":"2026-01-05T09:00:00Z","by":"alice"}"#));
+        assert_eq!(read.by, "alice");
+        for text in ["", "stop!", "{}"] {
+            assert!(stop_of(&kv(text)).reason.contains("cannot be read"), "{text}");
+        }
+    }
 
     #[test]
     fn parts_have_their_maximum() {

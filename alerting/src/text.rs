@@ -17,6 +17,14 @@ pub(crate) fn shorten(text: &str, max: usize) -> String {
     }
 }
 
+/// A URL without what is asked of it: tokens stand there, and whoever reads a journal or a log need not know them.
+pub(crate) fn address(url: &str) -> String {
+    match url.find(['?', '#']) {
+        Some(end) => format!("{}?…", &url[..end]),
+        None => url.to_owned(),
+    }
+}
+
 /// As text in HTML, between tags and in attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -50,6 +58,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_of_a_url_is_not_shown() {
+        assert_eq!(address("http://h:1/a"), "http://h:1/a");
+        assert_eq!(address("http://h/a?token=x#y"), "http://h/a?…");
+    }
 
     #[test]
     fn shortens() {

@@ -50,6 +50,19 @@ impl Api {
         self.call(Method::GET, path, None::<&()>).await
     }
 
+    /// `GET` of what there may be none of (404).
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        let (status, bytes) = self.answer(Method::GET, path, None::<&()>).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !status.is_success() {
+            bail!("GET {}{path}: {}", self.base, refusal(status, &bytes));
+        }
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some).with_context(|| format!("GET {}{path}: answer not understood", self.base))
+    }
+
     /// `POST` with a JSON body.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,

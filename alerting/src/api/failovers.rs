@@ -17,7 +17,7 @@ use watchkeep_catalog::{
 use super::{Problem, changes::read, check_id};
 use crate::{
     clock, config::FailoverPolicy, context::Context, failover::control, incident::check_by,
-    mirror::Versioned,
+    mirror::Versioned, store, text::address,
 };
 
 #[derive(Serialize)]
@@ -166,7 +166,7 @@ pub(super) struct Switch {
 /// `GET /v1/failover-stop`.
 pub(super) async fn switch(State(context): State<Arc<Context>>) -> Result<Json<Switch>, Problem> {
     let kv = context.client.get(keys::FAILOVER_STOP).await?;
-    let stop: Option<FailoverStop> = kv.as_ref().map(KeyValue::json).transpose()?;
+    let stop = kv.as_ref().map(store::stop_of);
     let enabled = context.rules.failover_enabled;
     Ok(Json(Switch { stopped: stop.is_some(), stop, enabled }))
 }
@@ -202,15 +202,45 @@ pub(super) async fn resume(State(context): State<Arc<Context>>) -> Result<Json<S
 
 /// A policy in the answer, with the mode that it has when it names none.
 #[derive(Serialize)]
-struct ShownPolicy<'a> {
+struct ShownPolicy {
     #[serde(flatten)]
-    policy: &'a FailoverPolicy,
+    policy: FailoverPolicy,
     effective_mode: FailoverMode,
+}
+
+/// What may be secret in a policy is not shown.
+fn shown_policy(policy: &FailoverPolicy) -> ShownPolicy {
+    let (mut policy, effective_mode) = (policy.clone(), policy.mode());
+    for callback in policy.callbacks_mut() {
+        callback.url = address(&callback.url);
+        callback.undo_url = callback.undo_url.as_deref().map(address);
+    }
+    for script in policy.steps.iter_mut().filter_map(|step| step.script.as_mut()) {
+        script.env.values_mut().for_each(|value| "…".clone_into(value));
+    }
+    ShownPolicy { policy, effective_mode }
 }
 
 /// `GET /v1/failover-policies`.
 pub(super) async fn policies(State(context): State<Arc<Context>>) -> Json<serde_json::Value> {
-    let shown = |policy| ShownPolicy { policy, effective_mode: FailoverPolicy::mode(policy) };
-    let policies: Vec<_> = context.rules.policies.iter().map(shown).collect();
+    let policies: Vec<_> = context.rules.policies.iter().map(shown_policy).collect();
     Json(serde_json::json!({ "policies": policies }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_a_policy_are_not_shown() {
+        let call = serde_json::json!({"url": "http://h/a?token=s3cret", "undo_url": "http://h/b?key=s3cret"});
+        let policy: FailoverPolicy = serde_json::from_value(serde_json::json!({
+            "name": "p", "when": {"service": "db"}, "hooks": {"before": call, "after": call},
+            "steps": [{"callback": call}, {"scale": {"add": 1, "callback": call}},
+                      {"script": {"command": "x", "env": {"PGPASSWORD": "s3cret"}}}],
+        }))
+        .unwrap();
+        let text = serde_json::to_string(&shown_policy(&policy)).unwrap();
+        assert!(!text.contains("s3cret") && text.contains("PGPASSWORD"), "{text}");
+    }
 }

@@ -9,10 +9,15 @@ use watchkeep_catalog::{Status, check_name};
 
 use super::{
     AlertingConfig, Callback, Condition, FailoverPolicy, FailoverStepConfig, Guards, OnFailure,
-    When,
+    VerdictIs, When, Whom,
     validate::{Findings, check_secrets, check_url},
 };
-use crate::{alertmanager, failover, oncall::Restrictions, rule::parse_duration};
+use crate::{
+    alertmanager,
+    failover::{self, AFTER, BEFORE, UNDO},
+    oncall::Restrictions,
+    rule::parse_duration,
+};
 
 const TIMEOUT_MS: RangeInclusive<u64> = 10..=60_000;
 const ATTEMPTS_MAX: RangeInclusive<u32> = 1..=100;
@@ -23,6 +28,10 @@ const APPROVAL_SECONDS: RangeInclusive<u32> = 30..=86_400;
 const SHARE_PERCENT: RangeInclusive<u8> = 1..=100;
 const SCRIPT_MS: RangeInclusive<u64> = 100..=3_600_000;
 const EVERY_MS: RangeInclusive<u64> = 50..=60_000;
+/// Failovers are on record for 90 days: nobody remembers longer.
+const COOLDOWN_SECONDS: RangeInclusive<u32> = 0..=90 * 86_400;
+/// A policy's name, in bytes: with an incident's before it, it is a failover's, which is a name in paths.
+const NAME_BYTES_MAX: usize = 90;
 /// Steps of one policy.
 const STEPS_MAX: usize = 50;
 
@@ -66,6 +75,10 @@ impl AlertingConfig {
 }
 
 fn check_policy(found: &mut Findings, path: &str, policy: &FailoverPolicy) {
+    if policy.name.len() > NAME_BYTES_MAX {
+        let message = format!("{} bytes: give at most {NAME_BYTES_MAX}", policy.name.len());
+        found.add(format!("{path}.name"), message);
+    }
     check_when(found, &format!("{path}.when"), &policy.when);
     found.range(format!("{path}.confirm_seconds"), &policy.confirm_seconds, &CONFIRM_SECONDS);
     found.range(format!("{path}.approval_seconds"), &policy.approval_seconds, &APPROVAL_SECONDS);
@@ -110,12 +123,24 @@ fn check_when(found: &mut Findings, path: &str, when: &When) {
         let message = "it would match every instance: name a service, a role, an instance or a tag";
         found.add(path, message);
     }
+    for (field, name) in [("service", &when.service), ("instance", &when.instance)] {
+        if let Some(name) = name {
+            check_key(found, &format!("{path}.{field}"), field, name);
+        }
+    }
     if when.status != Status::Critical {
         let message = format!("{:?} fails nothing over: write critical", when.status.as_str());
         found.add(format!("{path}.status"), message);
     }
     if !when.alert.is_empty() && when.burn_rate.is_some() {
         found.add(path, "alert and burn_rate are two triggers: make two policies of them");
+    }
+    for (field, given) in [("role", &when.role), ("tag", &when.tag)] {
+        if !when.is_verdict() && given.is_some() {
+            let message =
+                "alerts and burn rates have none: match a label of the alert, or name an instance";
+            found.add(format!("{path}.{field}"), message);
+        }
     }
     for (at, text) in when.alert.iter().enumerate() {
         let matcher = alertmanager::parse_matcher(text);
@@ -127,7 +152,11 @@ fn check_when(found: &mut Findings, path: &str, when: &When) {
             let message = format!("{} is no rate: give a number above 0, like 14.4", burn.above);
             found.add(format!("{path}.above"), message);
         }
-        found.check(format!("{path}.window"), parse_duration(&burn.window).map(drop));
+        let window = parse_duration(&burn.window).and_then(|window| match window.is_zero() {
+            true => Err("it is nothing: give a time like 1h".to_owned()),
+            false => Ok(()),
+        });
+        found.check(format!("{path}.window"), window);
         if burn.objective.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
             found.add(format!("{path}.objective"), "give a share between 0 and 1, like 0.9999");
         }
@@ -140,6 +169,9 @@ fn check_when(found: &mut Findings, path: &str, when: &When) {
 fn check_guards(found: &mut Findings, path: &str, guards: &Guards) {
     if let Some(share) = &guards.maximum_share_percent {
         found.range(format!("{path}.maximum_share_percent"), share, &SHARE_PERCENT);
+    }
+    if let Some(seconds) = &guards.cooldown_seconds {
+        found.range(format!("{path}.cooldown_seconds"), seconds, &COOLDOWN_SECONDS);
     }
     for (field, value) in [("rate_per_hour", guards.rate_per_hour), ("quorum", guards.quorum)] {
         if value == Some(0) {
@@ -182,6 +214,12 @@ fn check_callback(found: &mut Findings, path: &str, callback: &Callback) {
 fn check_step(found: &mut Findings, path: &str, step: &FailoverStepConfig, promoted: bool) {
     if let Some(name) = &step.name {
         found.check(format!("{path}.name"), check_name("step", name).map_err(|e| e.to_string()));
+        if [BEFORE, AFTER].contains(&name.as_str()) || name.starts_with(UNDO) {
+            let message = format!(
+                "{name:?} is what hooks and steps that undo others are called: give it another name"
+            );
+            found.add(format!("{path}.name"), message);
+        }
     }
     let kinds = [
         step.callback.is_some(),
@@ -212,9 +250,12 @@ fn check_step(found: &mut Findings, path: &str, step: &FailoverStepConfig, promo
         }
     }
     for (field, whom) in [("drain", &step.drain), ("undrain", &step.undrain)] {
-        if whom.as_ref().is_some_and(|whom| whom.instance == "candidate") && !promoted {
+        let Some(Whom { instance }) = whom else { continue };
+        let path = format!("{path}.{field}.instance");
+        check_key(found, &path, "instance", instance);
+        if instance == "candidate" && !promoted {
             let message = "there is no candidate: no choose or promote step comes before it";
-            found.add(format!("{path}.{field}.instance"), message);
+            found.add(path, message);
         }
     }
     if let Some(scale) = &step.scale
@@ -234,12 +275,23 @@ fn check_step(found: &mut Findings, path: &str, step: &FailoverStepConfig, promo
     }
 }
 
+/// What becomes a segment of a key.
+fn check_key(found: &mut Findings, path: &str, what: &'static str, name: &str) {
+    found.check(path, check_name(what, name).map_err(|error| error.to_string()));
+}
+
 fn check_condition(found: &mut Findings, path: &str, condition: &Condition, promoted: bool) {
     if condition.promql.is_some() == condition.verdict.is_some() {
         found.add(path, "give promql or verdict, one of the two");
     }
     found.range(format!("{path}.within_seconds"), &condition.within_seconds, &DEADLINE_SECONDS);
     found.range(format!("{path}.every_ms"), &condition.every_ms, &EVERY_MS);
+    if let Some(VerdictIs { service, instance, .. }) = &condition.verdict {
+        check_key(found, &format!("{path}.verdict.instance"), "instance", instance);
+        if let Some(service) = service {
+            check_key(found, &format!("{path}.verdict.service"), "service", service);
+        }
+    }
     if condition.verdict.as_ref().is_some_and(|v| v.instance == "candidate") && !promoted {
         let message =
             "there is no candidate: no choose or promote step comes before it; name an instance";

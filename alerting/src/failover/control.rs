@@ -106,6 +106,10 @@ pub(crate) async fn abort(
             let text = format!("failover {id} is over ({state}): there is nothing to end");
             return Err(Refusal::Senseless(text));
         }
+        if let Some(other) = &failover.aborted_by {
+            let text = format!("failover {id} ends before its next effect: {other} has said so");
+            return Err(Refusal::Senseless(text));
+        }
         failover.aborted_by = Some(by.to_owned());
         let text = if failover.state == FailoverState::Pending {
             format!("failover {} is to end before its next effect", failover.policy)

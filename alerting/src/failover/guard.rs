@@ -52,6 +52,8 @@ pub(crate) struct Inputs {
     pub(crate) collectors: usize,
     /// The maintenance window that covers it.
     pub(crate) maintenance: Option<String>,
+    /// Why it is not believed to have failed by itself.
+    pub(crate) doubt: Option<String>,
     /// Who stopped failovers, and why.
     pub(crate) stopped: Option<String>,
     /// `alerting.failover_enabled`.
@@ -64,6 +66,7 @@ pub(crate) fn ask(policy: &FailoverPolicy, inputs: &Inputs, now: Time) -> Vec<Gu
     let mut asked = Asked(Vec::new());
     asked.add("kill_switch", kill_switch(inputs));
     asked.add("maintenance", maintenance(inputs));
+    asked.add("belief", belief(inputs));
     if policy.one_at_a_time() {
         asked.add("one_at_a_time", one_at_a_time(inputs));
     }
@@ -126,6 +129,14 @@ fn maintenance(inputs: &Inputs) -> Result<String, String> {
     }
 }
 
+/// In panic, or while something that it depends on is down, nothing is failed over.
+fn belief(inputs: &Inputs) -> Result<String, String> {
+    match &inputs.doubt {
+        Some(doubt) => Err(doubt.clone()),
+        None => Ok("it is believed".to_owned()),
+    }
+}
+
 fn one_at_a_time(inputs: &Inputs) -> Result<String, String> {
     let service = &inputs.service;
     let mut of_service = inputs.past.iter().filter(|past| past.service == *service);
@@ -154,9 +165,9 @@ fn maximum_share(inputs: &Inputs, percent: u8, now: Time) -> Result<String, Stri
     let mut acted: BTreeSet<&str> =
         inputs.past.iter().filter(recent).map(|past| past.instance.as_str()).collect();
     acted.insert(&inputs.instance);
-    // Whoever has lost its registration was one of them, too.
-    let known: BTreeSet<&str> =
-        inputs.members.iter().map(|m| m.id.as_str()).chain(acted.iter().copied()).collect();
+    // Whoever has lost its registration was one of them, too. The service as a whole is none.
+    let lost = acted.iter().copied().filter(|id| !id.is_empty());
+    let known: BTreeSet<&str> = inputs.members.iter().map(|m| m.id.as_str()).chain(lost).collect();
     let (acted, known) = (acted.len(), known.len());
     let fits = acted * 100 <= usize::from(percent) * known;
     when(fits, format!("{acted} of {known} instances within an hour, {percent} % are allowed"))

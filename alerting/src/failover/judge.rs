@@ -9,7 +9,10 @@ use super::{
     guard::{self, Inputs},
     plan::{Act, journal, plan},
 };
-use crate::{config::FailoverPolicy, text::instant};
+use crate::{
+    config::FailoverPolicy,
+    text::{address, instant},
+};
 
 /// A page's reason: a failover ended as it should not have.
 pub(crate) const FAILED: &str = "failover-failed";
@@ -144,7 +147,7 @@ pub(crate) fn over(record: &mut Failover, state: FailoverState, why: &str, now: 
 /// A policy's steps in one line.
 pub(crate) fn words(policy: &FailoverPolicy) -> String {
     let word = |act: Act<'_>| match act {
-        Act::Callback(call) => format!("calling {}", call.url),
+        Act::Callback(call) => format!("calling {}", address(&call.url)),
         Act::Choose(_) => "choosing a candidate".to_owned(),
         Act::Promote(promote) => format!("making it {}", promote.role),
         Act::Drain(whom) => format!("draining {}", whom.instance),
@@ -184,6 +187,7 @@ mod tests {
             past: Vec::new(),
             collectors,
             maintenance: None,
+            doubt: None,
             stopped: None,
             enabled: true,
         }
@@ -256,8 +260,19 @@ mod tests {
         assert_eq!((record.state, record.started_at), (FailoverState::Pending, Some(time(0))));
         let stopped = begin(&policy, record, "n1", true);
         assert_eq!(stopped.state, FailoverState::Deciding);
+        // An alert knows nothing of maintenance: the guards are asked first.
+        let policy: FailoverPolicy = serde_json::from_value(
+            json!({"name": "p", "when": {"alert": ["a=\"b\""]}, "callback": {"url": "http://h/"}}),
+        )
+        .unwrap();
+        let alerted = triggered(&policy);
+        assert_eq!((alerted.state, alerted.due_at), (FailoverState::Deciding, Some(time(0))));
+        let inputs = Inputs { maintenance: Some("w".to_owned()), ..inputs(2) };
+        let held = judge(Some(&policy), &alerted, true, &inputs, "n1", time(0)).record;
+        assert_eq!(held.state, FailoverState::Held);
+        let inputs = Inputs { maintenance: None, ..inputs };
         // What is gone from the configuration is a person's.
-        let gone = judge(None, &stopped, true, &inputs(2), "n1", time(0));
+        let gone = judge(None, &stopped, true, &inputs, "n1", time(0));
         assert_eq!((gone.record.state, gone.page), (FailoverState::Failed, Some(FAILED)));
     }
 }

@@ -13,6 +13,12 @@ use crate::config::{
     Callback, Condition, FailoverPolicy, OnFailure, PageStep, Promote, Scale, Script, Whom,
 };
 
+/// The names of the hooks, which no other step has.
+pub(crate) const BEFORE: &str = "before";
+pub(crate) const AFTER: &str = "after";
+/// Steps that undo others are named so, and behind it as those.
+pub(crate) const UNDO: &str = "undo-";
+
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Act<'a> {
@@ -68,7 +74,7 @@ pub(crate) fn plan(policy: &FailoverPolicy) -> Vec<Planned<'_>> {
     let before = hooks.and_then(|hooks| hooks.before.as_ref());
     let after = hooks.and_then(|hooks| hooks.after.as_ref());
     let mut steps: Vec<Planned<'_>> = Vec::new();
-    steps.extend(before.map(|call| hook("before", call, OnFailure::Page, false)));
+    steps.extend(before.map(|call| hook(BEFORE, call, OnFailure::Page, false)));
     steps.extend(policy.callback.iter().map(|call| hook("callback", call, OnFailure::Page, false)));
     for config in &policy.steps {
         let acts = [
@@ -96,7 +102,7 @@ pub(crate) fn plan(policy: &FailoverPolicy) -> Vec<Planned<'_>> {
         let on_failure = config.on_failure.unwrap_or(otherwise);
         steps.push(Planned { name, act, on_failure, is_last: false });
     }
-    steps.extend(after.map(|call| hook("after", call, OnFailure::GoOn, true)));
+    steps.extend(after.map(|call| hook(AFTER, call, OnFailure::GoOn, true)));
     steps
 }
 
@@ -129,18 +135,20 @@ pub(crate) fn current(plan: &[Planned<'_>], failover: &Failover) -> Option<usize
     open.min_by_key(|(at, step)| (place(*at, step), *at)).map(|(at, _)| at)
 }
 
-/// Whether nothing that the failover does has had an effect, or may have had one.
+/// Whether a step changes anything but the journal. The hook in front only announces what may come.
+pub(crate) fn has_effect(step: &FailoverStep) -> bool {
+    step.name != BEFORE && !matches!(step.kind.as_str(), "choose" | "wait" | "verify")
+}
+
+/// Whether nothing that the failover does has had an effect, or may have had one: but for a callback that is under way, of
+/// which who calls it knows more.
 pub(crate) fn is_untouched(failover: &Failover) -> bool {
-    let has_effect = |step: &FailoverStep| {
-        step.name != "before" && !matches!(step.kind.as_str(), "choose" | "wait" | "verify")
-    };
     let begun = |step: &&FailoverStep| {
         !matches!(step.state, StepState::Waiting | StepState::Skipped) && has_effect(step)
     };
     let mut begun = failover.steps.iter().filter(begun);
     match (begun.next(), begun.next()) {
         (None, _) => true,
-        // A callback that was not answered as expected has not been taken.
         (Some(only), None) => only.state == StepState::Running && only.kind == "callback",
         _ => false,
     }
@@ -191,6 +199,17 @@ pub(crate) fn skip(plan: &[Planned<'_>], failover: &mut Failover) {
     }
 }
 
+/// A step was performed, but what was to be written with that was not: it changed nothing, and undid nothing.
+pub(crate) fn not_done(failover: &mut Failover, at: usize) {
+    let Some(step) = failover.steps.get_mut(at) else { return };
+    step.state = StepState::Skipped;
+    "not done any more".clone_into(&mut step.detail);
+    let undone = step.undoes.and_then(|at| usize::try_from(at).ok());
+    if let Some(undone) = undone.and_then(|at| failover.steps.get_mut(at)) {
+        undone.state = StepState::Done;
+    }
+}
+
 /// From where the candidate was chosen everything is done once more, with another one.
 fn again(plan: &[Planned<'_>], failover: &mut Failover, at: usize, why: &str) {
     let chosen = (0..=at).find(|at| matches!(plan[*at].act, Act::Choose(_) | Act::Promote(_)));
@@ -211,6 +230,23 @@ fn again(plan: &[Planned<'_>], failover: &mut Failover, at: usize, why: &str) {
     }
 }
 
+/// Keeps in the journal what was before a step; none: the step has changed nothing of it. Of several rounds what was before
+/// the first counts.
+pub(crate) fn remember(step: &mut FailoverStep, what: String, was: Option<String>) {
+    match was {
+        Some(was) if step.round > 0 => {
+            step.before.entry(what).or_insert(was);
+        }
+        Some(was) => {
+            step.before.insert(what, was);
+        }
+        None if step.round > 0 => {}
+        None => {
+            step.before.remove(&what);
+        }
+    }
+}
+
 /// Steps that undo what is done, the last first.
 fn undo(plan: &[Planned<'_>], failover: &mut Failover) {
     let mut undone = Vec::new();
@@ -222,7 +258,7 @@ fn undo(plan: &[Planned<'_>], failover: &mut Failover) {
         };
         if can && failover.steps.get(at).is_some_and(|step| step.state == StepState::Done) {
             undone.push(FailoverStep {
-                name: format!("undo-{}", planned.name),
+                name: format!("{UNDO}{}", planned.name),
                 kind: planned.act.kind().to_owned(),
                 undoes: u32::try_from(at).ok(),
                 ..FailoverStep::default()
@@ -240,130 +276,10 @@ pub(crate) fn key(policy: &FailoverPolicy, failover: &Failover, at: usize) -> St
     }
     match step.round {
         0 => format!("{}.{}", failover.id, step.name),
-        round => format!("{}.{}.{round}", failover.id, step.name),
+        // No name has this sign: a step called so is another one.
+        round => format!("{}.{}~{round}", failover.id, step.name),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::time;
-
-    fn policy(json: serde_json::Value) -> FailoverPolicy {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn failover(policy: &FailoverPolicy) -> Failover {
-        let mut failover = Failover::new("f".to_owned(), "p", "db", "one", time(0));
-        failover.steps = journal(policy);
-        failover
-    }
-
-    fn whole() -> FailoverPolicy {
-        policy(serde_json::json!({"name": "p", "when": {"service": "db"},
-        "hooks": {"before": {"url": "http://h/b"}, "after": {"url": "http://h/a"}},
-        "steps": [
-            {"name": "fence", "callback": {"url": "http://h/", "undo_url": "http://h/undo"}},
-            {"promote": {}},
-            {"callback": {"url": "http://h/2"}},
-            {"verify": {"verdict": {}}, "on_failure": "next_candidate"},
-            {"drain": {}, "on_failure": "roll_back"},
-        ]}))
-    }
-
-    fn states(failover: &Failover) -> String {
-        let word = |step: &FailoverStep| format!("{}:{:?}", step.name, step.state);
-        failover.steps.iter().map(word).collect::<Vec<_>>().join(" ").to_lowercase()
-    }
-
-    /// Does everything up to this step.
-    fn until(plan: &[Planned<'_>], failover: &mut Failover, name: &str) -> usize {
-        loop {
-            let at = current(plan, failover).expect("a step");
-            if failover.steps[at].name == name {
-                return at;
-            }
-            failover.steps[at].state = StepState::Done;
-        }
-    }
-
-    #[test]
-    fn names_and_order() {
-        let policy = whole();
-        let plan = plan(&policy);
-        let names: Vec<_> = plan.iter().map(|p| p.name.as_str()).collect();
-        let expected = ["before", "fence", "promote", "callback-3", "verify", "drain", "after"];
-        assert_eq!(names, expected);
-        let mut failover = failover(&policy);
-        assert!(fits(&plan, &failover) && is_untouched(&failover));
-        until(&plan, &mut failover, "promote");
-        assert!(!is_untouched(&failover));
-        until(&plan, &mut failover, "after");
-        failover.steps[6].state = StepState::Done;
-        assert_eq!(current(&plan, &failover), None);
-        failover.steps[1].kind = "script".to_owned();
-        assert!(!fits(&plan, &failover));
-    }
-
-    #[test]
-    fn a_failed_verification_takes_the_next_candidate() {
-        let policy = whole();
-        let (plan, mut failover) = (plan(&policy), failover(&policy));
-        let at = until(&plan, &mut failover, "verify");
-        failover.candidate = Some("two".to_owned());
-        let before = key(&policy, &failover, 3);
-        fail(&plan, &mut failover, at, "not passing");
-        assert_eq!(
-            (failover.candidate.as_ref(), &*failover.tried),
-            (None, &["two".to_owned()][..])
-        );
-        assert_eq!(current(&plan, &failover), Some(2));
-        // The receiver has to do it again, for another instance.
-        assert_eq!(
-            (before.as_str(), &*key(&policy, &failover, 3)),
-            ("f.callback-3", "f.callback-3.1")
-        );
-        fail(&plan, &mut failover, 2, "no candidate is left");
-        assert_eq!(failover.failure.as_deref(), Some("step promote failed: no candidate is left"));
-        assert_eq!(current(&plan, &failover), Some(6));
-    }
-
-    #[test]
-    fn what_was_done_is_undone_from_the_end() {
-        let policy = whole();
-        let (plan, mut failover) = (plan(&policy), failover(&policy));
-        let at = until(&plan, &mut failover, "drain");
-        fail(&plan, &mut failover, at, "refused");
-        assert!(fits(&plan, &failover));
-        let order: Vec<_> = std::iter::from_fn(|| {
-            let at = current(&plan, &failover)?;
-            failover.steps[at].state = StepState::Done;
-            Some(failover.steps[at].name.clone())
-        })
-        .collect();
-        assert_eq!(order, ["undo-promote", "undo-fence", "after"]);
-    }
-
-    #[test]
-    fn a_page_skips_the_rest_and_a_wait_goes_on() {
-        let policy = policy(serde_json::json!({"name": "p", "when": {"service": "db"}, "steps": [
-            {"wait": {"promql": "up"}}, {"drain": {}}, {"page": {}},
-        ]}));
-        let (plan, mut failover) = (plan(&policy), failover(&policy));
-        fail(&plan, &mut failover, 0, "not in time");
-        assert_eq!((current(&plan, &failover), &failover.failure), (Some(1), &None));
-        fail(&plan, &mut failover, 1, "gone");
-        assert_eq!(current(&plan, &failover), None);
-        assert_eq!(states(&failover), "wait:failed drain:failed page:skipped");
-    }
-
-    #[test]
-    fn the_shorthand_is_one_callback_with_the_failovers_own_key() {
-        let policy = policy(serde_json::json!({"name": "p", "when": {"service": "db"},
-            "callback": {"url": "http://h/"}}));
-        let failover = failover(&policy);
-        assert_eq!((policy.mode().as_str(), policy.is_direct()), ("automatic", true));
-        assert_eq!((failover.steps.len(), &*key(&policy, &failover, 0)), (1, "f"));
-        assert_eq!(whole().mode().as_str(), "observe");
-    }
-}
+mod tests;

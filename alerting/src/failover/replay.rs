@@ -11,8 +11,11 @@ use crate::{
     config::FailoverPolicy,
     decide::INSTANCE_CRITICAL,
     maintenance::{Window, Windows},
+    rule::parse_duration,
     rules,
 };
+
+pub use super::series::expression;
 
 /// Something that would have triggered a policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,14 +111,25 @@ pub fn replay(
     let windows = Windows::new(windows);
     let mut past: Vec<Past> = Vec::new();
     let mut told = Vec::new();
+    let mut answered = BTreeMap::new();
     for fault in triggers.iter().filter(|fault| is_meant(policy, fault, scenery)) {
-        let at = fault.at + TimeDelta::seconds(i64::from(policy.confirm_seconds));
+        let mut fault = placed(policy, fault, scenery);
         let end = fault.ended_at.unwrap_or(until);
+        if !policy.when.is_verdict() {
+            let place = (fault.service.clone(), fault.instance.clone());
+            let Some(at) = unanswered(policy, fault.at, answered.get(&place)) else { continue };
+            if end <= at {
+                continue;
+            }
+            fault.at = at;
+            answered.insert(place, at);
+        }
+        let at = fault.at + TimeDelta::seconds(i64::from(policy.confirm_seconds));
         if end <= at {
-            told.push((fault.clone(), Fate::Over));
+            told.push((fault, Fate::Over));
             continue;
         }
-        let inputs = inputs(fault, scenery, &windows, &past, at);
+        let inputs = inputs(&fault, scenery, &windows, &past, at);
         let results = guard::ask(policy, &inputs, at);
         let fate = match guard::held(&results) {
             Some(by) => Fate::Held { at, by: by.clone() },
@@ -131,15 +145,46 @@ pub fn replay(
                 Fate::Acts { at, saved: (end - at - takes).max(TimeDelta::zero()) }
             }
         };
-        told.push((fault.clone(), fate));
+        told.push((fault, fate));
     }
     told
+}
+
+/// What a leader makes of an alert: its instance, if that is one of ours, else the service as a whole.
+fn placed(policy: &FailoverPolicy, fault: &Fault, scenery: &Scenery) -> Fault {
+    let mut fault = fault.clone();
+    if policy.when.is_verdict() {
+        return fault;
+    }
+    if let Some(instance) = &policy.when.instance {
+        fault.instance.clone_from(instance);
+    }
+    let mut registered = scenery.instances.get(&fault.service).into_iter().flatten();
+    match registered.find(|known| known.id == fault.instance) {
+        Some(own) => fault.zone.clone_from(&own.zone),
+        None if policy.when.instance.is_none() => fault.instance.clear(),
+        None => {}
+    }
+    fault
+}
+
+/// When an alert or a burn rate that begins at `at` triggers a policy that answered one about the same at `before`: an alert
+/// that was there then does not, and the same window burns once.
+fn unanswered(policy: &FailoverPolicy, at: Time, before: Option<&Time>) -> Option<Time> {
+    let Some(before) = before else { return Some(at) };
+    match &policy.when.burn_rate {
+        Some(burn) => {
+            let window = TimeDelta::from_std(parse_duration(&burn.window).ok()?).ok()?;
+            Some(at.max(*before + window))
+        }
+        None => (at > *before).then_some(at),
+    }
 }
 
 /// Whether the policy is meant. What triggers it by alert or burn rate was found by that.
 fn is_meant(policy: &FailoverPolicy, fault: &Fault, scenery: &Scenery) -> bool {
     if !policy.when.is_verdict() {
-        return true;
+        return policy.when.service.as_ref().is_none_or(|service| *service == fault.service);
     }
     let registered = scenery.instances.get(&fault.service).into_iter().flatten();
     let tags = registered.filter(|i| i.id == fault.instance).flat_map(|i| i.tags.clone());
@@ -197,6 +242,7 @@ fn inputs(fault: &Fault, scenery: &Scenery, windows: &Windows, past: &[Past], at
         past: past.iter().map(running).collect(),
         collectors: fault.collectors,
         maintenance: maintenance.map(str::to_owned),
+        doubt: None,
         stopped: None,
         enabled: true,
     }
@@ -268,6 +314,34 @@ mod tests {
         let minimum = policy(json!({"minimum_healthy": 1}));
         faults[1] = Fault { role: "standby".to_owned(), ..fault("two", 700, None) };
         assert_eq!(fates(minimum, &faults, json!([])), ["saved 585", "minimum_healthy"]);
+    }
+
+    #[test]
+    fn alerts_are_as_a_leader_takes_them() {
+        let policy = |service: &str| {
+            json!({"name": "p", "when": {"alert": ["a=\"b\""], "service": service},
+                   "guards": {"minimum_healthy": 2}, "steps": [{"promote": {}}]})
+        };
+        // An address is no instance of ours: both that there are pass. Twice at once is one; another service's is none.
+        let faults = [
+            fault("10.0.0.1:9100", 0, Some(600)),
+            fault("10.0.0.2:9100", 0, Some(600)),
+            fault("one", 800, Some(1_100)),
+        ];
+        let nobody = Vec::<String>::new();
+        assert_eq!(fates(policy("db"), &faults[..2], json!([])), ["saved 595"]);
+        assert_eq!(fates(policy("db"), &faults[2..], json!([])), ["minimum_healthy"]);
+        assert_eq!(fates(policy("web"), &faults, json!([])), nobody);
+    }
+
+    #[test]
+    fn the_same_window_burns_once() {
+        let policy = json!({"name": "p", "when": {"service": "db", "burn_rate": {"above": 1.0, "window": "5m"}},
+            "steps": [{"callback": {"url": "http://h/"}}]});
+        let whole = |at, ended| fault("", at, Some(ended));
+        let faults = [whole(0, 60), whole(120, 180), whole(240, 400)];
+        // The third goes on behind the window of the first.
+        assert_eq!(fates(policy, &faults, json!([])), ["saved 55", "saved 95"]);
     }
 
     #[test]

@@ -8,7 +8,10 @@ use super::{
     Deposed, Interrupt, Run,
     plan::{self, Act},
 };
-use crate::{config::Whom, store::Extra};
+use crate::{
+    config::Whom,
+    store::{self, Extra},
+};
 
 mod callback;
 mod condition;
@@ -52,8 +55,7 @@ pub(super) async fn perform(run: &mut Run<'_>, at: usize) -> Result<Outcome, Dep
         return match act {
             Act::Callback(callback) => callback::undo(run, at, callback).await,
             Act::Promote(promote) => promote::undo(run, planned, promote).await,
-            Act::Drain(whom) => drain::undrain(run, whom).await,
-            Act::Undrain(whom) => drain::drain(run, whom).await,
+            Act::Drain(_) | Act::Undrain(_) => drain::undo(run, planned).await,
             _ => Ok(Outcome::done("there is nothing to undo")),
         };
     }
@@ -61,8 +63,8 @@ pub(super) async fn perform(run: &mut Run<'_>, at: usize) -> Result<Outcome, Dep
         Act::Callback(callback) => callback::call(run, at, callback, None).await,
         Act::Choose(promote) => promote::choose(run, promote).await,
         Act::Promote(promote) => promote::promote(run, at, promote).await,
-        Act::Drain(whom) => drain::drain(run, whom).await,
-        Act::Undrain(whom) => drain::undrain(run, whom).await,
+        Act::Drain(whom) => drain::drain(run, at, whom).await,
+        Act::Undrain(whom) => drain::undrain(run, at, whom).await,
         Act::Scale(scale) => scale::scale(run, at, scale).await,
         Act::Script(script) => script::run(run, at, script).await,
         Act::Wait(condition) | Act::Verify(condition) => condition::until(run, at, condition).await,
@@ -81,8 +83,11 @@ pub(super) async fn perform(run: &mut Run<'_>, at: usize) -> Result<Outcome, Dep
     }
 }
 
-/// Whether a person, or a stop, wants it to end: asked while a step waits.
-async fn interrupted(run: &mut Run<'_>) -> Result<Option<Interrupt>, Deposed> {
+/// Whether a person, or a stop, wants it to end: asked while a step waits, and before whatever was not written just now.
+pub(super) async fn interrupted(run: &mut Run<'_>) -> Result<Option<Interrupt>, Deposed> {
+    if run.failover.record.aborted_by.is_some() {
+        return Ok(Some(Interrupt::Aborted));
+    }
     let key = keys::failover(&run.failover.record.id);
     let client = &run.context.client;
     let read = tokio::try_join!(client.get(&key), client.get(keys::FAILOVER_STOP));
@@ -92,9 +97,10 @@ async fn interrupted(run: &mut Run<'_>) -> Result<Option<Interrupt>, Deposed> {
         && now.aborted_by.is_some()
     {
         // The write finds out, and takes over the journal's revision.
-        return run.write(Extra::default(), None).await;
+        let found = run.write(Extra::default(), None).await?;
+        return Ok(found.or(Some(Interrupt::Aborted)));
     }
-    Ok(stop.and_then(|stop| stop.json().ok()).map(Interrupt::Stopped))
+    Ok(stop.as_ref().map(store::stop_of).map(Interrupt::Stopped))
 }
 
 /// The instance that is meant.

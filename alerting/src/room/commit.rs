@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{Instrument, info_span, warn};
 use watchkeep_catalog::{
-    Client, ClientError, FailoverState, KeyValue,
+    Client, ClientError, Failover, FailoverState, KeyValue,
     client::{Compare, Op, OpOutcome, Txn, TxnOutcome},
     keys,
     trace::{set_parent, trace_parent},
@@ -109,7 +109,7 @@ fn transaction(fence: i64, decision: &Decision) -> Result<Txn, ClientError> {
             .when(Compare::create_revision(&key, 0))
             .then(Op::put_json(&key, failover)?)
             .otherwise(Op::get(&key));
-        if failover.state == FailoverState::Pending {
+        if acts(failover) {
             // It acts as soon as it is written: not while failovers are stopped.
             txn = txn
                 .when(Compare::create_revision(keys::FAILOVER_STOP, 0))
@@ -127,8 +127,8 @@ fn transaction(fence: i64, decision: &Decision) -> Result<Txn, ClientError> {
 }
 
 /// Whether a failover acts as soon as it is written.
-fn acts(decision: &Decision) -> bool {
-    decision.failover.as_ref().is_some_and(|f| f.state == FailoverState::Pending)
+pub(super) fn acts(failover: &Failover) -> bool {
+    failover.state == FailoverState::Pending
 }
 
 /// What the transaction's reads say, in the order in which [`transaction`] asks.
@@ -138,7 +138,7 @@ fn found(decision: &Decision, outcome: TxnOutcome) -> Found {
         Some(keys::verdict(&target.service, &target.instance)),
         decision.incident.as_ref().map(|incident| keys::incident(&incident.id)),
         decision.failover.as_ref().map(|failover| keys::failover(&failover.id)),
-        acts(decision).then(|| keys::FAILOVER_STOP.to_owned()),
+        decision.failover.as_ref().filter(|f| acts(f)).map(|_| keys::FAILOVER_STOP.to_owned()),
         decision.deregister.map(|_| keys::instance(&target.service, &target.instance)),
     ];
     let read = outcome.responses.into_iter().skip(1).map(|response| match response {

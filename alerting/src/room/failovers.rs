@@ -1,73 +1,44 @@
-//! Failovers in the loop: what triggers them, when their guards are asked, and that their steps are done.
+//! Failovers in the loop: when their guards are asked, and that their steps are done. What triggers them by alert or burn rate
+//! is in [`super::triggers`].
 //!
 //! Guards are asked of one failover of a service, and of a policy, at a time, so that each sees what the one before was
 //! allowed to do.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 use watchkeep_catalog::{
-    Alert, Failover, FailoverState, Incident, IncidentStatus, PageKind, Status, Time,
+    Failover, FailoverState, Incident, IncidentStatus, Instance, PageKind, Panic, SilenceReason,
+    Status, Time,
 };
 
 use super::{Done, EFFECTS_MAX, Effect, Room};
 use crate::{
-    alertmanager::{Matcher, parse_matcher},
-    config::{BurnRate, FailoverPolicy},
     context::Context,
     failover::{
         self,
         guard::{Inputs, Member, Past},
-        judge::{Judged, begin, expire, judge},
+        judge::{Judged, expire, judge},
     },
-    incident::{self, Finding, Report, WATCHKEEP},
+    incident::{self, WATCHKEEP},
     mirror::{Target, Versioned},
-    rule::parse_duration,
-    source::RowValue,
-    store::{self, Extra, NotWritten, StoreError, Written},
+    store::{self, Extra, NotWritten, Written},
+    verdict::tally,
 };
 
-/// How often burn rates are asked for.
-const BURN_INTERVAL: Duration = Duration::from_secs(15);
-/// Dedup keys of incidents that only a failover's trigger has opened.
-const KEY: &str = "failover/";
-/// Who opened them.
-const SOURCE: &str = "failover";
-
-/// What alerts and burn rates trigger.
-#[derive(Debug, Default)]
-pub(super) struct Triggers {
-    /// Being written, by dedup key.
-    pub(super) under_way: BTreeSet<String>,
-    /// Policies whose burn rate is exceeded: since when, and how fast.
-    burning: BTreeMap<String, (Time, f64)>,
-    asked: Option<Instant>,
-}
-
-/// A trigger that is there.
-struct Trigger {
-    policy: FailoverPolicy,
-    key: String,
-    service: String,
-    instance: String,
-    reason: String,
-    since: Time,
-    alert: String,
-    severity: String,
-    labels: BTreeMap<String, String>,
-}
+/// Failovers under way beside all other effects.
+const FAILOVERS_MAX: usize = 1_000;
+/// Pause after a decision that was not written: the watch tells what there is instead.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Room {
     /// Does the steps of what is decided.
     pub(super) fn start_failovers(&mut self, fence: i64) {
         for id in &self.mirror.failovers_pending {
             let effect = Effect::Failover(id.clone());
-            if self.running.len() >= EFFECTS_MAX || self.running.contains(&effect) {
+            // Pages that wait for their receivers do not keep them waiting.
+            let is_full = self.running.len() >= EFFECTS_MAX + FAILOVERS_MAX;
+            if is_full || self.running.contains(&effect) {
                 continue;
             }
             let Some(failover) = self.mirror.failovers.get(id).cloned() else { continue };
@@ -96,9 +67,9 @@ impl Room {
                 FailoverState::Deciding if due(record.due_at) => {
                     let policy = self.rules.policy(&record.policy);
                     let inputs = self.inputs(record);
-                    judge(policy, record, self.holds(record), &inputs, &self.context.id, now)
+                    judge(policy, record, self.holds(record, now), &inputs, &self.context.id, now)
                 }
-                FailoverState::AwaitingApproval if !self.holds(record) => {
+                FailoverState::AwaitingApproval if !self.holds(record, now) => {
                     let policy = self.rules.policy(&record.policy);
                     judge(policy, record, false, &self.inputs(record), &self.context.id, now)
                 }
@@ -115,10 +86,42 @@ impl Room {
         }
     }
 
-    /// Whether what triggered it is still so: its incident is not resolved.
-    fn holds(&self, record: &Failover) -> bool {
+    /// Whether what triggered it is still so: its incident is not resolved, and what else it was is there.
+    fn holds(&self, record: &Failover, now: Time) -> bool {
         let incident = self.mirror.incidents.get(&record.incident);
-        incident.is_none_or(|incident| incident.record.status != IncidentStatus::Resolved)
+        let is_open =
+            incident.is_none_or(|incident| incident.record.status != IncidentStatus::Resolved);
+        is_open && (record.rehearsal || self.is_still_there(record, now))
+    }
+
+    /// The maintenance window that covers what it is about: all that is critical of an instance, or, of one that is
+    /// registered no more, the instance itself.
+    fn in_maintenance(&self, target: &Target) -> Option<&str> {
+        if target.instance.is_empty() {
+            return self.open.of_service(&target.service);
+        }
+        let Some(instance) = self.mirror.instances.get(target).map(|known| &known.record) else {
+            return self.open.covering(&gone(target), &[String::new()]);
+        };
+        let jury = self.jury(&target.service);
+        let critical = tally(instance, &self.mirror.heard(target), jury).map(|t| t.critical);
+        let checks = match critical.filter(|checks| !checks.is_empty()) {
+            Some(checks) => checks,
+            None if instance.checks.is_empty() => vec![String::new()],
+            None => instance.checks.iter().map(|check| check.name.clone()).collect(),
+        };
+        self.open.covering(instance, &checks)
+    }
+
+    /// Why an instance is not believed to have failed by itself, although it was when the failover was triggered.
+    fn doubt(&self, target: &Target) -> Option<String> {
+        if let Some(panic) = self.mirror.panics.get(&target.service) {
+            let Panic { service, incident, .. } = &panic.record;
+            return Some(format!("{service} is in panic: incident {incident}"));
+        }
+        let silence = self.mirror.verdicts.get(target)?.record.silenced.as_ref()?;
+        let depends = matches!(silence.reason, SilenceReason::Dependency | SilenceReason::Waiting);
+        depends.then(|| format!("{}, which it depends on, is down, or may be", silence.by))
     }
 
     /// What its guards are to know.
@@ -149,21 +152,12 @@ impl Room {
                 finished_at: other.finished_at,
             })
         });
-        let maintenance = match own {
-            Some(instance) if instance.checks.is_empty() => {
-                self.open.covering(instance, &[String::new()])
-            }
-            Some(instance) => {
-                let checks: Vec<_> = instance.checks.iter().map(|c| c.name.clone()).collect();
-                self.open.covering(instance, &checks)
-            }
-            None => self.open.of_service(&record.service),
-        };
+        let zone = own.map(|own| own.zone.clone()).or(known_zone).unwrap_or_default();
+        let maintenance = self.in_maintenance(&target);
         let stop = self.mirror.failover_stop.as_ref();
         Inputs {
             service: record.service.clone(),
             instance: record.instance.clone(),
-            zone: own.map(|own| own.zone.clone()).or(known_zone).unwrap_or_default(),
             members: members.collect(),
             past: past.collect(),
             collectors: match record.instance.as_str() {
@@ -171,6 +165,8 @@ impl Room {
                 _ => self.mirror.critical_collectors(&target),
             },
             maintenance: maintenance.map(str::to_owned),
+            doubt: self.doubt(&target),
+            zone,
             stopped: stop.map(|stop| match stop.reason.as_str() {
                 "" => stop.by.clone(),
                 reason => format!("{}: {reason}", stop.by),
@@ -184,189 +180,6 @@ impl Room {
         self.mirror.set_failover(&id, failover);
         if let Some(incident) = incident {
             self.enter(incident);
-        }
-    }
-
-    /// Begins what alerts and burn rates trigger, and ends the incidents of triggers that are gone.
-    pub(super) fn trigger_failovers(&mut self, fence: i64, now: Time) {
-        self.ask_burn_rates(now);
-        let triggers: Vec<Trigger> =
-            self.rules.policies.iter().flat_map(|policy| self.triggers_of(policy, now)).collect();
-        let there: BTreeSet<&str> = triggers.iter().map(|trigger| trigger.key.as_str()).collect();
-        let own = self.mirror.keyed.keys().filter(|key| key.starts_with(KEY));
-        let gone: Vec<String> = own
-            .filter(|key| !there.contains(key.as_str()) && !self.triggers.under_way.contains(*key))
-            .filter(|key| self.is_known_gone(key))
-            .cloned()
-            .collect();
-        for key in gone {
-            let context = Arc::clone(&self.context);
-            self.tasks.spawn(async move {
-                settle(&context, fence, key, now).await;
-                Done::Settled
-            });
-        }
-        for trigger in triggers {
-            if self.is_answered(&trigger) || self.triggers.under_way.contains(&trigger.key) {
-                continue;
-            }
-            let same = |incident: &&Versioned<Incident>| {
-                let record = &incident.record;
-                record.status != IncidentStatus::Resolved && record.labels == trigger.labels
-            };
-            let open = self.mirror.keyed.get(&trigger.key).cloned();
-            let open = open
-                .or_else(|| self.mirror.incidents.values().find(same).map(|i| i.record.id.clone()));
-            let (context, key) = (Arc::clone(&self.context), trigger.key.clone());
-            let stopped = self.mirror.failover_stop.is_some() || !self.rules.failover_enabled;
-            self.triggers.under_way.insert(key.clone());
-            self.tasks.spawn(async move {
-                let written = trigger.begin(&context, fence, open, stopped, now).await;
-                Done::Triggered(key, written.map(Box::new))
-            });
-        }
-    }
-
-    /// A burn rate that was not asked for yet by this leader may still be there.
-    fn is_known_gone(&self, key: &str) -> bool {
-        !key.ends_with("/burn")
-            || self.triggers.asked.is_some_and(|at| at.elapsed() > BURN_INTERVAL / 2)
-    }
-
-    /// Whether a failover answers it already.
-    fn is_answered(&self, trigger: &Trigger) -> bool {
-        self.mirror.failovers.values().map(|known| &known.record).any(|known| {
-            known.policy == trigger.policy.name
-                && (&known.service, &known.instance) == (&trigger.service, &trigger.instance)
-                && known.decided_at >= trigger.since
-                && !known.rehearsal
-        })
-    }
-
-    fn triggers_of(&self, policy: &FailoverPolicy, now: Time) -> Vec<Trigger> {
-        let when = &policy.when;
-        if let (Some(burn), Some(service)) = (&when.burn_rate, &when.service) {
-            let Some((since, rate)) = self.triggers.burning.get(&policy.name) else {
-                return Vec::new();
-            };
-            // The same hour burns once.
-            let window =
-                parse_duration(&burn.window).ok().and_then(|w| chrono::TimeDelta::from_std(w).ok());
-            let since = window.map_or(*since, |window| (*since).min(now - window));
-            let instance = when.instance.clone().unwrap_or_default();
-            let labels = BTreeMap::from([
-                ("alertname".to_owned(), "WatchkeepSloBudgetBurnFast".to_owned()),
-                ("service".to_owned(), service.clone()),
-            ]);
-            return vec![Trigger {
-                policy: policy.clone(),
-                key: format!("{KEY}{}/burn", policy.name),
-                service: service.clone(),
-                instance,
-                reason: format!("burn rate {rate:.1} over {}, above {}", burn.window, burn.above),
-                since,
-                alert: "WatchkeepSloBudgetBurnFast".to_owned(),
-                severity: "critical".to_owned(),
-                labels,
-            }];
-        }
-        if when.alert.is_empty() {
-            return Vec::new();
-        }
-        let matchers: Vec<Matcher> =
-            when.alert.iter().filter_map(|m| parse_matcher(m).ok()).collect();
-        let fires = |alert: &&Alert| {
-            !alert.is_resolved(now) && matchers.iter().all(|matcher| matcher.matches(&alert.labels))
-        };
-        let alerts = self.mirror.alerts.iter().filter(|(_, alert)| fires(alert));
-        alerts
-            .filter_map(|(fingerprint, alert)| self.trigger_of(policy, fingerprint, alert))
-            .collect()
-    }
-
-    fn trigger_of(
-        &self,
-        policy: &FailoverPolicy,
-        fingerprint: &str,
-        alert: &Alert,
-    ) -> Option<Trigger> {
-        let (when, label) = (&policy.when, |name: &str| alert.labels.get(name).cloned());
-        let service = label("service").or_else(|| when.service.clone())?;
-        if when.service.as_ref().is_some_and(|wanted| *wanted != service) {
-            return None;
-        }
-        // A label `instance` is often an address, and no instance of ours.
-        let is_ours = |id: &String| self.mirror.instances.contains_key(&Target::new(&service, id));
-        let instance = when.instance.clone().or_else(|| label("instance").filter(is_ours));
-        let name = label("alertname").unwrap_or_default();
-        let summary = alert.annotations.get("summary").cloned();
-        Some(Trigger {
-            policy: policy.clone(),
-            key: format!("{KEY}{}/{fingerprint}", policy.name),
-            instance: instance.unwrap_or_default(),
-            reason: summary
-                .map_or_else(|| format!("alert {name} fires"), |s| format!("alert {name}: {s}")),
-            since: alert.starts_at,
-            alert: name,
-            severity: label("severity").unwrap_or_else(|| "critical".to_owned()),
-            labels: alert.labels.clone(),
-            service,
-        })
-    }
-
-    /// Asks for the burn rates, now and then.
-    fn ask_burn_rates(&mut self, now: Time) {
-        if self.triggers.asked.is_some_and(|asked| asked.elapsed() < BURN_INTERVAL) {
-            return;
-        }
-        self.triggers.asked = Some(Instant::now());
-        for policy in &self.rules.policies {
-            let (Some(burn), Some(service)) = (&policy.when.burn_rate, &policy.when.service) else {
-                continue;
-            };
-            let promised =
-                self.mirror.services.get(service).and_then(|s| s.slo.as_ref()?.availability);
-            let objective = burn.objective.or(promised).unwrap_or(self.context.availability);
-            let (context, name) = (Arc::clone(&self.context), policy.name.clone());
-            let expr = burn_expression(service, burn);
-            self.tasks.spawn(async move {
-                let rate = failed_share(&context, &expr, now).await;
-                Done::Burned(name, rate.map(|share| share / (1.0 - objective)))
-            });
-        }
-    }
-
-    /// A policy's burn rate is known anew; nothing: it is as it was.
-    pub(super) fn burned(&mut self, policy: &str, rate: Option<f64>) {
-        let (Some(rate), Some(known)) = (rate, self.rules.policy(policy)) else { return };
-        let Some(burn) = &known.when.burn_rate else { return };
-        if rate > burn.above {
-            let since = self.triggers.burning.get(policy).map(|(since, _)| *since);
-            let since = since.unwrap_or_else(crate::clock::now);
-            self.triggers.burning.insert(policy.to_owned(), (since, rate));
-        } else {
-            self.triggers.burning.remove(policy);
-        }
-    }
-}
-
-/// The share of failed probes.
-fn burn_expression(service: &str, burn: &BurnRate) -> String {
-    let series = format!("probe_success{{service={service:?}}}[{}]", burn.window);
-    format!("1 - sum(sum_over_time({series})) / sum(count_over_time({series}))")
-}
-
-async fn failed_share(context: &Context, expr: &str, now: Time) -> Option<f64> {
-    match context.source.query(expr, now.timestamp_millis()).await {
-        Ok(answer) => {
-            let rows = answer.into_rows(now.timestamp_millis())?;
-            rows.first()
-                .and_then(|row| RowValue::float(&row.value))
-                .filter(|share| share.is_finite())
-        }
-        Err(error) => {
-            debug!(%error, "a burn rate is not known");
-            None
         }
     }
 }
@@ -405,86 +218,29 @@ async fn write_judged(
         // The watch tells what it is instead, and it is decided on that.
         Err(NotWritten::Failed(error)) => {
             warn!(%error, "a failover is not known to be decided on, deciding again");
+            tokio::time::sleep(PAUSE).await;
             None
         }
-        Err(_) => None,
-    }
-}
-
-impl Trigger {
-    /// Writes the failover, and its incident before it where there is none.
-    async fn begin(
-        &self,
-        context: &Context,
-        fence: i64,
-        open: Option<String>,
-        stopped: bool,
-        now: Time,
-    ) -> Option<Written> {
-        let incident = match open {
-            Some(open) => open,
-            None => match self.open(context, fence, now).await {
-                Ok(id) => id?,
-                Err(error) => {
-                    warn!(%error, policy = self.policy.name, "a failover is not begun yet");
-                    return None;
-                }
-            },
-        };
-        let id = format!("{incident}.{}", self.policy.name);
-        let record = Failover {
-            reason: self.reason.clone(),
-            incident,
-            ..Failover::new(id.clone(), &self.policy.name, &self.service, &self.instance, now)
-        };
-        let record = begin(&self.policy, record, &context.id, stopped);
-        let acts = record.state == FailoverState::Pending;
-        let note = format!("failover {} is triggered: {}", self.policy.name, self.reason);
-        let change = |incident: &mut Incident| {
-            incident.failover = Some(id.clone());
-            incident::note(incident, now, WATCHKEEP, note.clone());
-            true
-        };
-        let failover = Versioned { record, create_revision: 0, mod_revision: 0 };
-        let extra = Extra { acts, ..Extra::default() };
-        match store::write_failover(&context.client, fence, failover, &extra, change).await {
-            Ok(written) => Some(written),
-            Err(NotWritten::Failed(error)) => {
-                warn!(%error, policy = self.policy.name, "a failover is not begun yet");
-                None
-            }
-            Err(_) => None,
+        Err(_) => {
+            tokio::time::sleep(PAUSE).await;
+            None
         }
     }
-
-    async fn open(
-        &self,
-        context: &Context,
-        fence: i64,
-        now: Time,
-    ) -> Result<Option<String>, StoreError> {
-        let report = Report::Trigger(Finding {
-            dedup_key: self.key.clone(),
-            title: format!("{}: {}", self.service, self.reason),
-            alert: self.alert.clone(),
-            severity: self.severity.clone(),
-            labels: self.labels.clone(),
-            details: BTreeMap::new(),
-            source: SOURCE.to_owned(),
-            escalation: None,
-            started_at: self.since.min(now),
-        });
-        let raised = incident::report(&context.client, &context.rules, Some(fence), &report, now);
-        Ok(raised.await?.incident().map(|incident| incident.id.clone()))
-    }
 }
 
-/// The trigger is gone: its own incident ends.
-async fn settle(context: &Context, fence: i64, dedup_key: String, now: Time) {
-    let why = "what triggered the failover is over".to_owned();
-    let report = Report::Resolve { dedup_key, by: WATCHKEEP.to_owned(), why };
-    let settled = incident::report(&context.client, &context.rules, Some(fence), &report, now);
-    if let Err(error) = settled.await {
-        debug!(%error, "an incident of a failover is not ended yet");
+/// What is left of an instance that is registered no more.
+fn gone(target: &Target) -> Instance {
+    Instance {
+        service: target.service.clone(),
+        id: target.instance.clone(),
+        address: String::new(),
+        port: 0,
+        zone: String::new(),
+        role: String::new(),
+        weight: 1,
+        tags: Vec::new(),
+        metadata: std::collections::BTreeMap::new(),
+        checks: Vec::new(),
+        scrape: None,
     }
 }

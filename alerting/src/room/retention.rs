@@ -16,6 +16,8 @@ use crate::{incident, mirror::Mirror, store};
 pub(super) const INTERVAL: Duration = Duration::from_secs(3_600);
 /// How long a record is kept after its end.
 pub(super) const DAYS: i64 = 90;
+/// How long a rehearsal is: whoever rehearses every hour is not to fill the registry with it.
+const REHEARSAL_DAYS: i64 = 7;
 /// Records removed at one time.
 const REMOVED_MAX: usize = 1_000;
 
@@ -29,10 +31,14 @@ pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
         .filter(|i| i.record.status == IncidentStatus::Resolved && is_old(i.record.resolved_at))
         .filter(|i| !mirror.pages_pending.contains(&i.record.id))
         .map(|i| (keys::incident(&i.record.id), i.mod_revision));
+    let rehearsed = now - TimeDelta::days(REHEARSAL_DAYS);
     let failovers = mirror
         .failovers
         .values()
-        .filter(|f| f.record.state.is_over() && is_old(f.record.finished_at))
+        .filter(|f| {
+            let limit = if f.record.rehearsal { rehearsed } else { limit };
+            f.record.state.is_over() && f.record.finished_at.is_some_and(|end| end < limit)
+        })
         .map(|f| (keys::failover(&f.record.id), f.mod_revision));
     // A dedup key was written with its incident; at another revision it means a later one, and stays.
     let keyed = mirror
@@ -82,7 +88,7 @@ pub(super) async fn remove(client: &Client, fence: i64, old: Vec<(String, i64)>)
 
 #[cfg(test)]
 mod tests {
-    use watchkeep_catalog::FailoverState;
+    use watchkeep_catalog::{Failover, FailoverState};
 
     use super::*;
     use crate::{
@@ -115,7 +121,22 @@ mod tests {
         over.dedup_key = Some("k".to_owned());
         mirror
             .set_incident("keyed", Versioned { record: over, create_revision: 6, mod_revision: 7 });
+        let rehearsal = Failover {
+            id: "rehearsal".to_owned(),
+            rehearsal: true,
+            state: FailoverState::Held,
+            finished_at: Some(time(1)),
+            ..opened_failover()
+        };
+        mirror.set_failover(
+            "rehearsal",
+            Versioned { record: rehearsal, create_revision: 1, mod_revision: 8 },
+        );
         let day = |days| time(0) + TimeDelta::days(days);
+        assert_eq!(old(&mirror, day(REHEARSAL_DAYS)), []);
+        let week = old(&mirror, day(REHEARSAL_DAYS + 1));
+        assert_eq!(week, [(keys::failover("rehearsal"), 8)]);
+        mirror.delete(&keys::failover("rehearsal"), 9);
         assert_eq!(old(&mirror, day(DAYS)), []);
         let found: Vec<_> = old(&mirror, day(DAYS + 1)).into_iter().map(|(_, at)| at).collect();
         assert_eq!(found, [6, 3, 7, 5]);

@@ -78,6 +78,17 @@ impl Hooks {
         next.expect("a request in time").unwrap()
     }
 
+    /// The next request to a path; what comes to others is taken.
+    pub(crate) async fn next_at(&mut self, path: &str) -> Hook {
+        loop {
+            let hook = self.next().await;
+            if hook.path == path {
+                return hook;
+            }
+            hook.answer(200);
+        }
+    }
+
     /// A request that is there already.
     pub(crate) fn waiting(&mut self) -> Option<Hook> {
         self.hooks.try_recv().ok()

@@ -62,6 +62,16 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(id: &str, config: Value, client: &Client) -> Self {
+        Self::start_with(id, config, client, Arc::new(Nothing))
+    }
+
+    /// One that asks this source.
+    pub(crate) fn start_with(
+        id: &str,
+        config: Value,
+        client: &Client,
+        source: Arc<dyn Source>,
+    ) -> Self {
         // A second test in this process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config: AlertingConfig = serde_json::from_value(config).unwrap();
@@ -73,7 +83,7 @@ impl Node {
             id,
             &format!("http://{id}.example.org:8480"),
             client.clone(),
-            Arc::new(Nothing),
+            source,
             &registry,
         )
         .unwrap();
@@ -144,6 +154,12 @@ impl World<'_> {
         }))
         .unwrap();
         self.0.put_json(&keys::instance(service, id), &instance, 0).await.unwrap();
+    }
+
+    /// It is registered and one collector finds it critical.
+    pub(crate) async fn fail(&self, service: &str, id: &str) {
+        self.register(service, id, "primary").await;
+        self.opine(service, id, "c1", Status::Critical).await;
     }
 
     pub(crate) async fn opine(&self, service: &str, id: &str, collector: &str, status: Status) {

@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 use watchkeep_alerting::{
     config::FailoverPolicy,
-    replay::{Fate, Fault, Scenery, faults, replay},
-    rule::parse_duration,
+    replay::{Fate, Fault, Scenery, expression, faults, replay},
 };
-use watchkeep_catalog::{Incident, Instance, Maintenance, Time};
+use watchkeep_catalog::{Incident, Instance, Maintenance, Time, check_name};
 
 use crate::{
     cli::api::{Api, Node},
@@ -26,7 +25,7 @@ use crate::{
 const STEP_SECONDS: i64 = 15;
 /// Most points of a series: Prometheus allows 11,000.
 const POINTS_MAX: i64 = 10_000;
-/// What services promise that do not say so themselves.
+/// What services promise of which a node knows nothing.
 const AVAILABILITY: f64 = 0.9999;
 
 /// Arguments of `watchkeep failover replay`.
@@ -117,21 +116,11 @@ impl Replay {
     /// When an alert fired, or a budget burnt.
     async fn by_series(&self, api: &Api, policy: &FailoverPolicy) -> anyhow::Result<Vec<Fault>> {
         let when = &policy.when;
-        let expr = match (&when.burn_rate, &when.service) {
-            (Some(burn), Some(service)) => {
-                parse_duration(&burn.window).map_err(anyhow::Error::msg)?;
-                let series = format!("probe_success{{service={service:?}}}[{}]", burn.window);
-                let budget = 1.0 - burn.objective.unwrap_or(AVAILABILITY);
-                format!(
-                    "(1 - sum(sum_over_time({series})) / sum(count_over_time({series}))) / {budget} > {}",
-                    burn.above
-                )
-            }
-            _ => {
-                let matchers = when.alert.join(", ");
-                format!("ALERTS{{alertstate=\"firing\", {matchers}}}")
-            }
+        let promised = match (&when.burn_rate, &when.service) {
+            (Some(_), Some(service)) => promised(api, service).await?,
+            _ => AVAILABILITY,
         };
+        let expr = expression(when, promised).map_err(anyhow::Error::msg)?;
         let span = (self.to - self.from).num_seconds();
         let step = STEP_SECONDS.max(span / POINTS_MAX + 1);
         let mut query = Serializer::new(String::new());
@@ -143,6 +132,9 @@ impl Replay {
         for series in answer["data"]["result"].as_array().into_iter().flatten() {
             let label = |name: &str| series["metric"][name].as_str().map(str::to_owned);
             let Some(service) = label("service").or_else(|| when.service.clone()) else { continue };
+            if check_name("service", &service).is_err() {
+                continue;
+            }
             let points = series["values"].as_array().into_iter().flatten();
             #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970 fit")]
             let times: Vec<i64> =
@@ -152,11 +144,7 @@ impl Replay {
                     at: at(begun),
                     ended_at: (ended + step < self.to.timestamp()).then(|| at(ended + step)),
                     service: service.clone(),
-                    instance: when
-                        .instance
-                        .clone()
-                        .or_else(|| label("instance"))
-                        .unwrap_or_default(),
+                    instance: label("instance").unwrap_or_default(),
                     zone: label("zone").unwrap_or_default(),
                     role: label("role").unwrap_or_default(),
                     reason: label("alertname").unwrap_or_else(|| "burn rate".to_owned()),
@@ -240,6 +228,14 @@ fn spans(times: &[i64], step: i64) -> Vec<(i64, i64)> {
         }
     }
     spans
+}
+
+/// What a service promises, by its own record or the node's configuration.
+async fn promised(api: &Api, service: &str) -> anyhow::Result<f64> {
+    check_name("service", service)?;
+    let answer: Option<Value> = api.find(&format!("/v1/slo/{service}")).await?;
+    let share = answer.and_then(|report| report["objective"]["availability"].as_f64());
+    Ok(share.unwrap_or(AVAILABILITY))
 }
 
 async fn registered(api: &Api, service: &str) -> anyhow::Result<Vec<Instance>> {

@@ -27,6 +27,7 @@ fn world() -> Inputs {
         past: vec![past("old", "p", "db", "two", 7_200, Some(7_190))],
         collectors: 3,
         maintenance: None,
+        doubt: None,
         stopped: None,
         enabled: true,
     }
@@ -89,7 +90,7 @@ fn alone(guard: &str, inputs: &Inputs, now: Time) {
         "zone" => without.guards.zone = None,
         "one_at_a_time" => without.guards.one_at_a_time = Some(false),
         // These always count.
-        "kill_switch" | "maintenance" => return,
+        "kill_switch" | "maintenance" | "belief" => return,
         other => panic!("{other} is not known"),
     }
     assert_eq!(holding(&without, inputs, now), Vec::<String>::new());
@@ -99,7 +100,7 @@ fn alone(guard: &str, inputs: &Inputs, now: Time) {
 fn all_let_it_pass() {
     let results = ask(&policy(), &world(), now());
     assert!(held(&results).is_none(), "{results:?}");
-    assert_eq!(results.len(), 10);
+    assert_eq!(results.len(), 11);
 }
 
 #[test]
@@ -112,6 +113,12 @@ fn kill_switch_alone() {
 #[test]
 fn maintenance_alone() {
     alone("maintenance", &Inputs { maintenance: Some("nightly".to_owned()), ..world() }, now());
+}
+
+#[test]
+fn belief_alone() {
+    let doubt = Some("the service is in panic".to_owned());
+    alone("belief", &Inputs { doubt, ..world() }, now());
 }
 
 #[test]
@@ -150,6 +157,19 @@ fn maximum_share_alone() {
     // The same instance again is one.
     inputs.past[2].instance = "two".to_owned();
     assert_eq!(holding(&policy(), &inputs, now()), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_as_a_whole_is_none_of_its_instances() {
+    let holds = |percent: u8, members: usize| {
+        let policy = with(json!({"maximum_share_percent": percent}));
+        let mut inputs = Inputs { instance: String::new(), past: Vec::new(), ..world() };
+        inputs.members.truncate(members);
+        holding(&policy, &inputs, now()).contains(&"maximum_share_percent".to_owned())
+    };
+    assert!(holds(24, 4) && !holds(25, 4) && holds(25, 3));
+    // Of no instance at all nothing is a share.
+    assert!(holds(100, 0));
 }
 
 #[test]

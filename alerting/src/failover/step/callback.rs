@@ -13,21 +13,24 @@ use watchkeep_catalog::{
     trace::{set_parent, trace_parent},
 };
 
-use super::{Deposed, Outcome, Run, key, millis};
+use super::{Deposed, Outcome, Run, interrupted, key, millis};
 use crate::{
     backoff, clock,
     config::{Callback, Keys},
-    failover::Interrupt,
+    failover::{Interrupt, plan},
     metrics::{DELIVERED, FAILED},
     mirror::Versioned,
     post::{self, Answer, Expected, Post},
     store::Extra,
+    text::{address, shorten},
 };
 
 /// Longest pause between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Most of a request that is kept in the journal, in characters.
 const REQUEST_MAX: usize = 2_000;
+/// Attempts in the journal, which with its incident has to fit into one request to the registry.
+const ATTEMPTS_KEPT: usize = 500;
 
 /// The body; the same bytes at every attempt.
 #[derive(Serialize)]
@@ -160,10 +163,10 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
     let deadline = callback.deadline_seconds.and_then(|seconds| {
         Some(run.failover.record.steps[at].started_at? + TimeDelta::seconds(i64::from(seconds)))
     });
-    let text = format!("POST {} {}", call.url, String::from_utf8_lossy(&call.body));
+    let text = format!("POST {} {}", address(call.url), String::from_utf8_lossy(&call.body));
     let shorthand = run.policy.steps.is_empty();
     if !shorthand {
-        run.failover.record.steps[at].request = crate::text::shorten(&text, REQUEST_MAX);
+        run.failover.record.steps[at].request = shorten(&text, REQUEST_MAX);
     }
     loop {
         let of_step = |attempt: &&Attempt| attempt.step == number && attempt.round == round;
@@ -178,15 +181,34 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
             let why = format!("not done within {seconds} s, {made} attempts, the last: {last}");
             return Ok(Outcome::Failed(why));
         }
-        let attempt = Attempt { step: number, round, ..attempt(run, &call, made + 1).await };
+        // Whoever has had to wait may have been stopped meanwhile.
+        let context = run.context;
+        let free = context.callbacks.try_acquire().ok();
+        let waited = made > 0 || free.is_none();
+        let permit = match free {
+            Some(free) => Some(free),
+            // The semaphore is never closed.
+            None => context.callbacks.acquire().await.ok(),
+        };
+        if waited && let Some(interrupt) = interrupted(run).await? {
+            return Ok(Outcome::Interrupted(interrupt));
+        }
+        let (attempt, may_be_taken) = attempt(run, &call, made + 1).await;
+        let attempt = Attempt { step: number, round, ..attempt };
+        run.uncertain |= may_be_taken && plan::has_effect(&run.failover.record.steps[at]);
+        drop(permit);
         let delivered = attempt.error.is_none();
         let (status, ms) = (attempt.status.unwrap_or_default(), attempt.duration_ms);
-        run.record().attempts.push(attempt);
+        enter(&mut run.record().attempts, attempt);
         if delivered {
-            return Ok(Outcome::done(format!("{} answered {status} in {ms:.0} ms", call.url)));
+            let said = format!("{} answered {status} in {ms:.0} ms", address(call.url));
+            return Ok(Outcome::done(said));
         }
         if let Some(interrupt) = run.write(Extra { acts: true, ..Extra::default() }, None).await? {
             return Ok(Outcome::Interrupted(interrupt));
+        }
+        if run.failover.record.aborted_by.is_some() {
+            return Ok(Outcome::Interrupted(Interrupt::Aborted));
         }
         if made + 1 < callback.attempts_max {
             let pause =
@@ -199,8 +221,8 @@ async fn deliver(run: &mut Run<'_>, at: usize, call: Call<'_>) -> Result<Outcome
     }
 }
 
-/// One attempt.
-async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
+/// One attempt, and whether it may have been taken although it failed.
+async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> (Attempt, bool) {
     let (context, record) = (run.context, &run.failover.record);
     let span = info_span!(
         "callback",
@@ -215,8 +237,6 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
     );
     set_parent(&span, record.trace_parent.as_deref());
     async {
-        // The semaphore is never closed.
-        let _permit = context.callbacks.acquire().await;
         let at = clock::now();
         let begun = tokio::time::Instant::now();
         let parent = trace_parent(&span).or_else(|| record.trace_parent.clone());
@@ -227,23 +247,40 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> Attempt {
             if record.rehearsal { &[("Watchkeep-Rehearsal", "true")] } else { &[] };
         let answer = match expected(call.callback) {
             Ok(expected) => post::ask(&context.http, request, rehearsal, &expected).await,
-            Err(why) => Answer { status: None, error: Some(why), body: String::new() },
+            Err(why) => {
+                let (status, body, may_be_taken) = (None, String::new(), false);
+                Answer { status, error: Some(why), body, may_be_taken }
+            }
         };
         let took = begun.elapsed();
-        let result = if answer.error.is_none() { DELIVERED } else { FAILED };
-        context.metrics.callback_seconds.observe(took.as_secs_f64());
-        context.metrics.callbacks.with_label_values(&[run.policy.name.as_str(), result]).inc();
+        if !record.rehearsal {
+            let result = if answer.error.is_none() { DELIVERED } else { FAILED };
+            context.metrics.callback_seconds.observe(took.as_secs_f64());
+            context.metrics.callbacks.with_label_values(&[run.policy.name.as_str(), result]).inc();
+        }
         span.record("status", answer.status);
         if let Some(error) = &answer.error {
             span.record("error", error);
-            warn!(failover = record.id, url = call.url, error, "callback not delivered");
+            warn!(failover = record.id, url = address(call.url), error, "callback not delivered");
         }
         let duration_ms = took.as_secs_f64() * 1e3;
-        let Answer { status, error, body } = answer;
-        Attempt { at, duration_ms, status, error, step: 0, round: 0, answer: body }
+        let Answer { status, error, body, may_be_taken } = answer;
+        let attempt = Attempt { at, duration_ms, status, error, step: 0, round: 0, answer: body };
+        (attempt, may_be_taken)
     }
     .instrument(span.clone())
     .await
+}
+
+/// Adds an attempt; beyond the maximum the oldest of another step or round makes room: those of its own are counted.
+fn enter(attempts: &mut Vec<Attempt>, attempt: Attempt) {
+    if attempts.len() >= ATTEMPTS_KEPT {
+        let own = (attempt.step, attempt.round);
+        if let Some(at) = attempts.iter().position(|known| (known.step, known.round) != own) {
+            attempts.remove(at);
+        }
+    }
+    attempts.push(attempt);
 }
 
 fn expected(callback: &Callback) -> Result<Expected, String> {
@@ -257,6 +294,27 @@ fn expected(callback: &Callback) -> Result<Expected, String> {
 mod tests {
     use super::*;
     use crate::fixtures::{opened_failover, rules};
+
+    #[test]
+    fn attempts_have_a_maximum_and_those_of_the_step_stay() {
+        let attempt = |step, round| Attempt {
+            at: crate::fixtures::time(0),
+            duration_ms: 1.0,
+            status: None,
+            error: Some("e".to_owned()),
+            step,
+            round,
+            answer: String::new(),
+        };
+        let mut attempts = Vec::new();
+        for round in 0..30 {
+            for _ in 0..100 {
+                enter(&mut attempts, attempt(3, round));
+                assert!(attempts.len() <= ATTEMPTS_KEPT);
+            }
+            assert_eq!(attempts.iter().filter(|a| a.round == round).count(), 100);
+        }
+    }
 
     #[test]
     fn every_attempt_has_the_same_body_key_and_token() {

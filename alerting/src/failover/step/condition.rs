@@ -55,8 +55,16 @@ async fn look(run: &Run<'_>, condition: &Condition) -> Result<String, String> {
 async fn promql(run: &Run<'_>, expr: &str) -> Result<String, String> {
     let now = clock::now().timestamp_millis();
     let answer = run.context.source.query(expr, now).await.map_err(|error| error.to_string())?;
-    match answer.data {
-        QueryData::Scalar(value) if value != 0.0 => Ok(format!("{expr} is {value}")),
+    holds(expr, answer.data)
+}
+
+/// Whether an answer says that it is so.
+fn holds(expr: &str, data: QueryData) -> Result<String, String> {
+    match data {
+        // `scalar()` of nothing is NaN: then nothing is known.
+        QueryData::Scalar(value) if value != 0.0 && !value.is_nan() => {
+            Ok(format!("{expr} is {value}"))
+        }
         QueryData::Vector(rows) if !rows.is_empty() => {
             let first = rows.first().map(|row| &row.value);
             let first = first.and_then(RowValue::float).map(|value| format!(", the first {value}"));
@@ -91,4 +99,30 @@ async fn status(run: &Run<'_>, service: &str, id: &str) -> Result<Option<Status>
     }
     let instance = instance.and_then(|kv| kv.json::<Instance>().ok());
     Ok(instance.filter(|instance| instance.checks.is_empty()).map(|_| Status::Passing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::VectorRow;
+
+    #[test]
+    fn nothing_and_not_a_number_are_not_so() {
+        let row = |value| VectorRow {
+            labels: std::collections::BTreeMap::new(),
+            timestamp_ms: 0,
+            value: RowValue::Float(value),
+        };
+        for (data, so) in [
+            (QueryData::Scalar(1.0), true),
+            (QueryData::Scalar(-0.5), true),
+            (QueryData::Scalar(0.0), false),
+            (QueryData::Scalar(f64::NAN), false),
+            (QueryData::Vector(vec![row(0.0)]), true),
+            (QueryData::Vector(Vec::new()), false),
+            (QueryData::String("yes".to_owned()), false),
+        ] {
+            assert_eq!(holds("x", data.clone()).is_ok(), so, "{data:?}");
+        }
+    }
 }

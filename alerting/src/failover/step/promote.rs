@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use watchkeep_catalog::{
-    Instance, KeyValue, RoleHolder, RoleHolders, Status, Verdict,
+    Incident, Instance, KeyValue, RoleHolder, RoleHolders, Status, Verdict,
     client::{Compare, Op},
     effective_role, keys,
 };
 
-use super::{Deposed, Outcome, Run, fill};
+use super::{Deposed, Outcome, Run, fill, plan};
 use crate::{
     clock,
     config::{Prefer, Promote, ZoneRule},
@@ -22,6 +22,8 @@ use crate::{
 
 /// Where the journal keeps who had the role before.
 const HOLDER: &str = "holder";
+/// Roles that change at once: etcd takes 128 operations, and the journal and the incident are among them.
+const OPS_MAX: usize = 100;
 
 /// The service as the registry has it now.
 struct Scene {
@@ -112,11 +114,17 @@ async fn moved(run: &mut Run<'_>, at: usize, config: &Promote) -> Result<Outcome
             demoted.push(member.instance.id.clone());
         }
     }
+    if extra.then.len() > OPS_MAX {
+        return Err(format!(
+            "{} instances of {service} say that they are {}: more than can change at once",
+            extra.then.len() - 1,
+            config.role
+        ));
+    }
     let record = run.record();
     record.candidate = Some(chosen.clone());
-    // What was before the first try is what is undone.
     for (what, was) in before {
-        record.steps[at].before.entry(what).or_insert(was);
+        plan::remember(&mut record.steps[at], what, Some(was));
     }
     let rest = match demoted.is_empty() {
         true => String::new(),
@@ -228,7 +236,11 @@ async fn scene(run: &Run<'_>, config: &Promote) -> Result<Scene, String> {
 async fn pick(run: &Run<'_>, config: &Promote, scene: &Scene) -> Result<String, String> {
     let record = &run.failover.record;
     let failed = scene.members.iter().find(|member| member.instance.id == record.instance);
-    let zone = failed.map(|member| member.instance.zone.clone());
+    let zone = match failed {
+        Some(member) => Some(member.instance.zone.clone()),
+        None if config.zone.is_some() => last_zone(run).await?,
+        None => None,
+    };
     if config.zone.is_some() && zone.as_ref().is_none_or(String::is_empty) {
         return Err("the zone of the failed instance is not known".to_owned());
     }
@@ -265,6 +277,18 @@ async fn pick(run: &Run<'_>, config: &Promote, scene: &Scene) -> Result<String, 
     best(candidates, metrics.is_some(), config.prefer).ok_or_else(|| {
         format!("no other instance of {} may become {}{tried}", record.service, config.role)
     })
+}
+
+/// Whoever has died has lost its registration: its incident tells where it was.
+async fn last_zone(run: &Run<'_>) -> Result<Option<String>, String> {
+    let record = &run.failover.record;
+    if record.incident.is_empty() {
+        return Ok(None);
+    }
+    let kv = run.context.client.get(&keys::incident(&record.incident)).await;
+    let kv = kv.map_err(|error| error.to_string())?;
+    let incident = kv.and_then(|kv| kv.json::<Incident>().ok());
+    Ok(incident.and_then(|incident| incident.labels.get("zone").cloned()))
 }
 
 /// The metric of each instance, where one is asked for.

@@ -3,13 +3,16 @@
 //! Nobody can know whether a program ran whose node died with it. So the next leader does not run it again: the step has
 //! failed, and a person looks. One that says `idempotent` is run again with the same key.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use tokio::{io::AsyncReadExt, process::Command};
+use tokio::{
+    io::AsyncReadExt,
+    process::{ChildStdout, Command},
+};
 
 use super::{Deposed, Outcome, Run, fill, interrupted, key, millis};
 use crate::{
@@ -17,8 +20,10 @@ use crate::{
     text::shorten,
 };
 
-/// Most that is read of what it prints.
-const OUTPUT_BYTES_MAX: u64 = 64 << 10;
+/// Most that is kept of what it prints; the rest is read, and let go.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// What it has left running may hold its output open: after its end nobody waits longer for that.
+const REST: Duration = Duration::from_millis(100);
 /// Most of it in the journal, in characters.
 const WORDS_MAX: usize = 300;
 /// Where it finds programs.
@@ -109,25 +114,38 @@ pub(super) async fn run(run: &mut Run<'_>, at: usize, script: &Script) -> Result
     }
 }
 
-async fn launch(mut command: Command, limit: std::time::Duration) -> Result<String, String> {
+async fn launch(mut command: Command, limit: Duration) -> Result<String, String> {
     let mut child = command.spawn().map_err(|e| format!("it does not start: {e}"))?;
     let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let mut group = Group(leader);
-    let stdout = child.stdout.take().ok_or("it has no output")?;
+    let mut stdout = child.stdout.take().ok_or("it has no output")?;
+    let mut read = Vec::new();
     let ended = tokio::time::timeout(limit, async {
-        let mut read = Vec::new();
-        stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut read).await?;
-        Ok::<_, std::io::Error>((read, child.wait().await?))
+        tokio::select! {
+            status = child.wait() => status,
+            () = listen(&mut stdout, &mut read) => child.wait().await,
+        }
     });
     let ended =
         ended.await.map_err(|_| format!("killed: not over within {} ms", limit.as_millis()))?;
-    let (read, status) = ended.map_err(|e| e.to_string())?;
+    let status = ended.map_err(|e| e.to_string())?;
     group.0 = None;
+    // Perhaps there is no end to it.
+    let _ = tokio::time::timeout(REST, listen(&mut stdout, &mut read)).await;
     let words = shorten(&String::from_utf8_lossy(&read), WORDS_MAX);
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     match status.success() {
         true => Ok(format!("ended well{words}")),
         false => Err(format!("{status}{words}")),
+    }
+}
+
+/// Reads until the end.
+async fn listen(stdout: &mut ChildStdout, read: &mut Vec<u8>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = stdout.read(&mut buffer).await {
+        let room = OUTPUT_BYTES_MAX - read.len();
+        read.extend_from_slice(&buffer[..count.min(room)]);
     }
 }
 
@@ -166,5 +184,11 @@ mod tests {
         assert!(failed.contains('3') && failed.contains("no"), "{failed}");
         let late = launch(shell("sleep 60"), limit).await.unwrap_err();
         assert!(late.contains("300 ms"), "{late}");
+        // Much is printed; something goes on in the background and keeps the output open.
+        let limit = millis(10_000);
+        let much = launch(shell("yes | head -c 1000000 && echo && exit 0"), limit).await;
+        assert!(much.as_ref().is_ok_and(|words| words.starts_with("ended well: y y")), "{much:?}");
+        let left = launch(shell("sleep 20 & echo started"), limit).await;
+        assert_eq!(left, Ok("ended well: started".to_owned()));
     }
 }

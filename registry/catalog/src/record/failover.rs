@@ -231,6 +231,9 @@ pub struct Failover {
     pub finished_at: Option<Time>,
     /// The incident it belongs to; empty for a rehearsal.
     pub incident: String,
+    /// The fingerprint of the alert that triggered it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
     /// W3C `traceparent` of the fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_parent: Option<String>,
@@ -290,6 +293,7 @@ impl Failover {
             attempts: Vec::new(),
             finished_at: None,
             incident: String::new(),
+            alert: None,
             trace_parent: None,
             mode: FailoverMode::Automatic,
             rehearsal: false,
