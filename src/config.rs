@@ -90,7 +90,22 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in them. [`load`] has judged them; they may have changed since.
     pub(crate) fn openslo(&self) -> Result<Vec<openslo::Slo>, Vec<rule::Problem>> {
-        openslo::load(&self.rules_base, &self.slo.openslo_files, &PromQl)
+        let slos = openslo::load(&self.rules_base, &self.slo.openslo_files, &PromQl)?;
+        let kept = u64::from(self.slo.retention_days);
+        let wrong: Vec<_> = slos
+            .iter()
+            .filter(|slo| slo.window.days() > kept)
+            .map(|slo| rule::Problem {
+                file: slo.file.clone(),
+                line: Some(slo.line),
+                message: format!(
+                    "the window of {:?} has {} days, and counts are kept for {kept}: raise slo.retention_days, or ask for less",
+                    slo.name,
+                    slo.window.days()
+                ),
+            })
+            .collect();
+        if wrong.is_empty() { Ok(slos) } else { Err(wrong) }
     }
 
     /// blackbox_exporter's modules; none where `collector.blackbox_config` names no file.

@@ -38,14 +38,17 @@ pub(crate) use validate::undefined;
 const SHIPPED_RULES: [(&str, &str); 1] =
     [("shipped/watchkeep.yml", include_str!("../rules/watchkeep.yml"))];
 
-/// The group of the shipped rules that watches what every service promises.
+/// What is recorded of every service's promise where a Prometheus evaluates the alerts on it. Nothing here asks for that.
+const SLO_RECORDS: &str = include_str!("../rules/slo-records.yml");
+
+/// The groups of rules that record and watch what every service promises, as they stand in a rule file.
 #[must_use]
-pub fn slo_rules() -> &'static str {
+pub fn slo_rules() -> String {
     let [(_, text)] = SHIPPED_RULES;
     let begin = text.find("  - name: watchkeep-slo\n").unwrap_or_default();
     let group = &text[begin..];
     let end = group[1..].find("  - name: ").map_or(group.len(), |at| at + 1);
-    &group[..end]
+    format!("{SLO_RECORDS}{}", &group[..end])
 }
 
 /// One thing that is wrong with the settings.

@@ -49,6 +49,27 @@ impl Prometheus {
         Self { address, process: Process::spawn("prometheus", command, &dir.join("log")) }
     }
 
+    /// Starts it over the database in the folder `data` below `dir`; it scrapes nothing.
+    pub fn over(dir: &Path, data: &str) -> Self {
+        let file = dir.join("prometheus.yml");
+        fs::write(&file, "global: {scrape_interval: 1m}\n").expect("Prometheus's configuration");
+        let address = format!("127.0.0.1:{}", ports::free());
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", dir.join(data).display()));
+        command.arg(format!("--web.listen-address={address}"));
+        let process = Process::spawn("prometheus", command, &dir.join("prometheus.log"));
+        Self { address, process }
+    }
+
+    /// Waits until it answers.
+    pub async fn is_ready(&self) {
+        eventually("Prometheus answers", Duration::from_secs(60), async || {
+            self.get("query", &[("query", "vector(1)")]).await.map(drop)
+        })
+        .await;
+    }
+
     /// `data` of an answer of its API: `get("query", &[("query", "up")])`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ not seen Watchkeep's code.
 
 The question has an objective, whether a range leaves its first moment out (Prometheus 3) or not (Prometheus 2), and the
 events of each minute as segments: so many minutes with so many events, of which so many are bad. Counters are scraped, and
-rules evaluated, once a minute. `rate` is as Prometheus documents it: the increase between the first and the last sample in
+rules evaluated, once a minute: rules a part of a minute (`offset`) behind the scrape. `rate` is as Prometheus documents it: the increase between the first and the last sample in
 the range, extrapolated to its ends, to zero at most.
 
 Alert, from the workbook (chapter 5, table 5-8): a page when the error ratios of 1 h and 5 m exceed 14.4 times the budget, or
@@ -19,17 +19,17 @@ PAGE = ((60, 5, 14.4), (360, 30, 6.0))
 TICKET = ((1440, 120, 3.0), (4320, 360, 1.0))
 
 
-def rate(counter, now, minutes, left_open):
-    first = max(0, now - minutes + (1 if left_open else 0))
+def rate(counter, now, minutes, left_open, offset):
+    first = max(0, now - minutes + (1 if left_open or offset else 0))
     if now - first < 1:
         return None
     increase = counter[now] - counter[first]
     sampled = now - first
-    # In minutes, samples one apart; the last is at the range's end.
-    to_start = first - (now - minutes)
+    # In minutes, samples one apart; the last is `offset` before the range's end.
+    to_start = first - (now + offset - minutes)
     if increase > 0:
         to_start = min(to_start, sampled * counter[first] / increase)
-    reach = sampled + (to_start if to_start < 1.1 else 0.5)
+    reach = sampled + (to_start if to_start < 1.1 else 0.5) + offset
     return increase * reach / sampled / minutes
 
 
@@ -44,8 +44,9 @@ def main():
     budget = 1 - question["objective"]
 
     def ratio(now, minutes):
-        whole = rate(total, now, minutes, question["left_open"])
-        part = rate(bad, now, minutes, question["left_open"])
+        left_open, offset = question["left_open"], question.get("offset", 0)
+        whole = rate(total, now, minutes, left_open, offset)
+        part = rate(bad, now, minutes, left_open, offset)
         return part / whole if whole else None
 
     def fires(now, pairs):

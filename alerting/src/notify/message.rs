@@ -16,9 +16,17 @@ const TIMELINE_MAX: usize = 20;
 /// Longest subject, in characters.
 const SUBJECT_MAX: usize = 200;
 
+/// The alert's runbook. A page of ours is told what its commands name, so that they can be pasted as they are.
 pub(super) fn runbook_url(url: &str, incident: &Incident) -> String {
     let own = incident.details.get("runbook_url").filter(|own| own.starts_with("http"));
-    own.cloned().unwrap_or_else(|| page_of(url, &incident.alert))
+    let page = own.cloned().unwrap_or_else(|| page_of(url, &incident.alert));
+    let ours = page.starts_with(&format!("{}/runbooks/", url.trim_end_matches('/')));
+    let Some(mut found) = url::Url::parse(&page).ok().filter(|_| ours) else { return page };
+    let labels = [("service", "SERVICE"), ("instance", "INSTANCE")];
+    let named =
+        labels.into_iter().filter_map(|(label, name)| Some((name, incident.labels.get(label)?)));
+    found.query_pairs_mut().append_pair("INCIDENT", &incident.id).extend_pairs(named);
+    found.into()
 }
 
 /// The page of an alert, whose name may be any text.
@@ -259,6 +267,26 @@ mod tests {
     fn an_alerts_name_is_any_text() {
         assert_eq!(page_of(URL, "Down"), format!("{URL}/runbooks/Down"));
         assert_eq!(page_of("http://w/x/", "a b/ö?"), "http://w/x/runbooks/a%20b%2F%C3%B6%3F");
+    }
+
+    #[test]
+    fn the_commands_of_a_runbook_are_told_what_they_name() {
+        let mut incident = opened_incident();
+        let id = incident.id.clone();
+        let filled =
+            format!("{URL}/runbooks/InstanceCritical?INCIDENT={id}&SERVICE=db&INSTANCE=one");
+        assert_eq!(runbook_url(URL, &incident), filled);
+        // A rule's own page of ours, too; somebody else's stays as it is.
+        for (own, url) in [
+            (format!("{URL}/runbooks/InstanceCritical"), filled.as_str()),
+            (
+                "https://wiki.example.org/runbooks/x?y=1".to_owned(),
+                "https://wiki.example.org/runbooks/x?y=1",
+            ),
+        ] {
+            incident.details.insert("runbook_url".to_owned(), own);
+            assert_eq!(runbook_url(URL, &incident), url);
+        }
     }
 
     #[test]

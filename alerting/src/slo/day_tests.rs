@@ -41,6 +41,7 @@ fn recorded(total: u64, down: Option<(i64, Option<i64>)>, updated: i64) -> DayRe
         day: NaiveDate::default(),
         hours,
         downtimes: downtimes.into_iter().collect(),
+        unlisted: BTreeMap::new(),
         maintenance: Vec::new(),
         latency: Latency::default(),
         roles: BTreeMap::new(),
@@ -118,13 +119,71 @@ fn merging_again_changes_nothing() {
 #[test]
 fn of_many_downtimes_the_longest_are_kept() {
     let spans = (0..1_000).map(|i| Span::new(i * 10_000, i * 10_000 + 1 + i, false)).collect();
-    let (maintenance, latency) = Default::default();
+    let (unlisted, maintenance, latency) = Default::default();
     let hours = [Bucket::default(); 24];
-    let day = Day { start: 0, hours, downtimes: spans, maintenance, latency };
-    let kept = day.record("web", BTreeMap::new(), 0).downtimes;
+    let day = Day { start: 0, hours, downtimes: spans, unlisted, maintenance, latency };
+    let record = day.record("web", BTreeMap::new(), 0);
+    // Read again, not a millisecond of it is lost.
+    let days = [Day::merge(NaiveDate::default(), Some(&record), None, &[])];
+    let all = Downtimes::of(&days);
+    let exact: i64 = (1..=1_000).sum();
+    let (count, seconds) = all.sum(0, DAY_MS);
+    assert!(count == 1_000 && (seconds - exact as f64 / 1_000.0).abs() < 1e-6, "{count} {seconds}");
+    assert_eq!(all.listed.len(), DOWNTIMES_MAX);
+    let again = days[0].record("web", BTreeMap::new(), 0);
+    assert_eq!((&again.downtimes, &again.unlisted), (&record.downtimes, &record.unlisted));
+    let kept = record.downtimes;
     assert_eq!(kept.len(), DOWNTIMES_MAX);
     assert_eq!(kept[0].start, instant(800 * 10_000));
     assert!(kept.is_sorted_by_key(|d| d.start));
+}
+
+/// A track that begins at the start of hour [`HOUR`] and is down from its first probe, in its seventh second, for half an hour.
+fn young() -> Track {
+    let start = HOUR * HOUR_MS;
+    let mut track = Track::new(start + 25 * HOUR_MS);
+    assert_eq!(track.base(), start);
+    let samples: Vec<_> =
+        (0..360).map(|n| (start + n * 10_000 + 7_000, f64::from(u8::from(n >= 180)))).collect();
+    let probes = Probes::join(&[series("a", &samples)], &[], (start, start + HOUR_MS), 100);
+    track.settle(&probes, &Roles::default());
+    track
+}
+
+#[test]
+fn a_downtime_that_a_new_node_has_not_seen_the_begin_of_stays_whole() {
+    // It began in the hour before, of which the new node has no samples any more.
+    let mut stored = recorded(360, Some((-600, Some(1_807))), 3_600);
+    stored.hours[HOUR as usize - 1] = Bucket { total: 360, good: 300, fast: 300, excluded: 0 };
+    let day = Day::merge(NaiveDate::default(), Some(&stored), Some(&young()), &[]);
+    let found: Vec<_> = day.downtimes.iter().map(|s| (s.start, s.end)).collect();
+    assert_eq!(found, [(at(-600), at(1_807))]);
+    let days = [day];
+    assert_eq!(Downtimes::of(&days).sum(0, DAY_MS), (1, 2_407.0));
+}
+
+#[test]
+fn what_a_node_has_forgotten_of_many_changes_the_record_tells() {
+    // Every other second down, all day long: more changes than are kept.
+    let (start, now) = (0, 25 * HOUR_MS);
+    let mut track = Track::new(now);
+    while track.is_behind(now) {
+        let base = track.base();
+        let seconds = (base / 1_000)..(base + HOUR_MS) / 1_000;
+        let samples: Vec<_> = seconds.map(|s| (s * 1_000, (s % 2) as f64)).collect();
+        let probes = Probes::join(&[series("a", &samples)], &[], (base, base + HOUR_MS), 100);
+        track.settle(&probes, &Roles::default());
+    }
+    assert!(track.whole_from() > start + 12 * HOUR_MS, "it has forgotten most of the day");
+    let mut stored = recorded(0, None, 0);
+    for hour in 0..24_u8 {
+        stored.hours[usize::from(hour)] =
+            Bucket { total: 3_600, good: 1_800, fast: 0, excluded: 0 };
+        stored.unlisted.insert(hour, Unlisted { count: 1_800, ms: 1_800_000 });
+    }
+    let days = [Day::merge(NaiveDate::default(), Some(&stored), Some(&track), &[])];
+    let (_, seconds) = Downtimes::of(&days).sum(0, DAY_MS);
+    assert_eq!(seconds, 43_200.0);
 }
 
 #[test]

@@ -13,13 +13,14 @@ use super::{
     bucket::Bucket,
     budget::{Budget, Standing},
     config::Objective,
-    day::Day,
+    day::{Day, Downtimes},
     interval::{Span, clip, coalesce},
     latency::Latency,
+    openslo,
     range::{self, Range},
     report::{DowntimeSum, Interval},
     sweep::State,
-    time::{DAY_MS, HOUR_MS, MINUTE_MS, instant},
+    time::{HOUR_MS, instant},
 };
 
 mod badge;
@@ -27,6 +28,7 @@ mod burn;
 mod chart;
 mod csv;
 mod markdown;
+mod pace;
 mod page;
 
 pub(super) use badge::badge;
@@ -34,12 +36,11 @@ pub use burn::{Burn, BurnRate, Sparse};
 pub(super) use burn::{CONFIRMING, SHORT, WINDOWS, burn_rates};
 pub(super) use csv::csv;
 pub(super) use markdown::markdown;
+use pace::Pace;
 pub(super) use page::page;
 
 /// Downtimes that are listed, the latest first.
 const LISTED_MAX: usize = 1_000;
-/// Ranges longer than this look at the last day for their pace, others at the last hour.
-const PACE_DAY_FROM: i64 = 2 * DAY_MS;
 
 /// One objective over the range.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,8 +54,8 @@ pub struct Attainment {
     pub budget_total_seconds: f64,
     /// What is left of it; negative when overspent.
     pub budget_left_seconds: f64,
-    /// When nothing is left of it, if bad probes go on to come as they did; none when none came, when it is spent
-    /// already, or when the range is over.
+    /// When nothing is left of it, if probes go on to come as they did; none when it will not be in this range, when it is
+    /// spent already, or when the range is over.
     pub runs_out_at: Option<Time>,
 }
 
@@ -226,6 +227,11 @@ pub(super) struct Counted<'a> {
 }
 
 impl Detail {
+    /// Whether it is on an OpenSLO document, which promises nothing about times of answers.
+    fn is_document(&self) -> bool {
+        openslo::is_key(&self.service)
+    }
+
     /// The report on `range`, with days and months on `zone`'s calendar.
     pub(super) fn of(counted: Counted<'_>, range: &Range, zone: Tz) -> Self {
         let Counted { objective, now, days, .. } = counted;
@@ -233,47 +239,34 @@ impl Detail {
         let all = |spans: fn(&Day) -> &Vec<Span>| {
             coalesce(days.iter().flat_map(|day| spans(day).iter().cloned()).collect())
         };
-        let (down, excused) = (all(|day| &day.downtimes), all(|day| &day.maintenance));
+        let (down, excused) = (Downtimes::of(days), all(|day| &day.maintenance));
         let (from, to) = (range.from, range.to);
         let probes = hours.sum(from, to);
         let period = |name: String, from: i64, to: i64| {
-            period(name, (from, to), objective, hours, (&down[..], &excused[..]))
+            period(name, (from, to), objective, hours, (&down, &excused[..]))
         };
         let burn = burn_rates(now, objective, counted.minutes, hours);
         let maintenance_seconds = seconds(&excused, from, to);
         let counting_seconds = (to - from) as f64 / 1000.0 - maintenance_seconds;
         let downtime = downtime_sum(&down, from, to, objective, counting_seconds);
-        let pace = if to - from > PACE_DAY_FROM { DAY_MS } else { HOUR_MS };
-        let recent = match pace {
-            DAY_MS => hours.sum(super::time::floor(now - pace, HOUR_MS), now),
-            _ => {
-                let minutes = counted.minutes.iter().filter(|(at, _)| at * MINUTE_MS >= now - pace);
-                minutes.fold(Bucket::default(), |mut sum, (_, minute)| {
-                    sum.add(*minute);
-                    sum
-                })
-            }
-        };
+        let pace = Pace::of(&counted, range);
+        // Nobody probes what an OpenSLO document measures: nothing is known of its downtimes.
+        let lost_in_time = (!openslo::is_key(counted.service)).then_some(downtime.seconds);
         let attainment = |good: fn(&Bucket) -> u64, lost_seconds: Option<f64>| {
             let budget = Budget::of(probes.total, good(&probes), objective.availability);
             let budget_total_seconds = (1.0 - objective.availability) * counting_seconds;
             let lost = lost_seconds.unwrap_or_else(|| {
                 budget.ratio.map_or(0.0, |ratio| (1.0 - ratio) * counting_seconds)
             });
-            let bad = recent.total - good(&recent);
-            let goes_on = to == now && bad > 0 && budget.remaining_probes > 0.0;
-            let lasts_ms = budget.remaining_probes / (bad as f64 / pace as f64);
-            // What lasts longer than a hundred years does not run out.
-            let runs_out = goes_on && lasts_ms < 36_500.0 * DAY_MS as f64;
             Attainment {
                 objective: objective.availability,
                 budget,
                 budget_total_seconds,
                 budget_left_seconds: budget_total_seconds - lost,
-                runs_out_at: runs_out.then(|| instant(now + lasts_ms as i64)),
+                runs_out_at: pace.runs_out_at(range, &budget, objective, good),
             }
         };
-        let availability = attainment(|bucket| bucket.good, Some(downtime.seconds));
+        let availability = attainment(|bucket| bucket.good, lost_in_time);
         let latency = attainment(|bucket| bucket.fast, None);
         let first = hours.first().unwrap_or(from);
         let months = range::months(zone, first, now);
@@ -302,7 +295,7 @@ impl Detail {
                 probes: probes.excluded,
                 spans: latest(&excused, from, to),
             },
-            downtimes: latest(&down, from, to),
+            downtimes: latest(&down.listed, from, to),
             downtime,
             months: months
                 .windows(2)
@@ -331,20 +324,15 @@ fn seconds(spans: &[Span], from: i64, to: i64) -> f64 {
 }
 
 fn downtime_sum(
-    down: &[Span],
+    down: &Downtimes<'_>,
     from: i64,
     to: i64,
     objective: Objective,
     counting_seconds: f64,
 ) -> DowntimeSum {
-    let seconds = seconds(down, from, to);
+    let (count, seconds) = down.sum(from, to);
     let allowed_seconds = (1.0 - objective.availability) * counting_seconds;
-    DowntimeSum {
-        count: clip(down, from, to).count(),
-        seconds,
-        allowed_seconds,
-        remaining_seconds: allowed_seconds - seconds,
-    }
+    DowntimeSum { count, seconds, allowed_seconds, remaining_seconds: allowed_seconds - seconds }
 }
 
 fn latest(spans: &[Span], from: i64, to: i64) -> Vec<Interval> {
@@ -359,11 +347,12 @@ fn period(
     (from, to): (i64, i64),
     objective: Objective,
     hours: Hours<'_>,
-    (down, excused): (&[Span], &[Span]),
+    (down, excused): (&Downtimes<'_>, &[Span]),
 ) -> Period {
     let probes = hours.sum(from, to);
     let budget = |good| Budget::of(probes.total, good, objective.availability);
     let (availability, latency) = (budget(probes.good), budget(probes.fast));
+    let (downtimes, downtime_seconds) = down.sum(from, to);
     Period {
         name,
         from: instant(from),
@@ -372,8 +361,8 @@ fn period(
         availability_ratio: availability.ratio,
         latency_ratio: latency.ratio,
         status: availability.status.max(latency.status),
-        downtime_seconds: seconds(down, from, to),
-        downtimes: clip(down, from, to).count(),
+        downtime_seconds,
+        downtimes,
         maintenance_seconds: seconds(excused, from, to),
     }
 }

@@ -42,16 +42,24 @@ impl Digest<'_> {
         self.services.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.service.cmp(&b.service)));
     }
 
-    /// `[SLO weekly] 2 of 12 services missed their objective`.
+    /// `[SLO weekly] 2 of 12 services missed their objective`. Nobody is said to have kept a promise that was not measured.
     pub(super) fn subject(&self) -> String {
-        let missed = self.services.iter().filter(|d| d.status == Standing::Breached).count();
+        let count = |standing| self.services.iter().filter(|d| d.status == standing).count();
+        let (missed, unknown) = (count(Standing::Breached), count(Standing::NotEnoughData));
         let all = self.services.len();
-        let words = match (missed, all) {
-            (0, 1) => "the service kept its promise".to_owned(),
-            (0, _) => format!("all {all} services kept their promise"),
+        let words = match (missed, all - unknown) {
+            (0, 0) => "not enough data on any service".to_owned(),
+            (0, 1) if all == 1 => "the service kept its promise".to_owned(),
+            (0, kept) if unknown == 0 => format!("all {kept} services kept their promise"),
+            (0, kept) => format!("{kept} of {all} services kept their promise"),
             (_, _) => format!("{missed} of {all} services missed their objective"),
         };
-        format!("[SLO {}] {words}", self.report)
+        let rest = match unknown {
+            0 => String::new(),
+            _ if unknown == all => String::new(),
+            _ => format!(", not enough data on {unknown}"),
+        };
+        format!("[SLO {}] {words}{rest}", self.report)
     }
 
     /// The plain part of the mail.
@@ -154,6 +162,29 @@ fn runs_out(detail: &Detail) -> Option<String> {
 mod tests {
     use super::*;
     use crate::slo::detail::tests::detail;
+
+    #[test]
+    fn a_promise_that_was_not_measured_was_not_kept() {
+        let digest = |services: &[(u64, u64)]| {
+            let services = services.iter().map(|(total, bad)| detail(*total, *bad)).collect();
+            let (due, from, to) = Default::default();
+            let (report, window, url) = ("weekly", "last_week", "http://127.0.0.1:8480");
+            Digest { report, due, window, from, to, url, services }.subject()
+        };
+        for (services, subject) in [
+            (&[][..], "not enough data on any service"),
+            (&[(0, 0)], "not enough data on any service"),
+            (&[(100_000, 0)], "the service kept its promise"),
+            (&[(100_000, 0), (100_000, 1)], "all 2 services kept their promise"),
+            (&[(100_000, 0), (0, 0)], "1 of 2 services kept their promise, not enough data on 1"),
+            (
+                &[(100_000, 20), (100_000, 0), (3, 3)],
+                "1 of 3 services missed their objective, not enough data on 1",
+            ),
+        ] {
+            assert_eq!(digest(services), format!("[SLO weekly] {subject}"));
+        }
+    }
 
     #[test]
     fn the_worst_first() {

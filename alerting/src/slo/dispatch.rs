@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{info, warn};
@@ -44,6 +45,12 @@ const ERROR_MAX: usize = 300;
 struct Dispatch {
     /// When the report was due last; of a new one, when it was heard of.
     due: Time,
+    /// The schedule as it was then. Another one is not due for the past.
+    #[serde(default)]
+    schedule: String,
+    /// It is not due up to then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Time>,
     /// To whom it goes.
     deliveries: Vec<Delivery>,
 }
@@ -69,6 +76,34 @@ enum State {
     Pending,
     Delivered,
     GivenUp,
+}
+
+impl Dispatch {
+    /// What is heard of for the first time is not due for the past.
+    fn new(schedule: &ReportSchedule, usual: Tz, now: Time) -> Self {
+        let schedule = format!("{} {}", schedule.schedule, schedule.zone(usual));
+        Self { due: now, schedule, since: None, deliveries: Vec::new() }
+    }
+
+    /// This record; or, when the schedule has changed, the one to be written first.
+    fn under(self, schedule: &ReportSchedule, usual: Tz, now: Time) -> Result<Self, Self> {
+        let changed = Self::new(schedule, usual, now);
+        match self.schedule == changed.schedule {
+            true => Ok(self),
+            // What is pending of the last one still goes out.
+            false => Err(Self {
+                due: self.due,
+                since: Some(now),
+                deliveries: self.deliveries,
+                ..changed
+            }),
+        }
+    }
+
+    /// Behind which moment it is due.
+    fn after(&self) -> Time {
+        self.since.map_or(self.due, |since| since.max(self.due))
+    }
 }
 
 impl Delivery {
@@ -111,16 +146,20 @@ pub(super) async fn run(
     context: &Context,
     leader: watch::Receiver<Option<i64>>,
 ) {
-    if engine.config.reports.is_empty() {
-        return std::future::pending().await;
-    }
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tidied = None;
     loop {
         tick.tick().await;
         let Some(fence) = *leader.borrow() else { continue };
         if !engine.world().is_ready() {
             continue;
+        }
+        if tidied != Some(fence) {
+            match tidy(engine, fence).await {
+                Ok(()) => tidied = Some(fence),
+                Err(error) => warn!(%error, "records of former reports are not deleted yet"),
+            }
         }
         for schedule in &engine.config.reports {
             let now = crate::clock::now();
@@ -129,6 +168,19 @@ pub(super) async fn run(
             }
         }
     }
+}
+
+/// Forgets reports that are not configured any more, so that one that comes again is a new one.
+async fn tidy(engine: &Engine, fence: i64) -> Result<(), ClientError> {
+    for key in engine.client.list_keys(keys::SLO_REPORTS).await? {
+        let name = key.strip_prefix(keys::SLO_REPORTS).unwrap_or_default();
+        if engine.config.reports.iter().all(|report| report.name != name) {
+            let fence = Compare::create_revision(keys::ALERTING_LEADER, fence);
+            engine.client.txn(Txn::new().when(fence).then(Op::delete(&key))).await?;
+            info!(report = name, "a report that is not configured any more is forgotten");
+        }
+    }
+    Ok(())
 }
 
 /// Decides what is due, then delivers what is pending.
@@ -142,17 +194,22 @@ async fn step(
     let client = &engine.client;
     let key = keys::slo_report(&schedule.name);
     let found = client.get(&key).await?;
-    let (mut record, mut revision) = match &found {
-        // What is heard of for the first time is not due for the past.
-        None => {
-            let record = Dispatch { due: now, deliveries: Vec::new() };
-            write(client, &key, &record, (fence, 0)).await?;
+    let mut revision = found.as_ref().map_or(0, |kv| kv.mod_revision);
+    let zone = engine.config.zone();
+    let known = match found {
+        Some(kv) => kv.json::<Dispatch>()?.under(schedule, zone, now),
+        None => Err(Dispatch::new(schedule, zone, now)),
+    };
+    let mut record = match known {
+        Ok(known) => known,
+        Err(heard_of) => {
+            write(client, &key, &heard_of, (fence, revision)).await?;
             return Ok(());
         }
-        Some(kv) => (kv.json::<Dispatch>()?, kv.mod_revision),
     };
-    if let Some(due) = schedule.due(engine.config.zone(), record.due, now) {
-        record = Dispatch { due, deliveries: deliveries(context, schedule) };
+    if let Some(due) = schedule.due(zone, record.after(), now) {
+        let deliveries = deliveries(context, schedule);
+        record = Dispatch { due, deliveries, ..Dispatch::new(schedule, zone, now) };
         match write(client, &key, &record, (fence, revision)).await? {
             Some(written) => revision = written,
             None => return Ok(()),
@@ -309,6 +366,30 @@ async fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_schedule_is_not_due_for_the_past() {
+        let at = |text: &str| text.parse::<Time>().unwrap();
+        let schedule = |line: &str| ReportSchedule {
+            name: "often".to_owned(),
+            schedule: line.to_owned(),
+            ..ReportSchedule::default()
+        };
+        let (monthly, weekly) = (schedule("0 8 1 * *"), schedule("0 8 * * mon"));
+        let mut record = Dispatch::new(&monthly, Tz::UTC, at("2026-11-01T08:00:00Z"));
+        record.deliveries.push(Delivery::new("ops", "email"));
+        // On a Friday it becomes weekly: last Monday was behind the first of the month.
+        let now = at("2026-11-20T12:00:00Z");
+        assert_eq!(record.clone().under(&monthly, Tz::UTC, now), Ok(record.clone()));
+        let changed = record.clone().under(&weekly, Tz::UTC, now).unwrap_err();
+        assert_eq!((changed.due, &changed.deliveries), (record.due, &record.deliveries));
+        assert_eq!(weekly.due(Tz::UTC, changed.after(), now), None);
+        let monday = at("2026-11-23T08:00:00Z");
+        assert_eq!(weekly.due(Tz::UTC, changed.after(), monday), Some(monday));
+        assert_eq!(changed.clone().under(&weekly, Tz::UTC, monday), Ok(changed.clone()));
+        // So does a change of the zone on whose clock it is read.
+        assert!(changed.under(&weekly, Tz::Asia__Tokyo, monday).is_err());
+    }
 
     #[test]
     fn pauses_grow_and_end() {

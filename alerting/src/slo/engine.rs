@@ -38,8 +38,10 @@ mod documents;
 
 /// Counts younger than this are not refreshed for another request.
 const FRESH_MS: i64 = 250;
-/// Day records deleted at once.
-const DELETED_MAX: usize = 256;
+/// Day records deleted at once: as many an hour as a full registry of services leaves behind in a day.
+const DELETED_MAX: usize = 10_000;
+/// Day records deleted in one transaction.
+const DELETED_TOGETHER: usize = 100;
 
 /// A service's counts and when they were last counted anew.
 #[derive(Debug)]
@@ -261,50 +263,61 @@ impl Engine {
         latest.retain(|service, _| known.contains(service));
     }
 
-    /// Writes the service's days as far as they changed: those of the unsettled hours, or (`whole`) all that
-    /// raw samples reach. Every write is fenced by `leader`, the create revision of the leader's key.
+    /// Writes the service's days as far as they changed `since` then, or all that raw samples reach. Every write is fenced by
+    /// `leader`, the create revision of the leader's key. Answers since when the next roll-up is to be; nothing when a
+    /// write failed, so that the same days are due again.
     pub(super) async fn roll_up(
         &self,
         service: &str,
         now: i64,
         leader: i64,
-        whole: bool,
-    ) -> Result<(), SourceError> {
-        for record in self.records(service, now, whole).await? {
+        since: Option<i64>,
+    ) -> Result<Option<i64>, SourceError> {
+        let (records, unsettled) = self.records(service, now, since).await?;
+        let mut all_written = true;
+        for record in records {
             let revision = match self.world().day(service, record.day) {
                 Some(stored) if !differs(&stored.record, &record) => continue,
                 Some(stored) => stored.mod_revision,
                 None if is_empty(&record) => continue,
                 None => 0,
             };
-            let result = match self.write(record, revision, leader).await {
-                Ok(true) => "written",
-                Ok(false) => "fenced",
-                Err(error) => {
-                    warn!(%service, %error, "roll-up not written; the next one is in a minute");
-                    "failed"
-                }
-            };
-            self.metrics.rollups.with_label_values(&[result]).inc();
+            all_written &= self.write_counted(record, revision, leader).await;
         }
-        Ok(())
+        Ok(all_written.then_some(unsettled))
     }
 
-    /// The service's days as they are to be recorded: those of the unsettled hours, or all that samples reach.
+    /// The service's days as they are to be recorded, from that of `since` on, or all that samples reach; and when the hours
+    /// begin that are not settled yet.
     pub(super) async fn records(
         &self,
         service: &str,
         now: i64,
-        whole: bool,
-    ) -> Result<Vec<DayRecord>, SourceError> {
+        since: Option<i64>,
+    ) -> Result<(Vec<DayRecord>, i64), SourceError> {
         self.with_track(service, now, |track| {
             let world = self.world();
-            let from = if whole { now - REACH_MS } else { track.base() };
+            let from = since.unwrap_or(now - REACH_MS).min(track.base());
             let roles = world.roles(service).export();
             let record = |day: Day| day.record(service, roles.clone(), track.now());
-            merged(&world, service, track, from).into_iter().map(record).collect()
+            (merged(&world, service, track, from).into_iter().map(record).collect(), track.base())
         })
         .await
+    }
+
+    /// Writes a record, and counts what came of it. True when the registry has it.
+    async fn write_counted(&self, record: DayRecord, revision: i64, leader: i64) -> bool {
+        let service = record.service.clone();
+        let result = match self.write(record, revision, leader).await {
+            Ok(true) => "written",
+            Ok(false) => "fenced",
+            Err(error) => {
+                warn!(%service, %error, "roll-up not written; it is tried again in a minute");
+                "failed"
+            }
+        };
+        self.metrics.rollups.with_label_values(&[result]).inc();
+        result == "written"
     }
 
     async fn write(
@@ -329,10 +342,12 @@ impl Engine {
     pub(super) async fn delete_old(&self, now: i64, leader: i64) -> Result<(), ClientError> {
         let horizon = day_of(now - i64::from(self.config.retention_days) * DAY_MS);
         let old = self.world().days_before(horizon, DELETED_MAX);
-        for key in old {
-            debug!(%key, "day record is older than any window");
+        for keys in old.chunks(DELETED_TOGETHER) {
+            debug!(?keys, "day records are older than any window");
             let fence = Compare::create_revision(keys::ALERTING_LEADER, leader);
-            self.client.txn(Txn::new().when(fence).then(Op::delete(&key))).await?;
+            let txn =
+                keys.iter().fold(Txn::new().when(fence), |txn, key| txn.then(Op::delete(key)));
+            self.client.txn(txn).await?;
         }
         Ok(())
     }

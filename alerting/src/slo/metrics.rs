@@ -11,12 +11,14 @@ use prometheus::{
 
 use super::{
     detail::{Burn, SHORT, WINDOWS},
-    report::Report,
+    openslo,
+    report::{Report, Window},
 };
 
 /// The two objectives, as the label `slo` names them.
 const AVAILABILITY: &str = "availability";
 const LATENCY: &str = "latency";
+const BOTH: &[&str] = &[AVAILABILITY, LATENCY];
 
 /// What the report exports.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Metrics {
             )?,
             burn_confirmed: gauge(
                 "watchkeep_slo_burn_confirmed",
-                "1 when the window's bad probes are enough to mean something, else 0.",
+                "1 when the window's bad probes are enough to mean something, else not there.",
                 &["service", "slo", "window"],
             )?,
             downtime: gauge(
@@ -113,36 +115,48 @@ impl Metrics {
     pub(super) fn show(&self, report: &Report) {
         let service = report.service.as_str();
         let objective = report.objective;
-        for slo in [AVAILABILITY, LATENCY] {
+        // A document promises nothing about times of answers.
+        let slos = if openslo::is_key(service) { &BOTH[..1] } else { BOTH };
+        for slo in slos.iter().copied() {
             self.objective.with_label_values(&[service, slo]).set(objective.availability);
         }
-        let seconds = objective.latency_ms as f64 / 1000.0;
-        self.latency_objective.with_label_values(&[service]).set(seconds);
+        let timed = slos.contains(&LATENCY);
+        if timed {
+            let seconds = objective.latency_ms as f64 / 1000.0;
+            self.latency_objective.with_label_values(&[service]).set(seconds);
+        }
         for window in &report.windows {
             let name = window.window.name();
             let (availability, latency) = (&window.availability, &window.latency);
             set(&self.availability, &[service, name], availability.ratio);
-            set(&self.latency, &[service, name], latency.ratio);
-            for (slo, budget) in [(AVAILABILITY, availability), (LATENCY, latency)] {
+            for (slo, budget) in slos.iter().copied().zip([availability, latency]) {
                 let labels = [service, slo, name];
                 set(&self.remaining, &labels, budget.remaining_ratio);
             }
-            let downtime = window.downtime.seconds;
-            self.downtime.with_label_values(&[service, name]).set(downtime);
+            if timed {
+                set(&self.latency, &[service, name], latency.ratio);
+                let downtime = window.downtime.seconds;
+                self.downtime.with_label_values(&[service, name]).set(downtime);
+            }
         }
         for rate in &report.burn {
             self.show_burn(&[service, AVAILABILITY, rate.window], &rate.availability);
-            self.show_burn(&[service, LATENCY, rate.window], &rate.latency);
+            if timed {
+                self.show_burn(&[service, LATENCY, rate.window], &rate.latency);
+            }
         }
     }
 
     fn show_burn(&self, labels: &[&str; 3], burn: &Burn) {
-        set(&self.burn_rate, labels, burn.rate);
-        if !SHORT.contains(&labels[2]) {
-            return;
+        // Of 30 days, the budget that is left says the same.
+        if labels[2] != Window::Month.name() {
+            set(&self.burn_rate, labels, burn.rate);
         }
-        let confirmed = burn.rate.map(|_| f64::from(u8::from(burn.confirmed)));
-        set(&self.burn_confirmed, labels, confirmed);
+        if SHORT.contains(&labels[2]) {
+            // Alerts ask whether it is there: most of the time it is not, and costs nothing.
+            let confirmed = burn.rate.filter(|_| burn.confirmed).map(|_| 1.0);
+            set(&self.burn_confirmed, labels, confirmed);
+        }
     }
 
     /// Shows nothing any more of these services.
@@ -151,7 +165,7 @@ impl Metrics {
         let remove = |gauge: &GaugeVec, labels: &[&str]| drop(gauge.remove_label_values(labels));
         for service in services.iter().map(String::as_str) {
             remove(&self.latency_objective, &[service]);
-            for slo in [AVAILABILITY, LATENCY] {
+            for slo in BOTH.iter().copied() {
                 remove(&self.objective, &[service, slo]);
                 for window in windows {
                     remove(&self.remaining, &[service, slo, window]);

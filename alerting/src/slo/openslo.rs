@@ -57,6 +57,20 @@ pub enum TimeWindow {
     Calendar(&'static str, Tz),
 }
 
+impl TimeWindow {
+    /// How many days it has at most.
+    #[must_use]
+    pub fn days(&self) -> u64 {
+        match self {
+            Self::Rolling(hours) => hours.div_ceil(24),
+            Self::Calendar("day", _) => 1,
+            Self::Calendar("week", _) => 7,
+            Self::Calendar("month", _) => 31,
+            Self::Calendar(..) => 92,
+        }
+    }
+}
+
 /// Where numbers come from: PromQL.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Indicator {
@@ -129,6 +143,10 @@ pub struct Slo {
     pub indicators: Vec<(Indicator, f64)>,
     /// When somebody is told; empty: the pairs of the SRE workbook.
     pub alerts: Vec<Alert>,
+    /// The file that it stands in.
+    pub file: String,
+    /// The line where its document begins.
+    pub line: u64,
 }
 
 impl Slo {
@@ -140,7 +158,13 @@ impl Slo {
 }
 
 /// Stands before the names of documents where services are.
-pub(super) const PREFIX: &str = "openslo.";
+const PREFIX: &str = "openslo.";
+
+/// Whether counts that are kept under this name are an OpenSLO document's.
+pub(super) fn is_key(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 /// Most files.
 const FILES_MAX: usize = 10_000;
 

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{
     budget::{Budget, Standing},
+    openslo,
     page_strip::strip,
     report::{Interval, Report, Window, WindowReport},
     sweep::State,
@@ -59,17 +60,23 @@ pub(super) fn list(window: Window, services: &[Report], now: i64) -> String {
 
 fn row(report: &Report) -> String {
     let Some(window) = report.windows.first() else { return String::new() };
+    // Nobody probes what a document measures.
+    let probed = |text: String| if is_document(report) { "–".to_owned() } else { text };
     format!(
         "<tr><td><a href=\"/v1/slo/{name}?format=html\">{name}</a></td><td>{state}</td><td>{standing}</td>\
          <td>{availability}</td><td>{latency}</td><td>{budget}</td><td>{down}</td></tr>",
         name = Text(&report.service),
-        state = state(report.state),
+        state = probed(state(report.state).to_owned()),
         standing = pill(window.status()),
         availability = percent(window.availability.ratio),
-        latency = percent(window.latency.ratio),
+        latency = probed(percent(window.latency.ratio)),
         budget = percent(least(window)),
-        down = duration(window.downtime.seconds),
+        down = probed(duration(window.downtime.seconds)),
     )
+}
+
+fn is_document(report: &Report) -> bool {
+    openslo::is_key(&report.service)
 }
 
 /// What is left of the budget that is nearer to its end.
@@ -81,11 +88,15 @@ fn least(window: &WindowReport) -> Option<f64> {
 /// One service over all windows.
 pub(super) fn one(report: &Report) -> String {
     let cards: String = report.windows.iter().map(|w| card(w, report)).collect();
-    let promise = format!(
-        "{} of probes succeed, and {0} within {} ms",
-        percent(Some(report.objective.availability)),
-        report.objective.latency_ms
-    );
+    let share = percent(Some(report.objective.availability));
+    let (promise, state) = match is_document(report) {
+        true => (format!("{share} of events are good"), ""),
+        false => {
+            let within = report.objective.latency_ms;
+            let promise = format!("{share} of probes succeed, and {share} within {within} ms");
+            (promise, state(report.state))
+        }
+    };
     let name = Text(&report.service);
     let body = format!(
         "<h1>{name} {state}</h1>\
@@ -95,7 +106,6 @@ pub(super) fn one(report: &Report) -> String {
          <div class=\"cards\">{cards}</div>\
          <h2>Last 24 hours</h2>{strip}\
          <h2>Downtimes in 30 days</h2>{downtimes}{no_data}",
-        state = state(report.state),
         as_of = moment(report.as_of.timestamp_millis()),
         strip = strip(report),
         downtimes = downtimes(&report.downtimes),
@@ -106,6 +116,16 @@ pub(super) fn one(report: &Report) -> String {
 
 fn card(window: &WindowReport, report: &Report) -> String {
     let down = &window.downtime;
+    if is_document(report) {
+        return format!(
+            "<section><h3>{} {}</h3>{}<p class=\"dim\">{} events since {}</p></section>",
+            window.window.name(),
+            pill(window.status()),
+            objective("Good", &window.availability),
+            window.probes.total,
+            moment(window.from.timestamp_millis()),
+        );
+    }
     format!(
         "<section><h3>{name} {pill}</h3>{availability}{latency}\
          <p><b>Down</b> {seconds} in {count} · allowed {allowed}</p>\

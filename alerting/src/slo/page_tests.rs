@@ -95,3 +95,15 @@ fn the_list() {
     insta::assert_snapshot!(lines(&html));
     assert!(list(Window::Day, &[], 0).contains("No service is registered yet."));
 }
+
+#[test]
+fn a_document_promises_nothing_that_is_probed() {
+    let mut report = Report { service: "openslo.checkout".to_owned(), ..report() };
+    let html = one(&report);
+    assert!(html.contains("99.99 % of events are good"), "{html}");
+    report.windows.remove(0);
+    let list = list(Window::Day, &[report], 1_780_000_000_000);
+    for probed in ["Within 100 ms", ">DOWN<", "5.0 s in"] {
+        assert!(!html.contains(probed) && !list.contains(probed), "{probed}: {html} {list}");
+    }
+}

@@ -11,6 +11,9 @@ use watchkeep_catalog::Time;
 use super::time::{DAY_MS, HOUR_MS, floor, instant};
 use crate::rule::parse_duration;
 
+/// Years that are meant; calendars can be reckoned with around them.
+const YEARS: std::ops::RangeInclusive<i32> = 1970..=9999;
+
 /// A span of time that is reported on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
@@ -20,6 +23,17 @@ pub(super) struct Range {
     pub(super) from: i64,
     /// Exclusive.
     pub(super) to: i64,
+    /// What becomes of it.
+    pub(super) course: Course,
+}
+
+/// What becomes of a range that ends now, as time goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Its begin follows: the last 30 days.
+    Rolls,
+    /// Its begin stays, and it grows up to this moment: this month.
+    Grows(i64),
 }
 
 /// What was asked for.
@@ -42,17 +56,18 @@ impl Range {
         retention_days: u16,
     ) -> Result<Self, String> {
         let to = wish.to.map(|to| moment("to", to, zone)).transpose()?.unwrap_or(now).min(now);
-        let (name, from, to) = match wish.from {
+        let (name, from, to, course) = match wish.from {
             Some(_) if wish.window.is_some() => {
                 return Err("window and from exclude each other: give one of them".to_owned());
             }
             Some(from) => {
-                (format!("{from}/{}", wish.to.unwrap_or("now")), moment("from", from, zone)?, to)
+                let name = format!("{from}/{}", wish.to.unwrap_or("now"));
+                (name, moment("from", from, zone)?, to, Course::Grows(i64::MAX))
             }
             None => {
                 let name = wish.window.unwrap_or("30d");
-                let (from, to) = window(name, zone, to)?;
-                (name.to_owned(), from, to)
+                let (from, to, course) = window(name, zone, to)?;
+                (name.to_owned(), from, to, course)
             }
         };
         let from = floor(from, HOUR_MS);
@@ -68,40 +83,45 @@ impl Range {
                 instant(from)
             ));
         }
-        Ok(Self { name, from, to })
+        Ok(Self { name, from, to, course })
     }
 }
 
 /// A moment, or the first moment of a day.
 fn moment(field: &str, text: &str, zone: Tz) -> Result<i64, String> {
-    if let Ok(day) = text.parse::<NaiveDate>() {
+    if let Some(day) = text.parse::<NaiveDate>().ok().filter(|day| YEARS.contains(&day.year())) {
         return Ok(midnight(zone, day));
     }
     // In a query, a plus sign that is not escaped is a space.
-    let time = text.replace(' ', "+").parse::<Time>();
-    time.map(|time| time.timestamp_millis()).map_err(|_| {
-        format!(
-            "{field} {text:?} is neither a moment nor a day: write it as 2026-06-01T00:00:00Z or 2026-06-01"
-        )
-    })
+    let time = text.replace(' ', "+").parse::<Time>().ok();
+    time.filter(|time| YEARS.contains(&time.year())).map(|time| time.timestamp_millis()).ok_or_else(
+        || {
+            format!(
+                "{field} {text:?} is neither a moment nor a day: write it as 2026-06-01T00:00:00Z or 2026-06-01"
+            )
+        },
+    )
 }
 
 /// The window of that name that ends at `to`, or before.
-fn window(name: &str, zone: Tz, to: i64) -> Result<(i64, i64), String> {
+fn window(name: &str, zone: Tz, to: i64) -> Result<(i64, i64, Course), String> {
     let today = instant(to).with_timezone(&zone).date_naive();
     let week = today - Days::new(u64::from(today.weekday().num_days_from_monday()));
     let month = today.with_day(1).unwrap_or(today);
     let quarter = month.with_month((month.month() - 1) / 3 * 3 + 1).unwrap_or(month);
     let start = |day| midnight(zone, day);
+    // One that is under way grows to its end; one that is over has come to it.
+    let current = |from, end| (start(from), to, Course::Grows(start(end)));
+    let last = |from, end| (start(from), start(end), Course::Grows(start(end)));
     Ok(match name {
-        "day" => (start(today), to),
-        "week" => (start(week), to),
-        "month" => (start(month), to),
-        "quarter" => (start(quarter), to),
-        "last_day" => (start(today - Days::new(1)), start(today)),
-        "last_week" => (start(week - Days::new(7)), start(week)),
-        "last_month" => (start(month - Months::new(1)), start(month)),
-        "last_quarter" => (start(quarter - Months::new(3)), start(quarter)),
+        "day" => current(today, today + Days::new(1)),
+        "week" => current(week, week + Days::new(7)),
+        "month" => current(month, month + Months::new(1)),
+        "quarter" => current(quarter, quarter + Months::new(3)),
+        "last_day" => last(today - Days::new(1), today),
+        "last_week" => last(week - Days::new(7), week),
+        "last_month" => last(month - Months::new(1), month),
+        "last_quarter" => last(quarter - Months::new(3), quarter),
         _ => {
             let length = parse_duration(name).ok().filter(|d| *d >= Duration::from_hours(1));
             let length = length.and_then(|d| i64::try_from(d.as_millis()).ok()).ok_or_else(|| {
@@ -110,7 +130,7 @@ fn window(name: &str, zone: Tz, to: i64) -> Result<(i64, i64), String> {
                      month, quarter, each also as last_month"
                 )
             })?;
-            (to.saturating_sub(length), to)
+            (to.saturating_sub(length), to, Course::Rolls)
         }
     })
 }
@@ -244,6 +264,11 @@ mod tests {
             (Some("5m"), None, None, "an hour or more"),
             (Some("1h"), Some("2026-10-20"), None, "exclude each other"),
             (None, Some("yesterday"), None, "from \"yesterday\" is neither"),
+            // What calendars cannot be reckoned with.
+            (None, None, Some("-262143-01-02"), "to \"-262143-01-02\" is neither"),
+            (Some("last_day"), None, Some("-262143-01-01T00:00:00Z"), "is neither"),
+            (None, Some("+262142-12-31"), None, "is neither"),
+            (Some("last_quarter"), None, Some("1970-01-01"), "counts are kept for 100 days"),
             (None, Some("2026-10-20"), Some("2026-10-19"), "is not before to"),
         ] {
             let error = Range::of(Wish { window, from, to }, Tz::UTC, now, 100).unwrap_err();

@@ -7,7 +7,7 @@ use super::{
     bucket::Bucket,
     budget::{Budget, Standing},
     config::Objective,
-    day::Day,
+    day::{Day, Downtimes},
     detail::{BurnRate, Hours, burn_rates},
     interval::{Cause, Span, clip, coalesce},
     sweep::State,
@@ -165,11 +165,11 @@ impl Report {
         track: &Track,
     ) -> Self {
         let now = track.now();
-        let all = coalesce(days.iter().flat_map(|d| d.downtimes.iter().cloned()).collect());
+        let all = Downtimes::of(days);
         let excused = coalesce(days.iter().flat_map(|d| d.maintenance.iter().cloned()).collect());
         let windows: Vec<_> = windows
             .iter()
-            .map(|w| window_report(*w, objective, days, (&all[..], &excused[..]), track))
+            .map(|w| window_report(*w, objective, days, (&all, &excused[..]), track))
             .collect();
         let minutes: Vec<_> = track.minutes(now - MINUTES_MS - MINUTE_MS).collect();
         let start = windows.iter().map(|w| w.from.timestamp_millis()).min().unwrap_or(now);
@@ -181,7 +181,7 @@ impl Report {
             objective,
             known_from: track.changes().first().map(|(at, _)| instant(*at)),
             burn: burn_rates(now, objective, &minutes, Hours(days)),
-            downtimes: latest(clip(&all, start, now)),
+            downtimes: latest(clip(&all.listed, start, now)),
             maintenance: latest(clip(&excused, start, now)),
             no_data: latest(clip(&no_data, Window::Day.start(now), now)),
             windows,
@@ -227,7 +227,7 @@ fn window_report(
     window: Window,
     objective: Objective,
     days: &[Day],
-    (downtimes, excused): (&[Span], &[Span]),
+    (downtimes, excused): (&Downtimes<'_>, &[Span]),
     track: &Track,
 ) -> WindowReport {
     let now = track.now();
@@ -236,9 +236,8 @@ fn window_report(
         Window::Hour => track.since(from),
         Window::Day | Window::Month => Hours(days).sum(from, now),
     };
-    let down: Vec<_> = clip(downtimes, from, now).collect();
+    let (count, seconds) = downtimes.sum(from, now);
     // Not `sum`: of no floats that is -0.
-    let seconds = down.iter().map(Span::seconds).fold(0.0, |all, one| all + one);
     let excused =
         clip(excused, from, now).map(|span| span.seconds()).fold(0.0, |all, one| all + one);
     let counting = (now - from) as f64 / 1000.0 - excused;
@@ -251,7 +250,7 @@ fn window_report(
         availability: Budget::of(probes.total, probes.good, objective.availability),
         latency: Budget::of(probes.total, probes.fast, objective.availability),
         downtime: DowntimeSum {
-            count: down.len(),
+            count,
             seconds,
             allowed_seconds,
             remaining_seconds: allowed_seconds - seconds,

@@ -53,6 +53,7 @@ fn windows_see_what_lies_in_them() {
         start,
         hours,
         downtimes: vec![Span::new(start + 3 * HOUR_MS, start + 3 * HOUR_MS + 60_000, false)],
+        unlisted: Default::default(),
         maintenance: Vec::new(),
         latency: Default::default(),
     };

@@ -9,6 +9,8 @@
 //! db            up....down..|up......
 //! ```
 //!
+//! Its role is the one that it has: what a failover gave it counts, whatever it says of itself.
+//!
 //! An instance that is not registered (any more) counts as it last did, and as serving if it was never seen. Nothing counts
 //! that is covered by a maintenance window.
 
@@ -74,6 +76,28 @@ impl Roles {
         }
     }
 
+    /// Notes that `instance` has been serving (or not) since `since_ms`, whatever was noted of the time behind it without knowing.
+    /// If nothing was, it served `before` or not.
+    pub(super) fn observe_since(
+        &mut self,
+        instance: &str,
+        before: bool,
+        serves: bool,
+        since_ms: i64,
+    ) {
+        let changes = self.changes.entry(instance.to_owned()).or_default();
+        if changes.is_empty() {
+            changes.push(RoleChange { at: instant(since_ms - 1), serves: before });
+        }
+        let later = changes.iter().position(|c| c.at.timestamp_millis() > since_ms);
+        // The first speaks for the time before, too.
+        changes.truncate(later.unwrap_or(changes.len()).max(1));
+        if let Some(first) = changes.first_mut().filter(|c| c.at.timestamp_millis() > since_ms) {
+            first.at = instant(since_ms - 1);
+        }
+        self.observe(instance, serves, since_ms);
+    }
+
     /// Whether `instance` counted at `at_ms`.
     pub(super) fn serves_at(&self, instance: &str, at_ms: i64) -> bool {
         let Some(changes) = self.changes.get(instance) else { return true };
@@ -94,6 +118,16 @@ impl Roles {
         moments
     }
 
+    /// Forgets the instances that are not to be kept.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.changes.retain(|instance, _| keep(instance));
+    }
+
+    /// Whether it knows of no instance.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// What must survive a restart: the history of each instance that ever was a standby.
     pub(super) fn export(&self) -> BTreeMap<String, Vec<RoleChange>> {
         let standbys = self.changes.iter().filter(|(_, c)| c.iter().any(|change| !change.serves));
@@ -103,14 +137,23 @@ impl Roles {
     /// Takes over an exported history, except where a change was seen first-hand.
     pub(super) fn import(&mut self, history: &BTreeMap<String, Vec<RoleChange>>) {
         for (instance, stored) in history {
-            let own = self.changes.entry(instance.clone()).or_default();
-            if own.len() > 1 || stored.is_empty() {
-                continue;
+            // The first of several is what was there when we began to look: the record knows better.
+            let mut own = self.changes.remove(instance).unwrap_or_default();
+            let seen_from = own.get(1).map(|change| change.at);
+            let earlier = stored.iter().filter(|c| seen_from.is_none_or(|seen| c.at < seen));
+            let mut all: Vec<_> = earlier.copied().collect();
+            if !all.is_empty() && own.len() > 1 {
+                own.remove(0);
             }
-            let current = own.first().copied();
-            own.clone_from(stored);
-            if let Some(current) = current {
-                self.observe(instance, current.serves, current.at.timestamp_millis());
+            for change in own {
+                if all.last().is_none_or(|last| last.serves != change.serves) {
+                    all.push(change);
+                }
+            }
+            let excess = all.len().saturating_sub(CHANGES_MAX);
+            all.drain(..excess);
+            if !all.is_empty() {
+                self.changes.insert(instance.clone(), all);
             }
         }
     }
@@ -139,6 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_since_when_corrects_what_was_noted_without_knowing() {
+        let history = |changes: &[(i64, bool)], (since, serves): (i64, bool)| {
+            let mut roles = Roles::default();
+            for (at, serves) in changes {
+                roles.observe("db", *serves, *at);
+            }
+            roles.observe_since("db", !serves, serves, since);
+            let found = roles.changes["db"].iter();
+            found.map(|c| (c.at.timestamp_millis(), c.serves)).collect::<Vec<_>>()
+        };
+        for (changes, since, expected) in [
+            (&[][..], (50, true), vec![(49, false), (50, true)]),
+            (&[(10, false)], (50, true), vec![(10, false), (50, true)]),
+            // A node that has just begun sees what the instance says, and hears of its role only then.
+            (&[(90, false)], (50, true), vec![(49, false), (50, true)]),
+            (&[(10, false), (50, true), (90, false)], (50, true), vec![(10, false), (50, true)]),
+            (&[(10, true), (90, false)], (50, true), vec![(10, true)]),
+            (&[(90, true)], (50, true), vec![(49, true)]),
+        ] {
+            assert_eq!(history(changes, since), expected, "{changes:?} {since:?}");
+        }
+    }
+
+    #[test]
     fn history_survives_a_restart() {
         let mut before = Roles::default();
         before.observe("db-1", true, 0);
@@ -161,6 +228,20 @@ mod tests {
         changed_meanwhile.import(&stored);
         assert!(changed_meanwhile.serves_at("db-2", 59_999));
         assert!(!changed_meanwhile.serves_at("db-2", 60_000));
+
+        // What was seen first-hand holds, with what was recorded of the time before.
+        let mut seen = Roles::default();
+        seen.observe("db-2", false, 3_000);
+        seen.observe("db-2", true, 5_010);
+        seen.import(&BTreeMap::from([(
+            "db-2".to_owned(),
+            [(0, true), (2_000, false), (5_000, true)]
+                .map(|(at, serves)| RoleChange { at: instant(at), serves })
+                .to_vec(),
+        )]));
+        for (at, serves) in [(1_999, true), (2_000, false), (4_999, false), (5_000, true)] {
+            assert_eq!(seen.serves_at("db-2", at), serves, "{at}");
+        }
     }
 
     #[test]

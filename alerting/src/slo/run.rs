@@ -1,6 +1,10 @@
 //! The loops: follow the registry, and refresh gauges and roll-ups while this node leads.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -50,7 +54,12 @@ struct Done {
     shown_at: Option<i64>,
     rolled_up_at: Option<i64>,
     deleted_at: Option<i64>,
+    forgotten_at: Option<i64>,
     services: BTreeSet<String>,
+    /// Since when each service's counts are not in the registry yet; without one, as far as samples reach.
+    written: BTreeMap<String, i64>,
+    /// The same of OpenSLO documents.
+    counted: BTreeMap<String, i64>,
 }
 
 async fn refresh(engine: &Engine, leader: watch::Receiver<Option<i64>>) {
@@ -83,7 +92,6 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
     let services = engine.world().services();
     engine.forget(&services);
     let roll_up = is_due(done.rolled_up_at, ROLL_UP_MS, now);
-    let whole = done.rolled_up_at.is_none();
     for service in &services {
         // A follower keeps its counts warm too: it may be asked, or lead at once.
         let mut outcome = engine.report(service, &Window::ALL, now).await.map(|report| {
@@ -93,7 +101,12 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
             engine.keep(report);
         });
         if let (true, Some(leader), true) = (roll_up, leader, outcome.is_ok()) {
-            outcome = engine.roll_up(service, now, leader, whole).await;
+            let since = done.written.get(service).copied();
+            outcome = engine.roll_up(service, now, leader, since).await.map(|next| {
+                if let Some(next) = next {
+                    done.written.insert(service.clone(), next);
+                }
+            });
         }
         if let Err(error) = outcome {
             warn!(%service, %error, "SLO not refreshed");
@@ -101,10 +114,11 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
     }
     let gone = done.services.difference(&services).cloned().collect();
     engine.metrics.hide(&gone, &windows);
+    done.written.retain(|service, _| services.contains(service));
     (done.services, done.shown_at) = (services, Some(now));
     if roll_up {
         if let Some(leader) = leader {
-            engine.count_documents(now, leader, whole).await;
+            engine.count_documents(now, leader, &mut done.counted).await;
         }
         done.rolled_up_at = Some(now);
     }
@@ -113,6 +127,10 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
             warn!(%error, "old day records not deleted; tried again in an hour");
         }
         done.deleted_at = Some(now);
+    }
+    if is_due(done.forgotten_at, HOUR_MS, now) {
+        engine.world().forget(now);
+        done.forgotten_at = Some(now);
     }
 }
 

@@ -4,7 +4,10 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -20,8 +23,8 @@ use watchkeep_catalog::{Client, client::Change, keys};
 
 use super::*;
 use crate::{
-    slo::{DayRecord, Slo, SloConfig, probes::tests::series},
-    source::{SeriesData, Source, SourceError},
+    slo::{Bucket, DayRecord, Slo, SloConfig, openslo, probes::tests::series},
+    source::{QueryAnswer, QueryData, SeriesData, Source, SourceError},
 };
 
 /// Longest wait for anything here.
@@ -187,6 +190,151 @@ impl Source for NowSamples {
         let samples: Vec<_> = moments.map(|at| (at, if bad(at) { 0.0 } else { value })).collect();
         Box::pin(async move { Ok(vec![series("web-1", &samples)]) })
     }
+}
+
+/// As [`NowSamples`], when it is not out of order; it answers every question in PromQL with a hundred.
+#[derive(Default)]
+struct Late {
+    broken: AtomicBool,
+}
+
+impl Late {
+    fn failure(&self, selector: &str) -> Result<(), SourceError> {
+        let (selector, message) = (selector.to_owned(), "not yet".to_owned());
+        match self.broken.load(Ordering::Relaxed) {
+            true => Err(SourceError::Read { selector, message }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Source for Late {
+    fn select<'a>(
+        &'a self,
+        selector: &'a str,
+        from: i64,
+        to: i64,
+    ) -> BoxFuture<'a, Result<Vec<SeriesData>, SourceError>> {
+        Box::pin(async move {
+            self.failure(selector)?;
+            if selector.contains("openslo") {
+                return Ok(Vec::new());
+            }
+            NowSamples.select(selector, from, to).await
+        })
+    }
+
+    fn query<'a>(
+        &'a self,
+        expr: &'a str,
+        _at_ms: i64,
+    ) -> BoxFuture<'a, Result<QueryAnswer, SourceError>> {
+        Box::pin(async move {
+            self.failure(expr)?;
+            let (warnings, infos) = Default::default();
+            Ok(QueryAnswer { data: QueryData::Scalar(100.0), warnings, infos })
+        })
+    }
+}
+
+/// What a leader could not write at first, it writes when it can: samples are there for a day only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_written_is_due_until_it_is() {
+    let etcd = Etcd::start();
+    let client = Client::new(std::slice::from_ref(&etcd.endpoint)).unwrap();
+    until("etcd's answer", async || client.get("x").await.ok()).await;
+    let leader = Some(client.put(keys::ALERTING_LEADER, "{}", 0).await.unwrap());
+    let source = Arc::new(Late::default());
+    let (config, registry) = (SloConfig::default(), Registry::new());
+    let slo = Slo::new(config, client.clone(), Arc::clone(&source) as _, &registry).unwrap();
+    let ratio = openslo::Indicator::Ratio {
+        counter: true,
+        part: "good".to_owned(),
+        part_is_good: true,
+        total: "all".to_owned(),
+    };
+    let document = openslo::Slo {
+        name: "shop".to_owned(),
+        service: "shop".to_owned(),
+        display_name: "shop".to_owned(),
+        target: 0.99,
+        method: openslo::Method::Occurrences,
+        window: openslo::TimeWindow::Rolling(24),
+        indicators: vec![(ratio, 1.0)],
+        alerts: Vec::new(),
+        file: "shop.yaml".to_owned(),
+        line: 1,
+    };
+    let window = json!({"id": "disks", "scope": {"service": "shop"}, "comment": "new ones",
+        "from": "2026-06-01T11:10:00Z", "to": "2026-06-01T11:20:00Z"});
+    let window = serde_json::from_value(window).unwrap();
+    let slo = slo.with_openslo(vec![document]).with_maintenance(&[window]);
+    tell(&slo);
+    let mut done = Done::default();
+    let counted = async || -> BTreeMap<String, usize> {
+        let (kvs, _) = client.list(keys::SLO).await.unwrap();
+        let records = kvs.iter().map(|kv| kv.json::<DayRecord>().unwrap());
+        let hours = |record: DayRecord| record.hours.iter().filter(|h| h.total > 0).count();
+        let name = |kv: DayRecord| (format!("{} {}", kv.service, kv.day), hours(kv));
+        records.map(name).collect()
+    };
+
+    source.broken.store(true, Ordering::Relaxed);
+    round(&slo.engine, &mut done, leader, START).await;
+    assert_eq!(counted().await, BTreeMap::new());
+    source.broken.store(false, Ordering::Relaxed);
+    round(&slo.engine, &mut done, leader, START + 2 * MINUTE_MS).await;
+    // It is 12:36, and raw samples reach back to 11:00 yesterday.
+    let expected = [
+        ("openslo.shop 2026-05-31", 12),
+        ("openslo.shop 2026-06-01", 13),
+        ("web 2026-05-31", 13),
+        ("web 2026-06-01", 13),
+    ];
+    let expected: BTreeMap<_, _> =
+        expected.into_iter().map(|(name, hours)| (name.to_owned(), hours)).collect();
+    assert_eq!(counted().await, expected);
+
+    // In maintenance of its service, a document's events do not count, and it is shown.
+    let today: DayRecord = client
+        .get(&keys::slo_day("openslo.shop", "2026-06-01"))
+        .await
+        .unwrap()
+        .unwrap()
+        .json()
+        .unwrap();
+    assert_eq!(today.hours[10], Bucket { total: 100, good: 100, fast: 100, excluded: 0 });
+    assert_eq!(today.hours[11], Bucket { total: 200, good: 200, fast: 200, excluded: 100 });
+    let [shown] = today.maintenance.as_slice() else { panic!("{today:?}") };
+    assert_eq!(shown.cause.reason.as_deref(), Some("disks: new ones"));
+    assert_eq!(shown.end.unwrap() - shown.start, chrono::TimeDelta::minutes(10));
+
+    // Of a service in trouble there are so many series, of a document only those of what it promises.
+    let page = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let shown = |name: &str, of: &str| {
+        page.lines().filter(|line| line.starts_with(name) && line.contains(of)).count()
+    };
+    assert_eq!(shown("watchkeep_slo_burn_rate{", "service=\"web\""), 2 * 7);
+    assert_eq!(shown("watchkeep_slo_burn_confirmed{", "service=\"web\""), 2 * 4);
+    assert_eq!(shown("watchkeep_slo_objective{service=\"openslo.shop\"", "availability"), 1);
+    assert_eq!(shown("watchkeep_slo_", "openslo.shop\",slo=\"latency\""), 0);
+    assert_eq!(shown("watchkeep_slo_latency_", "openslo.shop"), 0);
+
+    // The source is away for five hours. What it knows of them is counted when it is back.
+    source.broken.store(true, Ordering::Relaxed);
+    let mut now = START + 3 * MINUTE_MS;
+    while now < START + 5 * HOUR_MS {
+        round(&slo.engine, &mut done, leader, now).await;
+        now += 20 * MINUTE_MS;
+    }
+    source.broken.store(false, Ordering::Relaxed);
+    round(&slo.engine, &mut done, leader, now).await;
+    let found = counted().await;
+    assert_eq!(
+        (found["openslo.shop 2026-06-01"], found["web 2026-06-01"]),
+        (18, 18),
+        "it is 17:37: {found:?}"
+    );
 }
 
 /// Status, and the body as JSON or as text.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::{
     probes::{Probes, SeriesKey},
     roles::Roles,
-    time::DAY_MS,
+    time::{DAY_MS, HOUR_MS},
 };
 
 /// A sample speaks for this many times the spacing of its series.
@@ -33,8 +33,8 @@ const SPACING_FIRST_MS: i64 = 5_000;
 const SPACING_MS_MIN: i64 = 1_000;
 /// How long a downtime goes on after the last sample.
 pub(super) const SILENT_DOWN_MAX_MS: i64 = DAY_MS;
-/// Changes kept; older ones are in the day records by then.
-const CHANGES_MAX: usize = 2_000;
+/// Changes kept: one every ten seconds for more than a day. Older ones are in the day records by then.
+const CHANGES_MAX: usize = 10_000;
 
 /// How a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -90,6 +90,8 @@ pub(super) struct Sweep {
     /// Sorted by key, so that instances and checks lie together.
     slots: Vec<Slot>,
     changes: Vec<(i64, State)>,
+    /// Every change since then is among [`Self::changes`], and what was before it is known.
+    whole_from: i64,
     /// No fresh opinion expires before this moment.
     wake: i64,
 }
@@ -97,7 +99,10 @@ pub(super) struct Sweep {
 impl Sweep {
     /// Nothing known before `at`.
     pub(super) fn new(at: i64) -> Self {
-        Self { at, state: State::Unknown, slots: Vec::new(), changes: Vec::new(), wake: i64::MAX }
+        let (slots, changes) = Default::default();
+        // What began before `at` is told by the first samples behind it.
+        let whole_from = at + HOUR_MS;
+        Self { at, state: State::Unknown, slots, changes, whole_from, wake: i64::MAX }
     }
 
     /// The moment it has come to.
@@ -113,6 +118,11 @@ impl Sweep {
     /// Every change of state, in order; before the first, unknown.
     pub(super) fn changes(&self) -> &[(i64, State)] {
         &self.changes
+    }
+
+    /// Since when the changes are whole: before, it had not begun, or forgot some of many.
+    pub(super) fn whole_from(&self) -> i64 {
+        self.whole_from
     }
 
     /// Goes on to `until` with the probes in `[at, until)`.
@@ -208,6 +218,8 @@ impl Sweep {
             self.state = next;
             if self.changes.len() >= CHANGES_MAX {
                 self.changes.drain(..CHANGES_MAX / 4);
+                let first = self.changes.first().map_or(now, |(at, _)| *at);
+                self.whole_from = self.whole_from.max(first);
             }
             self.changes.push((now, next));
         }

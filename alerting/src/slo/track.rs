@@ -154,6 +154,11 @@ impl Track {
         self.tail.sweep.changes()
     }
 
+    /// Since when [`Self::spans`] are whole.
+    pub(super) fn whole_from(&self) -> i64 {
+        self.tail.sweep.whole_from()
+    }
+
     /// The raw count of an hour (its number since 1970).
     pub(super) fn hour(&self, hour: i64) -> Bucket {
         let mut sum = self.hours.get(&hour).copied().unwrap_or_default();

@@ -8,20 +8,24 @@ use chrono::NaiveDate;
 use serde::Deserialize;
 use tracing::warn;
 use watchkeep_catalog::{
-    Incident, Instance, KeyValue, Service, SloTarget, Status, Time, Verdict, check_name,
-    client::Change, keys,
+    Incident, Instance, KeyValue, RoleHolder, RoleHolders, Service, SloTarget, Status, Time,
+    Verdict, check_name, client::Change, effective_role, keys,
 };
 
 use super::{
     day::DayRecord,
-    interval::Cause,
+    interval::{Cause, Span, coalesce},
     roles::{Excused, Roles},
-    time::instant,
+    time::{DAY_MS, instant},
 };
 use crate::maintenance::Windows;
 
+/// The role of instances that do not serve.
+const STANDBY: &str = "standby";
 /// Services that are reported on; further ones are not.
 pub(super) const SERVICES_MAX: usize = 10_000;
+/// How long roles and tags of an instance are remembered that is gone: longer than its samples are counted.
+const REMEMBERED_MS: i64 = 2 * DAY_MS;
 /// Causes remembered per service.
 const CAUSES_MAX: usize = 256;
 
@@ -29,6 +33,7 @@ const CAUSES_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
     Instances,
+    Roles,
     Services,
     Incidents,
     Verdicts,
@@ -38,8 +43,9 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Instances,
+        Self::Roles,
         Self::Services,
         Self::Incidents,
         Self::Verdicts,
@@ -51,6 +57,7 @@ impl Topic {
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Instances => keys::INSTANCES,
+            Self::Roles => keys::ROLES,
             Self::Services => keys::SERVICES,
             Self::Incidents => keys::INCIDENTS,
             Self::Verdicts => keys::VERDICTS,
@@ -78,15 +85,22 @@ struct Failover {
     decided_at: Time,
     #[serde(default)]
     incident: Option<String>,
+    #[serde(default)]
+    rehearsal: bool,
 }
 
 /// The registry as the report sees it.
 #[derive(Debug, Default)]
 pub(super) struct World {
     read: BTreeSet<Topic>,
-    instances: BTreeSet<(String, String)>,
-    /// Tags by service and instance; an instance that is gone keeps its own.
+    /// The role that each instance says it has, by service and id.
+    instances: BTreeMap<(String, String), String>,
+    /// Who has a role whatever instances say, by service: failovers move them.
+    holders: BTreeMap<String, RoleHolders>,
+    /// Tags by service and instance; an instance that is gone keeps its own for [`REMEMBERED_MS`].
     tags: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Since when instances are known to be gone.
+    gone: BTreeMap<(String, String), i64>,
     windows: Windows,
     /// What OpenSLO documents promise, by their keys.
     documents: BTreeMap<String, SloTarget>,
@@ -108,25 +122,36 @@ impl World {
             Change::Reset(kvs, _) => {
                 match topic {
                     Topic::Instances => self.instances.clear(),
+                    Topic::Roles => self.holders.clear(),
                     Topic::Services => self.targets.clear(),
                     Topic::Days => self.days.clear(),
                     Topic::Maintenance => self.windows.reset(),
                     Topic::Incidents | Topic::Verdicts | Topic::Failovers => {}
                 }
                 kvs.into_iter().for_each(|kv| self.put(topic, &kv, now_ms));
-                if topic == Topic::Days {
-                    self.import_roles();
+                match topic {
+                    Topic::Days => self.import_roles(),
+                    // Some may be gone.
+                    Topic::Roles => self.assign(None, now_ms),
+                    _ => {}
                 }
                 self.read.insert(topic);
             }
             Change::Put(kv) => self.put(topic, &kv, now_ms),
-            Change::Delete { key, .. } => self.delete(topic, &key),
+            Change::Delete { key, .. } => self.delete(topic, &key, now_ms),
         }
     }
 
     fn put(&mut self, topic: Topic, kv: &KeyValue, now_ms: i64) {
         let outcome = match topic {
             Topic::Instances => kv.json().map(|r| self.put_instance(&kv.key, &r, now_ms)),
+            Topic::Roles => kv.json().map(|holder: RoleHolder| {
+                if let Some([service, role]) = keys::segments(&kv.key, keys::ROLES).as_deref() {
+                    let holders = self.holders.entry((*service).to_owned()).or_default();
+                    holders.insert((*role).to_owned(), holder);
+                    self.assign(Some(*service), now_ms);
+                }
+            }),
             Topic::Services => kv.json().map(|r: Service| {
                 if let Some([name]) = keys::segments(&kv.key, keys::SERVICES).as_deref() {
                     self.targets.insert((*name).to_owned(), r.slo);
@@ -154,11 +179,40 @@ impl World {
 
     fn put_instance(&mut self, key: &str, record: &Instance, now_ms: i64) {
         if let Some([service, id]) = keys::segments(key, keys::INSTANCES).as_deref() {
-            self.instances.insert(((*service).to_owned(), (*id).to_owned()));
-            let roles = self.roles.entry((*service).to_owned()).or_default();
-            roles.observe(id, record.serves(), now_ms);
+            let key = ((*service).to_owned(), (*id).to_owned());
+            self.instances.insert(key, record.role.clone());
+            self.observe(service, id, &record.role, now_ms);
             let tags = self.tags.entry((*service).to_owned()).or_default();
             tags.insert((*id).to_owned(), record.tags.clone());
+        }
+    }
+
+    /// Notes whether an instance serves that says that it has the role `declared`. What a role's holder is to others, it has
+    /// been since it was given.
+    fn observe(&mut self, service: &str, id: &str, declared: &str, now_ms: i64) {
+        let holders = self.holders.get(service);
+        let role = effective_role(id, declared, holders);
+        let mut all = holders.into_iter().flat_map(RoleHolders::values);
+        let holder = all.find(|holder| holder.instance == id);
+        let holder = holder.or_else(|| holders?.get(declared));
+        let serves = role != STANDBY;
+        let roles = self.roles.entry(service.to_owned()).or_default();
+        match holder {
+            Some(holder) => {
+                let since = holder.since.timestamp_millis().min(now_ms);
+                roles.observe_since(id, declared != STANDBY, serves, since);
+            }
+            None => roles.observe(id, serves, now_ms),
+        }
+    }
+
+    /// Roles were moved: notes what the instances of a service (or of all) have now.
+    fn assign(&mut self, service: Option<&str>, now_ms: i64) {
+        let concerned =
+            self.instances.iter().filter(|((name, _), _)| service.is_none_or(|s| s == name));
+        let concerned: Vec<_> = concerned.map(|(key, role)| (key.clone(), role.clone())).collect();
+        for ((service, id), declared) in concerned {
+            self.observe(&service, &id, &declared, now_ms);
         }
     }
 
@@ -181,9 +235,14 @@ impl World {
     }
 
     fn put_failover(&mut self, record: Failover) {
+        // A rehearsal answers no fault.
+        if record.rehearsal {
+            return;
+        }
+        let known = |text: Option<String>| text.filter(|text| !text.is_empty());
         let cause = Cause {
-            instance: record.instance,
-            incident: record.incident,
+            instance: known(record.instance),
+            incident: known(record.incident),
             failover: Some(record.id),
             reason: None,
         };
@@ -203,11 +262,17 @@ impl World {
         }
     }
 
-    fn delete(&mut self, topic: Topic, key: &str) {
+    fn delete(&mut self, topic: Topic, key: &str, now_ms: i64) {
         let segments = keys::segments(key, topic.prefix());
         match (topic, segments.as_deref()) {
             (Topic::Instances, Some([service, id])) => {
                 self.instances.remove(&((*service).to_owned(), (*id).to_owned()));
+            }
+            (Topic::Roles, Some([service, role])) => {
+                if let Some(holders) = self.holders.get_mut(*service) {
+                    holders.remove(*role);
+                }
+                self.assign(Some(*service), now_ms);
             }
             (Topic::Services, Some([service])) => {
                 self.targets.remove(*service);
@@ -235,9 +300,37 @@ impl World {
         }
     }
 
+    /// Forgets instances that were gone at the last calls, too, for so long that nothing of theirs is counted any more.
+    pub(super) fn forget(&mut self, now_ms: i64) {
+        let (instances, gone) = (&self.instances, &mut self.gone);
+        gone.retain(|key, _| !instances.contains_key(key));
+        for (service, roles) in &mut self.roles {
+            let mut tags = self.tags.get_mut(service);
+            roles.retain(|id| {
+                let key = (service.clone(), id.to_owned());
+                if instances.contains_key(&key) {
+                    return true;
+                }
+                let since = *gone.entry(key.clone()).or_insert(now_ms);
+                let keep = now_ms < since + REMEMBERED_MS;
+                if !keep {
+                    gone.remove(&key);
+                    if let Some(tags) = &mut tags {
+                        tags.remove(id);
+                    }
+                }
+                keep
+            });
+        }
+        self.roles.retain(|_, roles| !roles.is_empty());
+        self.tags.retain(|_, tags| !tags.is_empty());
+        let known = self.services();
+        self.causes.retain(|service, _| known.contains(service));
+    }
+
     /// Everything that is or was a service: registered, described, or on record.
     pub(super) fn services(&self) -> BTreeSet<String> {
-        let registered = self.instances.iter().map(|(service, _)| service);
+        let registered = self.instances.keys().map(|(service, _)| service);
         let all = registered.chain(self.targets.keys()).chain(self.days.keys());
         let all = all.chain(self.documents.keys());
         // Whoever puts keys past the API may name a service as it likes.
@@ -311,6 +404,18 @@ impl World {
             .collect();
         causes.sort_by_key(|(at, _)| *at);
         causes
+    }
+
+    /// When a window covers the service as a whole within `[from, to)`, and which.
+    pub(super) fn away(&self, service: &str, from: i64, to: i64) -> Vec<Span> {
+        let excused = self.counting(service, from, to).excused.into_iter();
+        let whole = excused.filter(|window| window.instances.is_none() && window.check.is_none());
+        let spans = whole.filter_map(|window| {
+            let mut span = Span::new(window.from, window.to, false);
+            span.cause.reason = Some(window.why);
+            span.clip(from, to)
+        });
+        coalesce(spans.collect())
     }
 
     /// The first day that is on record.

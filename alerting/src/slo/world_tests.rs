@@ -92,6 +92,54 @@ fn a_promotion_counts_from_when_it_was_heard_of() {
     assert_eq!(restarted.day("db", day), None);
 }
 
+fn holder(instance: &str, since: &str) -> KeyValue {
+    let record = json!({
+        "service": "db", "role": "primary", "instance": instance, "others": "standby", "since": since,
+        "failover": "fo-1",
+    });
+    kv(keys::role("db", "primary"), record)
+}
+
+#[test]
+fn whoever_was_given_the_role_counts_whatever_it_says_of_itself() {
+    // In whatever order a node reads the registry, and if it has known all along.
+    let instances = || vec![instance("db-1", "primary"), instance("db-2", "standby")];
+    let given = || holder("db-2", "1970-01-01T00:00:05Z");
+    for order in [["live", "", ""], ["instances", "roles", ""], ["roles", "instances", ""]] {
+        let mut world = World::default();
+        for step in order {
+            match step {
+                "live" => {
+                    world.apply(Topic::Instances, Change::Reset(instances(), 1), 1_000);
+                    world.apply(Topic::Roles, Change::Reset(Vec::new(), 1), 1_000);
+                    world.apply(Topic::Roles, Change::Put(given()), 5_040);
+                }
+                "instances" => world.apply(Topic::Instances, Change::Reset(instances(), 1), 60_000),
+                "roles" => world.apply(Topic::Roles, Change::Reset(vec![given()], 1), 60_010),
+                _ => {}
+            }
+        }
+        let served = |world: &World, id: &str, at: i64| world.roles("db").serves_at(id, at);
+        for (id, at, serves) in [
+            ("db-1", 4_999, true),
+            ("db-1", 5_000, false),
+            ("db-2", 4_999, false),
+            ("db-2", 5_000, true),
+            ("db-2", 90_000, true),
+        ] {
+            assert_eq!(served(&world, id, at), serves, "{order:?}: {id} at {at}");
+        }
+        // The old one comes back and still calls itself the primary; the new one calls itself so by now.
+        world.apply(Topic::Instances, Change::Put(instance("db-1", "primary")), 100_000);
+        world.apply(Topic::Instances, Change::Put(instance("db-2", "primary")), 100_000);
+        assert!(!served(&world, "db-1", 100_000) && served(&world, "db-2", 100_000));
+        // The role is given up: what instances say holds from then on.
+        let key = keys::role("db", "primary");
+        world.apply(Topic::Roles, Change::Delete { key, revision: 9 }, 200_000);
+        assert!(served(&world, "db-1", 200_000) && !served(&world, "db-1", 199_999));
+    }
+}
+
 #[test]
 fn causes_in_the_order_of_time_and_each_once() {
     let mut world = World::default();
@@ -126,6 +174,47 @@ fn causes_in_the_order_of_time_and_each_once() {
 }
 
 #[test]
+fn instances_that_are_long_gone_are_forgotten() {
+    let mut world = World::default();
+    let (stays, goes) = (instance("db-1", "standby"), instance("db-2", "standby"));
+    world.apply(Topic::Instances, Change::Reset(vec![stays.clone(), goes], 1), 0);
+    let key = keys::instance("db", "db-2");
+    world.apply(Topic::Instances, Change::Delete { key, revision: 2 }, 1_000);
+    let known = |world: &World| world.roles("db").export().into_keys().collect::<Vec<_>>();
+    for (now, expected) in [
+        (2_000, vec!["db-1", "db-2"]),
+        // Its samples may still be counted.
+        (2_000 + REMEMBERED_MS - 1, vec!["db-1", "db-2"]),
+        (2_000 + REMEMBERED_MS, vec!["db-1"]),
+    ] {
+        world.forget(now);
+        assert_eq!(known(&world), expected, "{now}");
+    }
+    assert_eq!(world.tags["db"].len(), 1);
+    assert!(world.gone.is_empty());
+    // One that came back in time is as if it had never been gone.
+    world.apply(Topic::Instances, Change::Reset(Vec::new(), 3), 0);
+    world.forget(3 * REMEMBERED_MS);
+    world.apply(Topic::Instances, Change::Put(stays), 0);
+    world.forget(5 * REMEMBERED_MS);
+    assert_eq!(known(&world), ["db-1"]);
+}
+
+#[test]
+fn a_rehearsal_causes_nothing() {
+    let mut world = World::default();
+    for (id, rehearsal) in [("fo-1", false), ("fo-2", true)] {
+        let record = json!({
+            "id": id, "policy": "db", "service": "db", "instance": "", "reason": "", "state": "delivered",
+            "decided_at": "1970-01-01T00:00:02Z", "incident": "", "rehearsal": rehearsal,
+        });
+        world.apply(Topic::Failovers, Change::Put(kv(keys::failover(id), record)), 0);
+    }
+    let expected = Cause { failover: Some("fo-1".to_owned()), ..Cause::default() };
+    assert_eq!(world.causes("db"), [(2_000, expected)]);
+}
+
+#[test]
 fn our_own_record_is_known_before_the_watch_tells() {
     let mut world = World::default();
     let record = DayRecord {
@@ -133,6 +222,7 @@ fn our_own_record_is_known_before_the_watch_tells() {
         day: NaiveDate::default(),
         hours: Default::default(),
         downtimes: Vec::new(),
+        unlisted: BTreeMap::new(),
         maintenance: Vec::new(),
         latency: Default::default(),
         roles: BTreeMap::new(),

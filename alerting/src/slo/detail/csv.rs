@@ -58,9 +58,32 @@ fn word(status: Standing) -> &'static str {
     }
 }
 
+/// Text as a field; what a spreadsheet would take for a formula is text to it, too.
 fn quoted(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        return quoted(&format!("'{text}"));
+    }
     match text.contains([',', '"', '\r', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_text() {
+        for (text, field) in [
+            ("30d", "30d"),
+            ("2026-10-01/now", "2026-10-01/now"),
+            ("+2026-10-01/now", "'+2026-10-01/now"),
+            ("=1+1", "'=1+1"),
+            ("a,\"b\"", "\"a,\"\"b\"\"\""),
+            ("-a,b", "\"'-a,b\""),
+        ] {
+            assert_eq!(quoted(text), field);
+        }
     }
 }

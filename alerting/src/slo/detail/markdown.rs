@@ -31,8 +31,9 @@ pub(in super::super) fn markdown(detail: &Detail) -> String {
     );
     text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
     let latency = format!("Within {} ms", detail.objective.latency_ms);
-    for (name, objective) in [("Available", &detail.availability), (&*latency, &detail.latency)] {
-        text.push_str(&row(name, objective));
+    text.push_str(&row("Available", &detail.availability));
+    if !detail.is_document() {
+        text.push_str(&row(&latency, &detail.latency));
     }
     let (down, excused) = (&detail.downtime, &detail.maintenance);
     let _ = write!(

@@ -23,21 +23,29 @@ pub(in super::super) fn page(
     let down =
         coalesce(counted.days.iter().flat_map(|day| day.downtimes.iter().cloned()).collect());
     let name = Text(&detail.service);
+    // In a query, a plus sign is a space.
+    let zone_name = detail.time_zone.replace('+', "%2B");
     let link = |window: &str| {
         let here = if window == detail.window { " aria-current=\"page\"" } else { "" };
         let shown = window.replace('_', " ");
         format!(
-            "<a{here} href=\"/v1/slo/{name}/report?window={window}&amp;format=html\">{shown}</a>"
+            "<a{here} href=\"/v1/slo/{name}/report?window={window}&amp;time_zone={zone_name}&amp;format=html\">{shown}</a>"
         )
     };
     let tabs: String = RANGES.iter().map(|window| link(window)).collect();
+    let span = match detail.window.contains('/') {
+        false => format!("window={}", detail.window),
+        true => format!(
+            "from={}&amp;to={}",
+            detail.from.format("%Y-%m-%dT%H:%M:%SZ"),
+            detail.to.format("%Y-%m-%dT%H:%M:%SZ")
+        ),
+    };
     let as_files: Vec<_> = ["json", "csv", "md"]
         .iter()
         .map(|format| {
             format!(
-                "<a href=\"/v1/slo/{name}/report?from={}&amp;to={}&amp;format={format}\">{}</a>",
-                detail.from.format("%Y-%m-%dT%H:%M:%SZ"),
-                detail.to.format("%Y-%m-%dT%H:%M:%SZ"),
+                "<a href=\"/v1/slo/{name}/report?{span}&amp;time_zone={zone_name}&amp;format={format}\">{}</a>",
                 format.to_uppercase(),
             )
         })
@@ -64,7 +72,10 @@ pub(in super::super) fn page(
         zone = Text(&detail.time_zone),
         files = as_files.join(" · "),
         availability = card("Available", &detail.availability),
-        latency = card(&latency, &detail.latency),
+        latency = match detail.is_document() {
+            true => String::new(),
+            false => card(&latency, &detail.latency),
+        },
         facts = facts(detail),
         chart = chart(&points(counted, range), range, zone, &down),
         burn = burn(detail),
@@ -81,8 +92,12 @@ fn card(name: &str, attained: &Attainment) -> String {
     let budget = &attained.budget;
     let runs_out = match attained.runs_out_at {
         Some(at) => format!("At this rate the budget runs out {}.", moment(at.timestamp_millis())),
-        None if budget.remaining_probes < 0.0 => "The budget is spent.".to_owned(),
-        None => "Nothing spends the budget now.".to_owned(),
+        None if budget.bad_probes > 0
+            && budget.remaining_probes <= 1e-9 * budget.allowed_probes =>
+        {
+            "The budget is spent.".to_owned()
+        }
+        None => "It does not run out at this rate.".to_owned(),
     };
     format!(
         "<section>{}<p>Budget <b>{}</b> or {:.1} probes · left <b>{}</b> or {:.1} probes</p><p class=\"dim\">{runs_out}</p></section>",

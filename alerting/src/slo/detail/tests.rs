@@ -4,9 +4,10 @@ use chrono_tz::Tz;
 
 use super::*;
 use crate::slo::{
+    day::Unlisted,
     interval::Cause,
     range::Wish,
-    time::{day_of, day_start},
+    time::{DAY_MS, MINUTE_MS, day_of, day_start},
 };
 
 /// 1970-02-10 00:30.
@@ -17,6 +18,7 @@ fn empty_day(start: i64) -> Day {
         start,
         hours: [Bucket::default(); 24],
         downtimes: Vec::new(),
+        unlisted: Default::default(),
         maintenance: Vec::new(),
         latency: Latency::default(),
     }
@@ -135,11 +137,90 @@ fn when_the_budget_runs_out() {
     let mut days = history();
     days.remove(20);
     let found = of(&days, "30d", Tz::UTC);
-    // Of 25.0 allowed bad probes 2 are used up, and the last day used 2: 11.5 days are left.
+    // Of 25.1 allowed bad probes 2 are used up, and the last day (24 hours and a half) used 2: 11.8 days are left.
     let at = found.latency.runs_out_at.unwrap().timestamp_millis();
     let days_left = (at - NOW) as f64 / DAY_MS as f64;
-    assert!((days_left - 11.5).abs() < 0.2, "{days_left}");
+    assert!((days_left - 11.77).abs() < 0.02, "{days_left}");
     assert_eq!(found.availability.runs_out_at, None);
+}
+
+#[test]
+fn a_month_s_budget_grows_with_the_month() {
+    // February is nine days old; of 360 probes an hour, so many fail in each hour of it.
+    let month = |bad: u64| {
+        let mut days = Vec::new();
+        for hour in 0..NOW / HOUR_MS {
+            let good = if hour < 31 * 24 { 100_000 } else { 100_000 - bad };
+            fill(
+                &mut days,
+                hour * HOUR_MS,
+                Bucket { total: 100_000, good, fast: good, excluded: 0 },
+            );
+        }
+        of(&days, "month", Tz::UTC).availability
+    };
+    // Ten in a hundred thousand are allowed: five an hour go on for ever, and so do nine.
+    assert_eq!(month(5).runs_out_at, None);
+    assert_eq!(month(9).runs_out_at, None);
+    assert_eq!(month(5).budget.status, Standing::Ok);
+    assert_eq!(month(11).budget.status, Standing::Breached);
+    assert_eq!(month(11).runs_out_at, None, "it is spent already");
+}
+
+#[test]
+fn what_a_burst_leaves_of_a_month_runs_out_within_it_or_not() {
+    let with = |bad: u64| {
+        let mut days = Vec::new();
+        for hour in 31 * 24..NOW / HOUR_MS {
+            // The last day only.
+            let good = if hour < NOW / HOUR_MS - 24 { 100_000 } else { 100_000 - bad };
+            fill(
+                &mut days,
+                hour * HOUR_MS,
+                Bucket { total: 100_000, good, fast: good, excluded: 0 },
+            );
+        }
+        let at = of(&days, "month", Tz::UTC).availability.runs_out_at?;
+        Some((at.timestamp_millis() - NOW) as f64 / DAY_MS as f64)
+    };
+    // 9 days have earned 2,160; the last one spent 480, and spends 240 more each day than it earns.
+    let days = with(20).unwrap();
+    assert!((days - 7.0 * 24.5 / 24.0).abs() < 0.01, "{days}");
+    // It would last 40 days, and February has 19 left.
+    assert_eq!(with(12), None);
+}
+
+#[test]
+fn a_document_s_budget_in_time_is_its_share_of_bad_events() {
+    let mut days = Vec::new();
+    fill(
+        &mut days,
+        NOW - DAY_MS / 2,
+        Bucket { total: 10_000, good: 9_998, fast: 9_998, excluded: 0 },
+    );
+    let latency = Latency::default();
+    let range = Range::of(Wish::default(), Tz::UTC, NOW, 100).unwrap();
+    let counted = Counted { service: "openslo.checkout", ..counted(&days, &latency) };
+    let found = Detail::of(counted, &range, Tz::UTC);
+    let availability = &found.availability;
+    assert_eq!(availability.budget.status, Standing::Breached);
+    // Twice the budget is spent: in events, and in time.
+    assert!((availability.budget.remaining_ratio.unwrap() + 1.0).abs() < 1e-9);
+    let left = availability.budget_left_seconds / availability.budget_total_seconds;
+    assert!((left + 1.0).abs() < 1e-6, "{left}");
+    assert!(!markdown(&found).contains("Within 100 ms"), "it promises nothing about times");
+    assert!(!page(&found, &counted, &range, Tz::UTC).contains("Within 100 ms"));
+}
+
+#[test]
+fn downtimes_that_are_not_listed_count() {
+    let mut days = history();
+    days[39].unlisted.insert(3, Unlisted { count: 70, ms: 350_000 });
+    let found = of(&days, "30d", Tz::UTC);
+    assert_eq!((found.downtime.count, found.downtime.seconds), (71, 3_950.0));
+    let day = found.days.iter().find(|day| day.name == "1970-02-09").unwrap();
+    assert_eq!((day.downtimes, day.downtime_seconds), (70, 350.0));
+    assert_eq!(found.months[1].downtime_seconds, 350.0);
 }
 
 #[test]
@@ -155,7 +236,15 @@ fn in_every_form() {
     assert!(markdown(&found).starts_with("# SLO of web: BREACHED"), "{}", markdown(&found));
     assert!(badge(&found).contains("SLO 30d"), "{}", badge(&found));
     let html = page(&found, &counted, &range, zone);
-    for part in ["&lt;b&gt;refused", "/v1/failovers/fo-1", "<polyline", "upgrade: new disks"] {
+    for part in [
+        "&lt;b&gt;refused",
+        "/v1/failovers/fo-1",
+        "<polyline",
+        "upgrade: new disks",
+        // What is linked is on the same calendar, and over the same span.
+        "report?window=30d&amp;time_zone=UTC&amp;format=csv",
+        "report?window=90d&amp;time_zone=UTC&amp;format=html",
+    ] {
         assert!(html.contains(part), "{part}");
     }
     assert!(!html.contains("<b>refused"));

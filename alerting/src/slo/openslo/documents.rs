@@ -30,9 +30,20 @@ pub(super) struct Documents {
 
 /// The documents of a file, each with the number of lines before it.
 pub(super) fn split(text: &str) -> Vec<(u64, String)> {
+    let text = text.trim_start_matches('\u{feff}');
     let mut documents = vec![(0, String::new())];
     for (number, line) in (1..).zip(text.lines()) {
-        if line.trim_end() == "---" {
+        // What stands behind the mark belongs to the document that it begins; most often it is a comment.
+        let behind = |mark: &str| {
+            let rest = line.strip_prefix(mark)?;
+            (rest.is_empty() || rest.starts_with([' ', '\t'])).then(|| rest.trim())
+        };
+        if let Some(rest) = behind("---") {
+            documents.push(match rest.is_empty() || rest.starts_with('#') {
+                true => (number, String::new()),
+                false => (number - 1, format!("{rest}\n")),
+            });
+        } else if behind("...").is_some() {
             documents.push((number, String::new()));
         } else if let Some((_, document)) = documents.last_mut() {
             document.push_str(line);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use chrono::NaiveDateTime;
+use chrono::{Datelike, NaiveDateTime, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use serde_saphyr::{Location, Spanned};
 
@@ -38,9 +38,26 @@ pub fn read(
         slos.extend(judge.slo(name, display.as_deref(), spec));
         problems.append(&mut judge.problems);
     }
+    problems.extend(named_twice(&slos));
     problems.sort();
     if problems.is_empty() { Ok(slos) } else { Err(problems) }
 }
+
+/// A document of several objectives makes names of its own: they may be another document's.
+fn named_twice(slos: &[Slo]) -> impl Iterator<Item = Problem> + '_ {
+    let earlier = move |at: usize| slos[..at].iter().find(move |other| other.name == slos[at].name);
+    let found = (0..slos.len()).filter_map(move |at| Some((&slos[at], earlier(at)?)));
+    found.map(|(slo, other)| Problem {
+        file: slo.file.clone(),
+        line: Some(slo.line),
+        message: format!(
+            "objective {:?} is there twice, also from the SLO at {}:{}: several objectives of an SLO are named after it, \
+             with -1, -2 and so on; rename one SLO",
+            slo.name, other.file, other.line
+        ),
+    })
+}
+
 struct Judge<'a> {
     all: &'a Documents,
     expressions: &'a dyn Expressions,
@@ -134,12 +151,20 @@ impl<'a> Judge<'a> {
                 window,
                 indicators: vec![(indicator, weight.map_or(1.0, |weight| weight.value))],
                 alerts: alerts.clone(),
+                file: self.file.to_owned(),
+                line: self.before + 1,
             });
         }
-        match composite && slos.len() > 1 {
-            true => vec![self.composite(name, display, slos)],
-            false => slos,
+        if !composite || slos.len() < 2 {
+            return slos;
         }
+        if slos.iter().any(|slo| slo.method != slos[0].method) {
+            let message = "objectives of a composite have different timeSliceTarget or timeSliceWindow: give all the same, \
+                           since they are one SLO"
+                .to_owned();
+            self.refuse::<()>(&spec.objectives.referenced, message);
+        }
+        vec![self.composite(name, display, slos)]
     }
 
     /// One objective of several: the weighted mean of their shares against the weighted mean of their targets.
@@ -257,12 +282,13 @@ impl<'a> Judge<'a> {
                         .to_owned();
                 return self.refuse(at, message);
             }
-            let hours = shorthand(text).map(|seconds| seconds / 3_600);
+            let whole = shorthand(text).filter(|seconds| seconds % 3_600 == 0);
+            let hours = whole.map(|seconds| seconds / 3_600);
             return match hours.filter(|hours| (1..=400 * 24).contains(hours)) {
                 Some(hours) => Some(TimeWindow::Rolling(hours)),
                 None => self.refuse(
                     at,
-                    format!("duration {text:?} is not a rolling window: give 1h to 400d, such as 28d or 4w"),
+                    format!("duration {text:?} is not a rolling window: give whole hours, 1h to 400d, such as 28d or 4w"),
                 ),
             };
         };
@@ -280,13 +306,13 @@ impl<'a> Judge<'a> {
             return self.refuse(&zone.referenced, message);
         };
         let start = calendar.start_time.value.replace('T', " ");
-        if NaiveDateTime::parse_from_str(&start, "%Y-%m-%d %H:%M:%S").is_err() {
+        let Ok(start) = NaiveDateTime::parse_from_str(&start, "%Y-%m-%d %H:%M:%S") else {
             let message = format!(
                 "startTime {:?} is not a time: write it as 2026-01-01 00:00:00",
                 calendar.start_time.value
             );
             return self.refuse(&calendar.start_time.referenced, message);
-        }
+        };
         let unit = match text {
             "1d" => "day",
             "1w" => "week",
@@ -300,11 +326,17 @@ impl<'a> Judge<'a> {
                 return self.refuse(at, message);
             }
         };
-        let begins_well = start.ends_with("00:00:00")
-            && (matches!(unit, "day" | "week") || start.get(8..10) == Some("01"));
+        let begins_well = start.time() == NaiveTime::MIN
+            && match unit {
+                "day" => true,
+                "week" => start.weekday() == Weekday::Mon,
+                "month" => start.day() == 1,
+                _ => start.day() == 1 && start.month0().is_multiple_of(3),
+            };
         if !begins_well {
             let message = format!(
-                "startTime {:?} is not supported for {text}: let it begin at 00:00:00, and a month or quarter on the first",
+                "startTime {:?} is not supported for {text}: let it begin at 00:00:00, a week on a Monday, a month on the \
+                 first, a quarter on the first of January, April, July or October",
                 calendar.start_time.value
             );
             return self.refuse(&calendar.start_time.referenced, message);

@@ -49,7 +49,7 @@ impl std::fmt::Display for Group<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let slo = self.0;
         if let Some((seconds, record, expr)) = slices(slo) {
-            writeln!(f, "  - name: {}", quoted(&format!("openslo-{}-slices", slo.name)))?;
+            writeln!(f, "  - name: {}", quoted(&format!("openslo-{}.slices", slo.name)))?;
             writeln!(f, "    interval: {}", duration(seconds))?;
             writeln!(f, "    rules:")?;
             rule(f, "record", record, &expr, slo)?;
@@ -90,7 +90,7 @@ fn duration(seconds: u64) -> String {
 }
 
 fn labels(slo: &Slo) -> String {
-    format!("slo: {}, service: {}", quoted(&slo.name), quoted(&slo.service))
+    format!("slo: {}, service: {}", quoted(&slo.name), quoted(&text(&slo.service)))
 }
 
 fn rule(
@@ -147,9 +147,9 @@ fn own(f: &mut std::fmt::Formatter<'_>, slo: &Slo, alert: &Alert) -> std::fmt::R
     targets.sort();
     let labels = format!(
         "severity: {}, policy: {}, notification_target: {}, {}",
-        quoted(&alert.severity),
-        quoted(&alert.policy),
-        quoted(&targets.join(",")),
+        quoted(&text(&alert.severity)),
+        quoted(&text(&alert.policy)),
+        quoted(&text(&targets.join(","))),
         labels(slo)
     );
     let mut say = |name: &str, expr: &str, summary: &str| {
@@ -205,30 +205,42 @@ fn slices(slo: &Slo) -> Option<(u64, &'static str, String)> {
 fn error_ratio(slo: &Slo, seconds: u64) -> String {
     match slices(slo) {
         None => events(slo, seconds),
-        Some((_, record, _)) => {
-            format!("1 - avg_over_time({record}{{slo=\"{}\"}}[{}])", slo.name, duration(seconds))
+        Some((slice, record, _)) => {
+            // A slice is known at its end only: over less than one, the last one tells.
+            let window = duration(seconds.max(slice));
+            format!("1 - avg_over_time({record}{{slo=\"{}\"}}[{window}])", slo.name)
         }
     }
 }
 
 /// The share of bad events over so many seconds: of a composite, the weighted mean.
-pub(super) fn events(slo: &Slo, seconds: u64) -> String {
+fn events(slo: &Slo, seconds: u64) -> String {
     let window = duration(seconds);
+    events_within(slo, &window, &window)
+}
+
+/// The same over the window `rates` where counters grow, and over `samples` where samples are added up or averaged.
+pub(super) fn events_within(slo: &Slo, rates: &str, samples: &str) -> String {
     match slo.indicators.as_slice() {
-        [(indicator, _)] => share(indicator, &window),
+        [(indicator, _)] => share(indicator, rates, samples),
         several => {
             let sum: f64 = several.iter().map(|(_, weight)| weight).sum();
-            let parts =
-                several.iter().map(|(i, weight)| format!("{weight} * ({})", share(i, &window)));
+            let parts = several
+                .iter()
+                .map(|(i, weight)| format!("{weight} * ({})", share(i, rates, samples)));
             format!("({}) / {sum}", parts.collect::<Vec<_>>().join(" + "))
         }
     }
 }
 
-fn share(indicator: &Indicator, window: &str) -> String {
+fn share(indicator: &Indicator, rates: &str, samples: &str) -> String {
+    let window = samples;
     match indicator {
         Indicator::Ratio { counter, part, part_is_good, total } => {
-            let over = if *counter { "rate" } else { "sum_over_time" };
+            let (over, window) = match counter {
+                true => ("rate", rates),
+                false => ("sum_over_time", samples),
+            };
             let (part, total) = (sum(over, part, window), sum(over, total, window));
             match part_is_good {
                 true => format!("1 - (({part}) or vector(0)) / ({total})"),
@@ -278,7 +290,7 @@ fn ranged(query: &str, window: &str) -> String {
 }
 
 /// Whether it is a metric's name, with or without matchers.
-fn is_selector(query: &str) -> bool {
+pub(super) fn is_selector(query: &str) -> bool {
     let end = query.find('{').unwrap_or(query.len());
     let (name, matchers) = query.split_at(end);
     let named = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')

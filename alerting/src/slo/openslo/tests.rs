@@ -91,10 +91,14 @@ spec:
     - target: 0.999
 ";
 
+/// A document with two objectives.
+fn two(name: &str) -> String {
+    format!("{}    - targetPercent: 95\n", with("name: small", &format!("name: {name}")))
+}
+
 #[test]
 fn several_objectives_of_one_document() {
-    let two = format!("{SMALL}    - targetPercent: 95\n");
-    let found = judged(&two).unwrap();
+    let found = judged(&two("small")).unwrap();
     let names: Vec<_> = found.iter().map(|slo| (slo.name.as_str(), slo.target)).collect();
     assert_eq!(names, [("small-1", 0.999), ("small-2", 0.95)]);
 }
@@ -152,6 +156,14 @@ fn every_mistake_is_named_with_its_line() {
         ),
         (format!("{SMALL}---\n{SMALL}"), "slo.yaml:28: SLO \"small\" is there twice"),
         (
+            with("duration: 30d", "duration: 90m"),
+            "slo.yaml:22: duration \"90m\" is not a rolling window: give whole hours",
+        ),
+        (
+            format!("{}---\n{}", two("small"), with("name: small", "name: small-2")),
+            "slo.yaml:29: objective \"small-2\" is there twice, also from the SLO at slo.yaml:1",
+        ),
+        (
             with("target: 0.999", "target: 0.999\n      compositeWeight: 2"),
             "to objectives that have indicators of their own",
         ),
@@ -160,6 +172,85 @@ fn every_mistake_is_named_with_its_line() {
         assert!(wrong.contains(expected), "{expected} is not in:\n{wrong}");
         assert!(wrong.starts_with("slo.yaml:"), "{wrong}");
     }
+}
+
+#[test]
+fn documents_are_told_apart_as_yaml_does() {
+    let other = with("name: small", "name: other");
+    for text in [
+        format!("{SMALL}---\n{other}"),
+        format!("{SMALL}--- # the other one\n{other}"),
+        format!("{SMALL}...\n---\n{other}...\n"),
+        format!("--- \n{SMALL}---\t\n{other}---\n# nothing\n"),
+        format!("\u{feff}{SMALL}\r\n---\r\n{}", other.replace('\n', "\r\n")),
+    ] {
+        let names: Vec<_> = judged(&text).unwrap().into_iter().map(|slo| slo.name).collect();
+        assert_eq!(names, ["other", "small"], "{text}");
+    }
+    // What stands behind the mark is the document's first line.
+    let text = format!("# both\n--- {{apiVersion: openslo/v1, kind: Slow}}\n---\n{SMALL}");
+    let wrong = judged(&text).unwrap_err().join("\n");
+    assert!(wrong.starts_with("slo.yaml:2: kind \"Slow\""), "{wrong}");
+}
+
+#[test]
+fn a_composite_has_one_kind_of_slice() {
+    let text = CHECKOUT.replacen("timeSliceWindow: 1m", "timeSliceWindow: 5m", 1);
+    let wrong = judged(&text).unwrap_err().join("\n");
+    assert!(wrong.contains("objectives of a composite have different timeSliceTarget"), "{wrong}");
+}
+
+#[test]
+fn rules_that_prometheus_takes_as_they_are_meant() {
+    let rules_of = |text: &str| rules(&judged(text).unwrap());
+    // What looks like a template in labels is no template.
+    let policy = "  alertPolicies:
+    - kind: AlertPolicy
+      metadata: {name: inline}
+      spec:
+        alertWhenBreaching: true
+        conditions:
+          - kind: AlertCondition
+            spec:
+              severity: 'sev {{ $1 }}'
+              condition: {threshold: 2, lookbackWindow: 1h}
+        notificationTargets:
+          - targetRef: mail
+  objectives:
+";
+    let target = "---
+apiVersion: openslo/v1
+kind: AlertNotificationTarget
+metadata: {name: mail}
+spec: {target: email}
+";
+    let text = format!("{}{target}", with("  objectives:\n", policy));
+    let found = rules_of(&text.replace("service: web", "service: '{{ web'"));
+    assert!(found.contains("severity: \"sev { { $1 }}\""), "{found}");
+    assert!(!found.lines().any(|l| l.contains("labels:") && l.contains("{{")), "{found}");
+
+    // A comment in a query ends with its line.
+    let found = rules_of(&with("query: good_total", "query: 'sum(good_total) # the good ones'"));
+    assert!(found.contains(r"rate((sum(good_total) # the good ones\n)[5m:1m])"), "{found}");
+
+    // Over less than a slice the last slice tells; a name of a group is another document's in no case.
+    let sliced = with("Occurrences", "Timeslices").replace(
+        "target: 0.999",
+        "target: 0.999\n      timeSliceTarget: 0.95\n      timeSliceWindow: 15m",
+    );
+    let other = with("name: small", "name: small-slices");
+    let found = rules_of(&format!("{sliced}---\n{other}"));
+    assert!(found.contains(r#"avg_over_time(slo:slice_good:bool{slo=\"small\"}[15m])"#), "{found}");
+    assert!(!found.contains(r#"slo=\"small\"}[5m])"#), "{found}");
+    let groups: Vec<_> = found.lines().filter(|l| l.starts_with("  - name:")).collect();
+    assert_eq!(
+        groups,
+        [
+            "  - name: \"openslo-small.slices\"",
+            "  - name: \"openslo-small\"",
+            "  - name: \"openslo-small-slices\""
+        ]
+    );
 }
 
 #[test]
@@ -173,6 +264,7 @@ fn calendar_windows_begin_where_calendars_do() {
     for (start, unit, name) in [
         ("2026-01-01 00:00:00", "1M", "month"),
         ("2026-01-01 00:00:00", "1Q", "quarter"),
+        ("2026-07-01 00:00:00", "1Q", "quarter"),
         ("2026-01-05 00:00:00", "1w", "week"),
         ("2026-01-05 00:00:00", "1d", "day"),
     ] {
@@ -182,6 +274,9 @@ fn calendar_windows_begin_where_calendars_do() {
     for (start, unit, part) in [
         ("2026-01-15 00:00:00", "1M", "on the first"),
         ("2026-01-01 12:30:00", "1d", "begin at 00:00:00"),
+        // Quarters of another year, and weeks that begin on a Sunday: ours would not be theirs.
+        ("2026-02-01 00:00:00", "1Q", "a quarter on the first of January"),
+        ("2026-01-04 00:00:00", "1w", "a week on a Monday"),
         ("2026-01-01 00:00:00", "1Y", "use 1d, 1w, 1M or 1Q"),
         ("soon", "1M", "is not a time"),
     ] {

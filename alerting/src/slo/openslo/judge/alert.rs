@@ -5,6 +5,9 @@ use super::{
     Judge, shorthand,
 };
 
+/// Longest time that is looked back, or waited.
+const SECONDS_MAX: u64 = 400 * 86_400;
+
 impl Judge<'_> {
     pub(super) fn alerts(&mut self, spec: &shape::SloSpec) -> Vec<Alert> {
         let all = self.all;
@@ -103,9 +106,10 @@ impl Judge<'_> {
             return self.refuse(&threshold.referenced, message);
         }
         let lookback = &condition.lookback_window;
-        let Some(lookback_seconds) = shorthand(&lookback.value) else {
+        let duration = |text: &str| shorthand(text).filter(|seconds| *seconds <= SECONDS_MAX);
+        let Some(lookback_seconds) = duration(&lookback.value) else {
             let message = format!(
-                "lookbackWindow {:?} is not a duration: write it as 5m, 1h or 3d",
+                "lookbackWindow {:?} is not a duration of at most 400d: write it as 5m, 1h or 3d",
                 lookback.value
             );
             return self.refuse(&lookback.referenced, message);
@@ -113,11 +117,11 @@ impl Judge<'_> {
         let after_seconds = match &condition.alert_after {
             None => 0,
             Some(after) if after.value == "0m" => 0,
-            Some(after) => match shorthand(&after.value) {
+            Some(after) => match duration(&after.value) {
                 Some(seconds) => seconds,
                 None => {
                     let message = format!(
-                        "alertAfter {:?} is not a duration: write it as 0m, 5m or 1h",
+                        "alertAfter {:?} is not a duration of at most 400d: write it as 0m, 5m or 1h",
                         after.value
                     );
                     return self.refuse(&after.referenced, message);

@@ -3,7 +3,7 @@
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    super::{Indicator, shape},
+    super::{Indicator, rules::is_selector, shape},
     Judge,
 };
 
@@ -129,11 +129,13 @@ impl Judge<'_> {
         }
         match &source.value.spec.query {
             Some(query) if !query.value.trim().is_empty() => {
-                match self.expressions.check(query.value.trim()) {
-                    Ok(()) => Some(query.value.trim().to_owned()),
+                let text = query.value.trim();
+                match self.expressions.check(text) {
+                    // What stands around it in rules must not become part of its comment.
+                    Ok(()) if text.contains('#') && !is_selector(text) => Some(format!("{text}\n")),
+                    Ok(()) => Some(text.to_owned()),
                     Err(error) => {
-                        let message =
-                            format!("query {:?} is not PromQL: {error}", query.value.trim());
+                        let message = format!("query {text:?} is not PromQL: {error}");
                         self.refuse(&query.referenced, message)
                     }
                 }
