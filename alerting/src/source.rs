@@ -12,7 +12,7 @@ mod answer;
 mod external;
 
 pub use answer::{MatrixRow, QueryAnswer, QueryData, RowValue, VectorRow};
-pub use external::{Authorization, BasicAuth, DataSourceConfig, External};
+pub use external::{DataSourceConfig, External};
 
 /// The samples of one series.
 #[derive(Debug, Clone, Default, PartialEq)]

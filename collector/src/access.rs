@@ -1,85 +1,9 @@
-//! How another program's HTTP door is opened, by scrapes and by remote write: user and password, token, TLS. Secrets are in
-//! files, read when something starts, and shown nowhere.
+//! TLS towards another program's HTTP door, as scrapes and remote write are told.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::HeaderValue;
 use rustls::ClientConfig;
-use serde::{Deserialize, Serialize};
-use watchkeep_catalog::TlsSettings;
+use watchkeep_catalog::{TlsSettings, access::Wrong};
 
 use crate::probe::{Files, tls::Clients};
-
-/// What is wrong: the field, relative to where it stands, and the message.
-pub(crate) type Wrong = (String, String);
-
-/// User and password.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BasicAuth {
-    /// Who asks.
-    pub username: String,
-    /// Holds the password.
-    pub password_file: PathBuf,
-}
-
-/// A token.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Authorization {
-    /// The scheme, `Bearer` unless told otherwise.
-    #[serde(default = "bearer", rename = "type")]
-    pub kind: String,
-    /// Holds the token.
-    pub credentials_file: PathBuf,
-}
-
-fn bearer() -> String {
-    "Bearer".to_owned()
-}
-
-/// The value of header `Authorization`, if there is to be one.
-///
-/// # Errors
-/// When both forms are given, or a file cannot be read or holds what no header may hold.
-pub(crate) fn authorization(
-    basic: Option<&BasicAuth>,
-    token: Option<&Authorization>,
-) -> Result<Option<HeaderValue>, Wrong> {
-    let (field, text) = match (basic, token) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            let message = "basic_auth is given as well: give one of both".to_owned();
-            return Err(("authorization".to_owned(), message));
-        }
-        (Some(basic), None) => {
-            let field = "basic_auth.password_file";
-            let password = secret(field, &basic.password_file)?;
-            let pair = BASE64_STANDARD.encode(format!("{}:{password}", basic.username));
-            (field, format!("Basic {pair}"))
-        }
-        (None, Some(token)) => {
-            let field = "authorization.credentials_file";
-            (field, format!("{} {}", token.kind, secret(field, &token.credentials_file)?))
-        }
-    };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| {
-        (field.to_owned(), "the file holds characters that no header may have".to_owned())
-    })?;
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
-/// A file's text without the line break at its end.
-fn secret(field: &str, path: &Path) -> Result<String, Wrong> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| (field.to_owned(), format!("{}: {e}", path.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
 
 /// TLS as these settings say; files may lie anywhere, since they are named by whoever configured the collector.
 ///
@@ -102,26 +26,15 @@ pub(crate) fn tls(settings: Option<&TlsSettings>) -> Result<ClientConfig, Wrong>
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn secrets_come_from_files_and_are_not_shown() {
+    fn files_that_hold_too_little_are_named() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("secret");
         fs::write(&file, "open sesame\n").expect("written");
-        let basic = BasicAuth { username: "Aladdin".into(), password_file: file.clone() };
-        let value = authorization(Some(&basic), None).expect("readable").expect("a header");
-        assert_eq!(value, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert_eq!(format!("{value:?}"), "Sensitive");
-        let token: Authorization =
-            serde_json::from_value(serde_json::json!({"credentials_file": file})).expect("fits");
-        let value = authorization(None, Some(&token)).expect("readable").expect("a header");
-        assert_eq!(value, "Bearer open sesame");
-        assert_eq!(authorization(None, None), Ok(None));
-        assert!(authorization(Some(&basic), Some(&token)).expect_err("both").1.contains("one of"));
-        let absent = BasicAuth { password_file: dir.path().join("absent"), ..basic };
-        let (field, message) = authorization(Some(&absent), None).expect_err("absent");
-        assert!(field == "basic_auth.password_file" && message.contains("absent: No such file"));
         let text = |file: &std::path::Path| Some(file.display().to_string());
         let half = TlsSettings { key_file: text(&file), ..TlsSettings::default() };
         assert!(tls(Some(&half)).expect_err("half").1.contains("cert_file"));

@@ -39,7 +39,6 @@ mod sharing;
 mod target;
 mod targets;
 
-pub use access::{Authorization, BasicAuth};
 pub use by_hand::{ByHand, PhaseTook, Report, Step, Told};
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, Invalid};

@@ -6,6 +6,7 @@ use std::time::Duration;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod clients;
 mod grafana;
 mod peers;

@@ -16,7 +16,7 @@ mod config;
 mod wire;
 mod write;
 
-pub use config::{Authorization, BasicAuth, DataSourceConfig};
+pub use config::DataSourceConfig;
 
 use calls::Calls;
 

@@ -6,10 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
 use url::Url;
-use watchkeep_catalog::{TlsSettings, check_name};
+use watchkeep_catalog::{
+    TlsSettings,
+    access::{Authorization, BasicAuth, Wrong, authorization},
+    check_name,
+};
 
 use crate::{
-    access::{self, Authorization, BasicAuth, Wrong},
+    access,
     relabel::{RelabelConfig, Relabeling},
 };
 
@@ -181,7 +185,7 @@ impl RemoteWriteConfig {
                 HeaderValue::from_str(value).map_err(|_| wrong("no header may say this"))?;
             all.insert(known, value);
         }
-        let secret = access::authorization(self.basic_auth.as_ref(), self.authorization.as_ref())?;
+        let secret = authorization(self.basic_auth.as_ref(), self.authorization.as_ref())?;
         all.extend(secret.map(|secret| (AUTHORIZATION, secret)));
         Ok(all)
     }

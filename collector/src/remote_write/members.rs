@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, interval},
 };
 use tracing::{error, info, warn};
-use watchkeep_catalog::{Client, KeyValue, Member, client::Change, keys};
+use watchkeep_catalog::{Client, KeyValue, Member, access::Wrong, client::Change, keys};
 use watchkeep_series::{Labels, Sample};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     queue::Queue,
     spool::Spool,
 };
-use crate::{access::Wrong, metrics::Metrics, relabel::Relabeling};
+use crate::{metrics::Metrics, relabel::Relabeling};
 
 /// Bytes on disk that wait for one alerting member.
 const MEMBER_BYTES_MAX: u64 = 256 << 20;

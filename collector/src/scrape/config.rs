@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
-use watchkeep_catalog::{Instance, Scheme, Scrape, TlsSettings};
+use watchkeep_catalog::{
+    Instance, Scheme, Scrape, TlsSettings,
+    access::{Authorization, BasicAuth, Wrong, authorization},
+};
 
 use super::fetch::{CONNECTIONS_IDLE_MAX, Fetcher};
 use crate::{
-    access::{self, Authorization, BasicAuth, Wrong},
+    access,
     probe::Policy,
     relabel::{RelabelConfig, Relabeling},
 };
@@ -135,7 +138,7 @@ impl Job {
             regex.map_err(|e| (format!("services[{at}]"), format!("{pattern:?}: {e}")))
         });
         let secret =
-            access::authorization(config.basic_auth.as_ref(), config.authorization.as_ref())?;
+            authorization(config.basic_auth.as_ref(), config.authorization.as_ref())?;
         let tls = access::tls(config.tls_config.as_ref())?;
         Ok(Self {
             services: services.collect::<Result<_, _>>()?,

@@ -3,6 +3,7 @@
 //! Collector and alerting know the registry only through this crate, so both also run over an etcd cluster
 //! that is already there. Nothing here knows how the registry stores what it is told.
 
+pub mod access;
 pub mod client;
 mod examine;
 pub mod keys;

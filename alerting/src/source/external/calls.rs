@@ -9,12 +9,9 @@ use reqwest::{
 };
 use tokio::time::sleep;
 use url::form_urlencoded;
+use watchkeep_catalog::access::Wrong;
 
-use super::{
-    SourceError, backoff,
-    config::{DataSourceConfig, Wrong},
-    wire,
-};
+use super::{SourceError, backoff, config::DataSourceConfig, wire};
 use crate::text;
 
 /// Largest answer.

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::{
     Certificate, Identity,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
@@ -11,10 +10,10 @@ use reqwest::{
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
-use watchkeep_catalog::{TlsSettings, TlsVersion};
-
-/// What is wrong: the field, relative to the section, and the message.
-pub(super) type Wrong = (String, String);
+use watchkeep_catalog::{
+    TlsSettings, TlsVersion,
+    access::{Authorization, BasicAuth, Wrong, authorization},
+};
 
 /// Headers that are the protocol's own.
 const OWN_HEADERS: [&str; 6] = [
@@ -54,31 +53,6 @@ pub struct DataSourceConfig {
     pub min_backoff_ms: u64,
     /// Longest pause. `min_backoff_ms` to 600000.
     pub max_backoff_ms: u64,
-}
-
-/// User and password.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BasicAuth {
-    /// Who asks.
-    pub username: String,
-    /// Holds the password.
-    pub password_file: String,
-}
-
-/// A token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Authorization {
-    /// The scheme, `Bearer` unless told otherwise.
-    #[serde(default = "bearer", rename = "type")]
-    pub kind: String,
-    /// Holds the token.
-    pub credentials_file: String,
-}
-
-fn bearer() -> String {
-    "Bearer".to_owned()
 }
 
 impl Default for DataSourceConfig {
@@ -135,35 +109,11 @@ impl DataSourceConfig {
                 HeaderValue::from_str(value).map_err(|_| wrong("no header may say this"))?;
             all.insert(known, value);
         }
-        if let Some(value) = self.secret()? {
+        let secret = authorization(self.basic_auth.as_ref(), self.authorization.as_ref())?;
+        if let Some(value) = secret {
             all.insert(AUTHORIZATION, value);
         }
         Ok(all)
-    }
-
-    fn secret(&self) -> Result<Option<HeaderValue>, Wrong> {
-        let (field, text) = match (&self.basic_auth, &self.authorization) {
-            (None, None) => return Ok(None),
-            (Some(_), Some(_)) => {
-                let message = "basic_auth is given as well: give one of both".to_owned();
-                return Err(("authorization".to_owned(), message));
-            }
-            (Some(basic), None) => {
-                let field = "basic_auth.password_file";
-                let password = line(field, &basic.password_file)?;
-                let pair = BASE64_STANDARD.encode(format!("{}:{password}", basic.username));
-                (field, format!("Basic {pair}"))
-            }
-            (None, Some(token)) => {
-                let field = "authorization.credentials_file";
-                (field, format!("{} {}", token.kind, line(field, &token.credentials_file)?))
-            }
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            (field.to_owned(), "the file holds characters that no header may have".to_owned())
-        })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 
     /// The client that speaks TLS as is said here.
@@ -232,10 +182,4 @@ fn base(field: &str, text: &str) -> Result<(), Wrong> {
 
 fn file_bytes(field: &str, path: &str) -> Result<Vec<u8>, Wrong> {
     fs::read(path).map_err(|e| (field.to_owned(), format!("{path}: {e}")))
-}
-
-/// A file's text without the line break at its end.
-fn line(field: &str, path: &str) -> Result<String, Wrong> {
-    let text = fs::read_to_string(path).map_err(|e| (field.to_owned(), format!("{path}: {e}")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
