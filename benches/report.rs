@@ -1,7 +1,7 @@
 //! SLO reports over thirty days of probes each ten seconds: what the first one costs, and what the others do. A verdict: a
 //! list of all services and a report in detail each answer within 100 ms at the 99th percentile.
 //!
-//! `cargo xtask bench report [--services 1000] [--days 30] [--hours 25] [--rounds 200]`
+//! `cargo xtask bench report [--services 1000] [--days 30] [--hours 24] [--rounds 200]`
 //!
 //! The days are in the registry as the leader of those days wrote them; the last hours are raw samples, by remote write.
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         })
     };
     let (services, days) = (option("--services", 1_000), option("--days", 30));
-    let (hours, rounds) = (option("--hours", 25), option("--rounds", 200));
+    let (hours, rounds) = (option("--hours", 24), option("--rounds", 200));
     println!(
         "{services} services, {days} days of a probe every 10 s, the last {hours} h as raw samples"
     );
