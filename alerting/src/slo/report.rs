@@ -198,11 +198,18 @@ impl Report {
             let seen = list.iter().filter(|i| i.end.is_none_or(|end| end > from));
             seen.map(|interval| interval.since(from)).collect()
         };
+        // Field by field: a list of a thousand services copies no more than it shows.
         Self {
+            service: self.service.clone(),
+            as_of: self.as_of,
+            state: self.state,
+            objective: self.objective,
+            known_from: self.known_from,
+            windows,
+            burn: self.burn.clone(),
             downtimes: cut(&self.downtimes),
             maintenance: cut(&self.maintenance),
-            windows,
-            ..self.clone()
+            no_data: self.no_data.clone(),
         }
     }
 }
@@ -212,7 +219,13 @@ impl Interval {
     fn since(&self, from: Time) -> Self {
         let early = (from - self.start).max(chrono::TimeDelta::zero());
         let duration_seconds = self.duration_seconds - early.num_milliseconds() as f64 / 1000.0;
-        Self { start: self.start.max(from), duration_seconds, ..self.clone() }
+        Self {
+            start: self.start.max(from),
+            end: self.end,
+            ongoing: self.ongoing,
+            duration_seconds,
+            cause: self.cause.clone(),
+        }
     }
 }
 
