@@ -23,6 +23,7 @@ use crate::{
     probe::Context,
     publish::Publisher,
     samples::Sink,
+    schedule,
     sharing::Sharing,
     target::{Target, TargetId},
     targets::{Effect, Targets},
@@ -222,7 +223,8 @@ impl Engine {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(target.id.clone(), number);
-        let check = Check::new(target, self.shared.clone(), self.now());
+        let within = schedule::first_within(self.checks.len());
+        let check = Check::new(target, self.shared.clone(), (self.now(), within));
         self.agenda.insert((check.timetable.due(), number));
         self.checks.insert(number, check);
     }
