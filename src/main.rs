@@ -12,6 +12,7 @@ mod demo;
 mod dns;
 mod http;
 mod metrics;
+mod native;
 mod out;
 mod own_runtime;
 mod querier;

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use watchkeep_alerting::source::{
-    MatrixRow, QueryAnswer, QueryData, Recorded, RowValue, SeriesData, Source, SourceError,
-    VectorRow,
+    MatrixRow, QueryAnswer, QueryData, Recorded, RecordedHistogram, RowValue, SeriesData, Source,
+    SourceError, VectorRow,
 };
 use watchkeep_collector::Recorder;
 use watchkeep_series::{
@@ -14,6 +14,7 @@ use watchkeep_series::{
 };
 
 use crate::{
+    native,
     querier::{Querier, QueryError, When, Wish},
     sample_json,
 };
@@ -104,6 +105,21 @@ impl Source for StoreSource {
                 .map_err(|error| SourceError::Write { samples: count, message: error.to_string() })
         })
     }
+
+    fn write_histograms(
+        &self,
+        histograms: Vec<RecordedHistogram>,
+    ) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let samples = histograms.len();
+            let histograms = histograms.into_iter();
+            let histograms = histograms.map(|(labels, one)| (Labels::new(labels), one)).collect();
+            let recorded = self.recorder.record_histograms(histograms).await;
+            recorded
+                .map(drop)
+                .map_err(|error| SourceError::Write { samples, message: error.to_string() })
+        })
+    }
 }
 
 fn named(labels: &Labels) -> BTreeMap<String, String> {
@@ -160,5 +176,6 @@ fn row(series: &Points) -> MatrixRow {
 fn histogram(value: &Histogram) -> RowValue {
     // What is made there is JSON.
     let json = serde_json::from_str(&sample_json::histogram(value)).unwrap_or_default();
-    RowValue::Histogram { text: value.to_string(), json }
+    let native = Some(Arc::new(native::message(value, 0)));
+    RowValue::Histogram { text: value.to_string(), json, native }
 }

@@ -3,9 +3,11 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
+use prost::Message;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use watchkeep_catalog::prompb;
 
 mod common;
 use common::{
@@ -144,4 +146,53 @@ async fn a_restart_a_wrong_file_and_the_end() {
     assert!(status.is_success(), "{said}");
     let pages = sink.wait("/page", 2, SOON).await;
     assert_eq!(pages[1].json()["status"], "resolved", "{}", pages[1].json());
+}
+
+/// A rule of histograms makes histograms: what it recorded is asked for as such.
+#[tokio::test]
+async fn native_histograms_are_recorded() {
+    let dir = TempDir::new().expect("temporary folder");
+    let file = dir.path().join("rules.yml");
+    let rule = "{record: 'job:latency:sum', expr: 'sum by (job) (latency)'}";
+    fs::write(&file, format!("groups: [{{name: native, interval: 1s, rules: [{rule}]}}]\n"))
+        .expect("rules");
+    let cluster = Cluster::start(1, &[("alerting", json!({"rule_files": [file]}))]).await;
+    let node = &cluster.nodes[0];
+    let histogram = prompb::Histogram {
+        count_int: Some(9),
+        zero_count_int: Some(1),
+        sum: 18.5,
+        positive_spans: vec![prompb::BucketSpan { offset: 0, length: 3 }],
+        positive_deltas: vec![2, 1, -1],
+        timestamp: chrono::Utc::now().timestamp_millis(),
+        ..prompb::Histogram::default()
+    };
+    let label = |name: &str, value: &str| prompb::Label { name: name.into(), value: value.into() };
+    let series = |instance: &str| prompb::TimeSeries {
+        labels: vec![label("__name__", "latency"), label("instance", instance), label("job", "a")],
+        samples: vec![],
+        histograms: vec![histogram.clone()],
+    };
+    let request = prompb::WriteRequest { timeseries: vec![series("1"), series("2")] };
+    let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).expect("small");
+    let request = http::client()
+        .post(node.url("/api/v1/write"))
+        .header("content-encoding", "snappy")
+        .header("content-type", "application/x-protobuf")
+        .header("x-prometheus-remote-write-version", "0.1.0")
+        .body(body);
+    http::text(request).await.expect("taken");
+    for (query, value) in [
+        ("histogram_count(job:latency:sum{job=\"a\"})", "18"),
+        ("histogram_sum(job:latency:sum)", "37"),
+        ("histogram_fraction(0, 2, job:latency:sum) > bool 0", "1"),
+    ] {
+        eventually(query, SOON, async || {
+            let asked = http::client().get(node.url("/api/v1/query")).query(&[("query", query)]);
+            let answer = http::json(asked).await?;
+            let is = &answer["data"]["result"][0]["value"][1];
+            ensure(is == value, || answer.to_string())
+        })
+        .await;
+    }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 use thiserror::Error;
+use watchkeep_catalog::prompb;
 
 mod answer;
 mod external;
@@ -26,6 +27,9 @@ pub struct SeriesData {
 /// A sample to be written: all labels with `__name__` among them, milliseconds since 1970, value. The staleness marker is
 /// a value like any other ([`STALE_NAN`]).
 pub type Recorded = (BTreeMap<String, String>, i64, f64);
+
+/// A native histogram to be written, its time in it, and all labels of its series.
+pub type RecordedHistogram = (BTreeMap<String, String>, prompb::Histogram);
 
 /// The bits of the NaN that ends a series (Prometheus, `model/value`).
 pub const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
@@ -129,6 +133,18 @@ pub trait Source: Send + Sync + 'static {
     fn write(&self, samples: Vec<Recorded>) -> BoxFuture<'_, Result<(), SourceError>> {
         let samples = samples.len();
         let message = "nothing is written here".to_owned();
+        Box::pin(async move { Err(SourceError::Write { samples, message }) })
+    }
+
+    /// Keeps native histograms, on this node: who reads them elsewhere writes them there.
+    fn write_histograms(
+        &self,
+        histograms: Vec<RecordedHistogram>,
+    ) -> BoxFuture<'_, Result<(), SourceError>> {
+        let samples = histograms.len();
+        let message = "native histograms are recorded by the embedded store only; record \
+                       histogram_quantile or histogram_count of them instead";
+        let message = message.to_owned();
         Box::pin(async move { Err(SourceError::Write { samples, message }) })
     }
 }

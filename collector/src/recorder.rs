@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
-use watchkeep_catalog::Client;
-use watchkeep_series::{Appended, Labels, Sample, SeriesError, SeriesStore};
+use watchkeep_catalog::{Client, prompb};
+use watchkeep_series::{Appended, Incoming, Labels, Sample, SeriesError, SeriesStore};
 
 use crate::{
     CollectorConfig, CollectorError, access,
@@ -86,6 +86,37 @@ impl Recorder {
         let store = self.store.clone();
         let append = move || store.append(&samples, Utc::now().timestamp_millis());
         // It may have to wait for the disk: not on a thread that others need.
+        match tokio::task::spawn_blocking(append).await {
+            Ok(appended) => appended,
+            Err(error) => Err(SeriesError::Storage { what: "append", message: error.to_string() }),
+        }
+    }
+    /// Keeps native histograms on this node; queues carry none.
+    ///
+    /// # Errors
+    /// What the local store says; one that is no histogram is not kept.
+    pub async fn record_histograms(
+        &self,
+        histograms: Vec<(Labels, prompb::Histogram)>,
+    ) -> Result<Appended, SeriesError> {
+        let store = self.store.clone();
+        let append = move || {
+            let mut read = Vec::with_capacity(histograms.len());
+            for (labels, histogram) in histograms {
+                let histogram = remote_write::histogram(histogram).map_err(|message| {
+                    SeriesError::Storage { what: "a recorded histogram", message }
+                })?;
+                read.push((labels, [histogram]));
+            }
+            let pairs: Vec<Vec<_>> = read.iter().map(|(l, _)| l.iter().collect()).collect();
+            let all = pairs.iter().zip(&read);
+            let incoming = all.map(|(labels, (_, histograms))| Incoming {
+                labels: labels.as_slice(),
+                samples: &[],
+                histograms: histograms.as_slice(),
+            });
+            store.append_series(incoming, Utc::now().timestamp_millis())
+        };
         match tokio::task::spawn_blocking(append).await {
             Ok(appended) => appended,
             Err(error) => Err(SeriesError::Storage { what: "append", message: error.to_string() }),

@@ -18,5 +18,6 @@ pub use codec::{DecodeError, decode, encode};
 pub(crate) use config::validate;
 pub use config::{QueueConfig, RemoteWriteConfig};
 pub(crate) use members::{Receivers, follow};
+pub(crate) use native::histogram;
 pub use receiver::write_router;
 pub use wire::Malformed;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use watchkeep_catalog::prompb;
 
 use super::{
     evaluate::Sink,
@@ -24,8 +25,8 @@ impl Ask for Waiting {
         let rows = rows.ok_or("the answer is neither a vector nor a scalar; rules need one")?;
         let measure = |value| match value {
             RowValue::Float(value) => Measure::Float(value),
-            RowValue::Histogram { text, json } => {
-                Measure::Histogram(Histogram { text: text.into(), carried: Arc::new(json) })
+            RowValue::Histogram { text, native, .. } => {
+                Measure::Histogram(Histogram { text: text.into(), carried: Arc::new(native) })
             }
         };
         let answered = |row: crate::source::VectorRow| Answered {
@@ -38,18 +39,36 @@ impl Ask for Waiting {
 
 impl Sink for Waiting {
     fn write(&self, samples: Vec<Sample>) -> Result<(), String> {
-        let histograms = samples.iter().filter(|s| s.value.float().is_none()).count();
-        let floats = samples
-            .into_iter()
-            .filter_map(|s| Some((s.labels, s.timestamp_ms, s.value.float()?)))
-            .collect();
-        self.handle.block_on(self.source.write(floats)).map_err(|e| e.to_string())?;
-        match histograms {
+        let (mut floats, mut histograms, mut unknown) = (Vec::new(), Vec::new(), 0_usize);
+        for Sample { labels, timestamp_ms, value } in samples {
+            match value {
+                Measure::Float(value) => floats.push((labels, timestamp_ms, value)),
+                Measure::Histogram(histogram) => match native(&histogram) {
+                    Some(native) => {
+                        let timed = prompb::Histogram { timestamp: timestamp_ms, ..native };
+                        histograms.push((labels, timed));
+                    }
+                    None => unknown += 1,
+                },
+            }
+        }
+        let write = async {
+            self.source.write(floats).await?;
+            if histograms.is_empty() { Ok(()) } else { self.source.write_histograms(histograms).await }
+        };
+        self.handle.block_on(write).map_err(|e| e.to_string())?;
+        match unknown {
             0 => Ok(()),
             some => Err(format!(
-                "{some} native histograms cannot be recorded; record histogram_quantile or \
-                 histogram_count of them instead"
+                "{some} native histograms cannot be recorded, since the data source shows them without their schema; \
+                 record histogram_quantile or histogram_count of them instead"
             )),
         }
     }
+}
+
+/// As [`RowValue::Histogram`] carried it here.
+fn native(histogram: &Histogram) -> Option<prompb::Histogram> {
+    let carried = histogram.carried.downcast_ref::<Option<Arc<prompb::Histogram>>>()?;
+    carried.as_deref().cloned()
 }

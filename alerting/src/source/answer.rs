@@ -1,6 +1,8 @@
 //! What an expression's value is, whoever evaluated it. Nothing here knows how it travels.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use watchkeep_catalog::prompb;
 
 /// The answer to an expression.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +59,8 @@ pub enum RowValue {
         text: String,
         /// As Prometheus's HTTP API has it: `{"count": "3", "sum": "4.5", "buckets": [[3, "1", "2", "3"]]}`.
         json: serde_json::Value,
+        /// As remote write has it, its time left out; none where the data source does not say so much.
+        native: Option<Arc<prompb::Histogram>>,
     },
 }
 

@@ -25,6 +25,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Native, String> {
         let sample = Sample { timestamp_ms: read.timestamp, value: read.sum };
         return Ok(Native::Stale(sample));
     }
+    histogram(read).map(Native::Histogram)
+}
+
+/// The histogram of a message that is no staleness marker.
+///
+/// # Errors
+/// In words, when it is none.
+pub(crate) fn histogram(read: prompb::Histogram) -> Result<HistogramSample, String> {
     let reset_hint = match read.reset_hint {
         1 => ResetHint::Reset,
         2 => ResetHint::NotReset,
@@ -45,10 +53,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Native, String> {
         custom_values: read.custom_values,
     };
     histogram.validate().map_err(|e| e.to_string())?;
-    Ok(Native::Histogram(HistogramSample {
-        timestamp_ms: read.timestamp,
-        value: Arc::new(histogram),
-    }))
+    Ok(HistogramSample { timestamp_ms: read.timestamp, value: Arc::new(histogram) })
 }
 
 fn number(whole: Option<u64>, float: Option<f64>) -> f64 {

@@ -12,10 +12,11 @@ use axum::{
 use prost::Message;
 use watchkeep_catalog::prompb::{self, ReadRequest};
 use watchkeep_series::{
-    Labels, Matcher, Points, Queryable, ResetHint, SeriesError, Span, promql::EvalError,
+    Labels, Matcher, Points, Queryable, SeriesError, promql::EvalError,
 };
 
 use super::{Asked, answer::Refusal, chunk};
+use crate::native;
 
 /// Largest request, once it is decompressed.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
@@ -122,7 +123,7 @@ fn whole(found: Vec<Found>) -> Vec<u8> {
             .iter()
             .map(|s| prompb::Sample { value: s.value, timestamp: s.timestamp_ms })
             .collect(),
-        histograms: points.histograms.iter().map(histogram).collect(),
+        histograms: points.histograms.iter().map(|s| native::message(&s.value, s.timestamp_ms)).collect(),
     };
     let results = found
         .into_iter()
@@ -131,34 +132,6 @@ fn whole(found: Vec<Found>) -> Vec<u8> {
     let plain = prompb::ReadResponse { results }.encode_to_vec();
     // Fails only beyond 4 GiB.
     snap::raw::Encoder::new().compress_vec(&plain).unwrap_or_default()
-}
-
-fn histogram(sample: &watchkeep_series::HistogramSample) -> prompb::Histogram {
-    let spans = |spans: &[Span]| {
-        let span = |s: &Span| prompb::BucketSpan { offset: s.offset, length: s.length };
-        spans.iter().map(span).collect()
-    };
-    let of = &sample.value;
-    prompb::Histogram {
-        count_float: Some(of.count),
-        sum: of.sum,
-        schema: of.schema,
-        zero_threshold: of.zero_threshold,
-        zero_count_float: Some(of.zero_count),
-        negative_spans: spans(&of.negative_spans),
-        negative_counts: of.negative_buckets.clone(),
-        positive_spans: spans(&of.positive_spans),
-        positive_counts: of.positive_buckets.clone(),
-        reset_hint: match of.reset_hint {
-            ResetHint::Unknown => 0,
-            ResetHint::Reset => 1,
-            ResetHint::NotReset => 2,
-            ResetHint::Gauge => 3,
-        },
-        timestamp: sample.timestamp_ms,
-        custom_values: of.custom_values.clone(),
-        ..prompb::Histogram::default()
-    }
 }
 
 /// A frame for each series: its length, its CRC-32C, a message.

@@ -102,7 +102,7 @@ fn matrix(row: Matrix) -> Result<MatrixRow, String> {
 }
 
 fn histogram(json: serde_json::Value) -> RowValue {
-    RowValue::Histogram { text: String::new(), json }
+    RowValue::Histogram { text: String::new(), json, native: None }
 }
 
 fn float(text: &str) -> Result<f64, String> {
