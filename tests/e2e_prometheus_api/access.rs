@@ -8,9 +8,7 @@ use tempfile::TempDir;
 
 use super::{
     SOON,
-    common::{
-        Cluster, eventually, http, pki::Authority, ports, process::Process, wait::ensure,
-    },
+    common::{Cluster, eventually, http, pki::Authority, ports, process::Process, wait::ensure},
 };
 
 const USER: &str = "watchkeep";

@@ -54,7 +54,11 @@ impl Sink for Waiting {
         }
         let write = async {
             self.source.write(floats).await?;
-            if histograms.is_empty() { Ok(()) } else { self.source.write_histograms(histograms).await }
+            if histograms.is_empty() {
+                Ok(())
+            } else {
+                self.source.write_histograms(histograms).await
+            }
         };
         self.handle.block_on(write).map_err(|e| e.to_string())?;
         match unknown {

@@ -131,7 +131,12 @@ mod tests {
     }
 
     fn timetable(interval: u64, edge: Option<u64>, timeout: u64) -> Timetable {
-        Timetable::new(Schedule::new(ms(interval), 0), edge.map(ms), ms(timeout), (ms(0), ms(1_000)))
+        Timetable::new(
+            Schedule::new(ms(interval), 0),
+            edge.map(ms),
+            ms(timeout),
+            (ms(0), ms(1_000)),
+        )
     }
 
     #[test]

@@ -137,8 +137,7 @@ impl Job {
             let regex = RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(1 << 20).build();
             regex.map_err(|e| (format!("services[{at}]"), format!("{pattern:?}: {e}")))
         });
-        let secret =
-            authorization(config.basic_auth.as_ref(), config.authorization.as_ref())?;
+        let secret = authorization(config.basic_auth.as_ref(), config.authorization.as_ref())?;
         let tls = access::tls(config.tls_config.as_ref())?;
         Ok(Self {
             services: services.collect::<Result<_, _>>()?,

@@ -11,9 +11,7 @@ use axum::{
 };
 use prost::Message;
 use watchkeep_catalog::prompb::{self, ReadRequest};
-use watchkeep_series::{
-    Labels, Matcher, Points, Queryable, SeriesError, promql::EvalError,
-};
+use watchkeep_series::{Labels, Matcher, Points, Queryable, SeriesError, promql::EvalError};
 
 use super::{Asked, answer::Refusal, chunk};
 use crate::native;
@@ -123,7 +121,11 @@ fn whole(found: Vec<Found>) -> Vec<u8> {
             .iter()
             .map(|s| prompb::Sample { value: s.value, timestamp: s.timestamp_ms })
             .collect(),
-        histograms: points.histograms.iter().map(|s| native::message(&s.value, s.timestamp_ms)).collect(),
+        histograms: points
+            .histograms
+            .iter()
+            .map(|s| native::message(&s.value, s.timestamp_ms))
+            .collect(),
     };
     let results = found
         .into_iter()
