@@ -289,8 +289,8 @@ mod tests {
         let broken = async move { Done::Burned(String::new(), Some(odd[1])) };
         let done = guarded(effect(), Duration::ZERO, broken).await;
         assert!(matches!(done, Done::BrokeOff(broken) if broken == effect()));
-        let whole = guarded(effect(), Duration::ZERO, async { Done::Settled }).await;
-        assert!(matches!(whole, Done::Settled));
+        let whole = guarded(effect(), Duration::ZERO, async { Done::Marked }).await;
+        assert!(matches!(whole, Done::Marked));
     }
 
     #[test]
