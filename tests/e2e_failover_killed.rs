@@ -126,8 +126,14 @@ async fn done_once(node: &Node, sink: &Receiver, dir: &Path, point: &str, servic
     assert_eq!(ran.len(), 1, "{point}: {ran:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_leader_is_killed_at_every_step() {
+/// Three nodes with both policies, a folder of scripts, and who is called and paged.
+struct Scene {
+    dir: tempfile::TempDir,
+    sink: Receiver,
+    cluster: Cluster,
+}
+
+async fn scene() -> Scene {
     let (dir, sink) = (tempfile::TempDir::new().expect("a folder"), Receiver::start().await);
     script(dir.path());
     let alerting = json!({
@@ -141,22 +147,48 @@ async fn the_leader_is_killed_at_every_step() {
             {"name": "all", "when": {"role": "primary"}, "mode": "automatic", "steps": steps(&sink)},
         ],
     });
-    let mut cluster = Cluster::start(3, &[("alerting", alerting)]).await;
+    let cluster = Cluster::start(3, &[("alerting", alerting)]).await;
+    Scene { dir, sink, cluster }
+}
+
+/// Every fault point, in the order in which a failover comes to them.
+fn points() -> Vec<String> {
     let mut points = vec!["judged".to_owned(), "decided".to_owned()];
     for step in STEPS {
         points.extend([format!("{step}.begun"), format!("{step}.performed")]);
     }
     points.extend(["finish".to_owned(), "finished".to_owned()]);
+    points
+}
+
+/// The leader is killed at each of these: the failover is done all the same, once.
+async fn killed_at_each(points: &[String]) -> Scene {
+    let mut scene = scene().await;
+    let Scene { dir, sink, cluster } = &mut scene;
     for (number, point) in points.iter().enumerate() {
         let service = format!("s{number}");
         let begun = std::time::Instant::now();
-        let journal = killed_at(&mut cluster, point, &service, "delivered").await;
+        let journal = killed_at(cluster, point, &service, "delivered").await;
         eprintln!("{point}: {} ms", begun.elapsed().as_millis());
         let states: Vec<_> =
             journal["steps"].as_array().expect("steps").iter().map(|s| &s["state"]).collect();
         assert!(states.iter().all(|state| **state == "done"), "{point}: {journal}");
-        done_once(&cluster.nodes[0], &sink, dir.path(), point, &service).await;
+        done_once(&cluster.nodes[0], sink, dir.path(), point, &service).await;
     }
+    scene
+}
+
+/// Two halves, which run at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_is_killed_at_every_step_of_the_first_half() {
+    let points = points();
+    killed_at_each(&points[..points.len() / 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_is_killed_at_every_step_of_the_second_half() {
+    let points = points();
+    let Scene { dir, sink, mut cluster } = killed_at_each(&points[points.len() / 2..]).await;
     // Nobody can know whether this one ran: a person is told.
     let journal = killed_at(&mut cluster, "only.performed", "handed-over", "failed").await;
     let outcome = journal["outcome"].as_str().expect("an outcome");
