@@ -11,7 +11,7 @@ pub const SOON: Duration = Duration::from_secs(40);
 
 /// Three instances: `{service}-1` in zone a, the primary, probed at `port`; `-2` in zone a and `-3` in zone b, which pass.
 pub async fn register(node: &Node, service: &str, port: u16) {
-    let probed = json!([{"name": "tcp", "interval_ms": 300, "timeout_ms": 250, "tcp": {}}]);
+    let probed = json!([{"name": "tcp", "interval_ms": 300, "timeout_ms": 1500, "tcp": {}}]);
     for (number, zone, role, checks) in [
         (1, "a", "primary", probed),
         (2, "a", "standby", json!([])),
