@@ -231,6 +231,8 @@ async fn without_routes_a_lost_registry_calls_whoever_is_on_call() {
     });
     let mut cluster = Cluster::start(3, &[("alerting", alerting)]).await;
     cluster.alerting_leader().await;
+    // A node that has never heard of the registry waits for a minute: it asks once a second.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let name = cluster.nodes[0].name.clone();
     for node in &mut cluster.nodes[1..] {
         node.kill();
