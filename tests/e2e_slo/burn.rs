@@ -168,9 +168,8 @@ fn the_promise_of_every_service_as_rules() {
 /// The samples of all scenarios in the exposition format of OpenMetrics: counters, once a minute from `begin` (in seconds) on.
 fn openmetrics(begin: i64) -> String {
     let mut page = String::new();
-    let columns: [(&str, fn(&(u32, u32, u32)) -> u32); 2] =
-        [("all", |segment| segment.1), ("bad", |segment| segment.2)];
-    for (family, of) in columns {
+    for family in ["all", "bad"] {
+        let of = |segment: &(u32, u32, u32)| if family == "all" { segment.1 } else { segment.2 };
         page.push_str(&format!("# TYPE {family} counter\n"));
         for (number, (_, segments)) in SCENARIOS.iter().enumerate() {
             let (mut at, mut value) = (begin, 0);
