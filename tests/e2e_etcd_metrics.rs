@@ -131,7 +131,7 @@ async fn every_name_is_there_or_left_out_for_a_reason() {
         etcdctl::ok(endpoint, &["put", "k", "v"]);
         etcdctl::ok(endpoint, &["del", "none"]);
         etcdctl::ok(endpoint, &["endpoint", "hashkv"]);
-        let watch = ["watch", "k", "--rev", "1", "--", "sh", "-c", "kill -INT $PPID"];
+        let watch = ["watch", "k", "--rev", "1", "--", "sh", "-c", "kill -TERM $PPID"];
         // It ends itself with the first event.
         etcdctl::run(endpoint, &watch, "");
     }
