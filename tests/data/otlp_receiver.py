@@ -7,6 +7,7 @@ Each span that arrives is printed as one line of JSON, and of each series the fi
 
 import json
 import sys
+import threading
 from concurrent import futures
 
 import grpc
@@ -26,8 +27,13 @@ def plain(attributes):
     return values
 
 
+ONE_AT_A_TIME = threading.Lock()
+
+
 def tell(line):
-    print(json.dumps(line), flush=True)
+    # Several nodes send at once: their lines must not run into each other.
+    with ONE_AT_A_TIME:
+        print(json.dumps(line), flush=True)
 
 
 class Traces(trace_grpc.TraceServiceServicer):
