@@ -14,5 +14,6 @@ pub(crate) fn test(args: &[String]) -> Result<(), String> {
     cargo(&["test", "--workspace", "--lib", "--bins"], &[])?;
     cargo(&["test", "--workspace", "--doc"], &[])?;
     let at_once = format!("--test-threads={PROCESS_TESTS_AT_ONCE}");
-    cargo(&["test", "--workspace", "--test", "*", "--", &at_once], &[])
+    // All of what fails, not only the first.
+    cargo(&["test", "--workspace", "--no-fail-fast", "--test", "*", "--", &at_once], &[])
 }
