@@ -16,7 +16,6 @@ use watchkeep_series::{
 use crate::{
     native,
     querier::{Querier, QueryError, When, Wish},
-    sample_json,
 };
 
 /// The store as a [`Source`].
@@ -174,8 +173,6 @@ fn row(series: &Points) -> MatrixRow {
 }
 
 fn histogram(value: &Histogram) -> RowValue {
-    // What is made there is JSON.
-    let json = serde_json::from_str(&sample_json::histogram(value)).unwrap_or_default();
     let native = Some(Arc::new(native::message(value, 0)));
-    RowValue::Histogram { text: value.to_string(), json, native }
+    RowValue::Histogram { text: value.to_string(), native }
 }

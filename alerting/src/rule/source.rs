@@ -25,7 +25,7 @@ impl Ask for Waiting {
         let rows = rows.ok_or("the answer is neither a vector nor a scalar; rules need one")?;
         let measure = |value| match value {
             RowValue::Float(value) => Measure::Float(value),
-            RowValue::Histogram { text, native, .. } => {
+            RowValue::Histogram { text, native } => {
                 Measure::Histogram(Histogram { text: text.into(), carried: Arc::new(native) })
             }
         };

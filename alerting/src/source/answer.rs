@@ -53,12 +53,10 @@ pub struct MatrixRow {
 pub enum RowValue {
     /// A number.
     Float(f64),
-    /// A native histogram: nobody here computes with one, so it is kept as it is shown.
+    /// A native histogram: nobody here computes with one.
     Histogram {
         /// As Prometheus prints it: `{count:3, sum:4.5, [1,2):3}`. Empty when the data source does not say.
         text: String,
-        /// As Prometheus's HTTP API has it: `{"count": "3", "sum": "4.5", "buckets": [[3, "1", "2", "3"]]}`.
-        json: serde_json::Value,
         /// As remote write has it, its time left out; none where the data source does not say so much.
         native: Option<Arc<prompb::Histogram>>,
     },

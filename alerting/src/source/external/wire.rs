@@ -36,7 +36,7 @@ enum Data {
 struct Vector {
     metric: BTreeMap<String, String>,
     value: Option<(f64, String)>,
-    histogram: Option<(f64, serde_json::Value)>,
+    histogram: Option<(f64, serde::de::IgnoredAny)>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ struct Matrix {
     #[serde(default)]
     values: Vec<(f64, String)>,
     #[serde(default)]
-    histograms: Vec<(f64, serde_json::Value)>,
+    histograms: Vec<(f64, serde::de::IgnoredAny)>,
 }
 
 /// Reads a good answer.
@@ -85,7 +85,7 @@ pub(super) fn refusal(body: &[u8]) -> Option<(String, String)> {
 fn vector(row: Vector) -> Result<VectorRow, String> {
     let (seconds, value) = match (row.value, row.histogram) {
         (Some((at, text)), _) => (at, RowValue::Float(float(&text)?)),
-        (None, Some((at, json))) => (at, histogram(json)),
+        (None, Some((at, _))) => (at, UNREAD),
         (None, None) => return Err(format!("{:?} has no value", row.metric)),
     };
     Ok(VectorRow { labels: row.metric, timestamp_ms: ms(seconds), value })
@@ -96,14 +96,13 @@ fn matrix(row: Matrix) -> Result<MatrixRow, String> {
     for (at, text) in &row.values {
         points.push((ms(*at), RowValue::Float(float(text)?)));
     }
-    points.extend(row.histograms.into_iter().map(|(at, json)| (ms(at), histogram(json))));
+    points.extend(row.histograms.into_iter().map(|(at, _)| (ms(at), UNREAD)));
     points.sort_by_key(|(at, _)| *at);
     Ok(MatrixRow { labels: row.metric, points })
 }
 
-fn histogram(json: serde_json::Value) -> RowValue {
-    RowValue::Histogram { text: String::new(), json, native: None }
-}
+/// A native histogram: without its schema nobody can compute with it.
+const UNREAD: RowValue = RowValue::Histogram { text: String::new(), native: None };
 
 fn float(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
