@@ -146,7 +146,7 @@ pub(crate) async fn watch(context: Arc<Context>, mut ear: Ear, token: Cancellati
     loop {
         let heard = tokio::select! {
             () = token.cancelled() => return,
-            heard = ear.beat(&context.client) => heard,
+            heard = ear.beat(&context) => heard,
         };
         let now = clock::now();
         match (heard.lost, since) {

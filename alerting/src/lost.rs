@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use watchkeep_catalog::{Client, keys};
+use watchkeep_catalog::keys;
+
+use crate::{clock, context::Context};
 
 /// How often it is asked whether the registry is there, and how long an answer may take.
 const BEAT: Duration = Duration::from_secs(1);
+/// As long as it has never answered.
+const FIRST_BEAT: Duration = Duration::from_millis(100);
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 /// A node whose lease has run out, and that hears nothing for so long besides, takes the registry for lost.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,10 +49,13 @@ impl Ear {
     }
 
     /// Waits for the next time to ask, and asks.
-    pub(crate) async fn beat(&mut self, client: &Client) -> Heard {
-        tokio::time::sleep(BEAT).await;
+    pub(crate) async fn beat(&mut self, Context { client, metrics, .. }: &Context) -> Heard {
+        tokio::time::sleep(if self.ever { BEAT } else { FIRST_BEAT }).await;
         let asked = client.get(keys::ALERTING_LEADER);
         let answered = matches!(tokio::time::timeout(ANSWER_MAX, asked).await, Ok(Ok(_)));
+        if answered {
+            metrics.registry_answer_timestamp_seconds.set(clock::now().timestamp());
+        }
         self.hear(answered, Instant::now())
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) silenced: IntGaugeVec,
     pub(crate) maintenance_windows_open: IntGauge,
     pub(crate) registry_lost: IntGauge,
+    pub(crate) registry_answer_timestamp_seconds: IntGauge,
 }
 
 /// What came of one attempt to reach somebody.
@@ -248,6 +249,13 @@ impl Metrics {
                 IntGauge::with_opts(of(
                     "registry_lost",
                     "Whether the registry cannot be reached, so that this node tells people by itself.",
+                )),
+            )?,
+            registry_answer_timestamp_seconds: add(
+                registry,
+                IntGauge::with_opts(of(
+                    "registry_answer_timestamp_seconds",
+                    "When the registry last answered this node, which asks once a second; 0 before it ever has.",
                 )),
             )?,
         };

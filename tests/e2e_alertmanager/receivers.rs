@@ -132,6 +132,18 @@ async fn a_group_becomes_an_incident_of_whoever_is_on_call() {
     );
 }
 
+/// A node that has never heard of the registry may be the first to start: it waits for a minute before it alarms anybody.
+async fn heard_of_the_registry(node: &crate::common::Node) {
+    let url = node.url("/metrics");
+    eventually("the node has heard of the registry", SOON, async || {
+        let metrics = http::text(http::client().get(&url)).await?;
+        let answer = "watchkeep_alerting_registry_answer_timestamp_seconds ";
+        let at = metrics.lines().find_map(|line| line.strip_prefix(answer));
+        ensure(at.is_some_and(|at| at != "0"), || format!("{at:?}"))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_lost_registry_keeps_nobody_from_being_told() {
     let receiver = Receiver::start().await;
@@ -147,6 +159,7 @@ async fn a_lost_registry_keeps_nobody_from_being_told() {
     };
     post(&cluster.nodes[0], "Before").await.expect("taken");
     receiver.wait("/hook", 1, SOON).await;
+    heard_of_the_registry(&cluster.nodes[0]).await;
     for node in &mut cluster.nodes[1..] {
         node.kill();
     }
@@ -231,8 +244,7 @@ async fn without_routes_a_lost_registry_calls_whoever_is_on_call() {
     });
     let mut cluster = Cluster::start(3, &[("alerting", alerting)]).await;
     cluster.alerting_leader().await;
-    // A node that has never heard of the registry waits for a minute: it asks once a second.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    heard_of_the_registry(&cluster.nodes[0]).await;
     let name = cluster.nodes[0].name.clone();
     for node in &mut cluster.nodes[1..] {
         node.kill();

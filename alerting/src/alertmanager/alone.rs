@@ -27,7 +27,7 @@ pub(super) async fn heed(shared: Arc<Shared>, mut ear: Ear, token: CancellationT
     loop {
         let heard = tokio::select! {
             () = token.cancelled() => return,
-            heard = ear.beat(&shared.client) => heard,
+            heard = ear.beat(&shared.context) => heard,
         };
         let Heard { answered, lost, alarming } = heard;
         let now = clock::now();

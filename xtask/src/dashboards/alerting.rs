@@ -169,6 +169,8 @@ fn alertmanager() -> Vec<Panel> {
         stat("Configuration taken", "s", "Time since it was last taken, on the node where that is longest ago.")
             .ask("", "time() - min(alertmanager_config_last_reload_success_timestamp_seconds)"),
         states("Registry lost", "While it is, each node tells people by itself, and they may be told twice.", &[("reached", "green"), ("lost", "red")])
-            .ask("{{instance}}", max("instance", "watchkeep_alerting_registry_lost")).size(16, 4).runbook("WatchkeepNoLeader"),
+            .ask("{{instance}}", max("instance", "watchkeep_alerting_registry_lost")).size(12, 4).runbook("WatchkeepNoLeader"),
+        lines("Registry silent", "s", "Time since it last answered a node, which asks once a second.")
+            .ask("{{instance}}", "time() - max by (instance) (watchkeep_alerting_registry_answer_timestamp_seconds{job=~\"$job\",instance=~\"$instance\"} > 0)").size(12, 4).runbook("WatchkeepNoLeader"),
     ]
 }
