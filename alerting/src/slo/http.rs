@@ -100,8 +100,8 @@ async fn list(
     let mut services = Vec::with_capacity(known.len());
     for service in known {
         services.push(match engine.kept(&service, now, LIST_AGE_MS_MAX) {
-            Some(report) => report.within(window),
-            None => engine.report(&service, &[window], now).await?,
+            Some(report) => report.in_short(window),
+            None => engine.report(&service, &[window], now).await?.in_short(window),
         });
     }
     if html {

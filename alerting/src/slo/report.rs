@@ -17,6 +17,8 @@ use super::{
 
 /// Downtimes and gaps that a report lists, the latest first.
 const LISTED_MAX: usize = 200;
+/// Those that a list of services shows of each.
+const IN_SHORT_MAX: usize = 3;
 
 /// How far a report looks back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -190,13 +192,14 @@ impl Report {
 }
 
 impl Report {
-    /// Of a report over all windows, what it says of one of them.
-    pub(super) fn within(&self, window: Window) -> Self {
+    /// Of a report over all windows, what a list of services says of one of them: each kind of interval only so far as the
+    /// latest go.
+    pub(super) fn in_short(&self, window: Window) -> Self {
         let windows: Vec<_> = self.windows.iter().filter(|w| w.window == window).cloned().collect();
         let from = windows.first().map_or(self.as_of, |window| window.from);
         let cut = |list: &[Interval]| {
             let seen = list.iter().filter(|i| i.end.is_none_or(|end| end > from));
-            seen.map(|interval| interval.since(from)).collect()
+            seen.take(IN_SHORT_MAX).map(|interval| interval.since(from)).collect()
         };
         // Field by field: a list of a thousand services copies no more than it shows.
         Self {
@@ -209,7 +212,7 @@ impl Report {
             burn: self.burn.clone(),
             downtimes: cut(&self.downtimes),
             maintenance: cut(&self.maintenance),
-            no_data: self.no_data.clone(),
+            no_data: self.no_data.iter().take(IN_SHORT_MAX).cloned().collect(),
         }
     }
 }

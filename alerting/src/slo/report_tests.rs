@@ -112,6 +112,27 @@ fn without_probes_nothing_is_judged() {
     }
 }
 
+/// A list of a thousand services stays small: the sums are whole, the intervals are the latest.
+#[test]
+fn in_short_the_latest_are_listed_and_all_are_counted() {
+    let start = NOW - NOW % DAY_MS - 20 * DAY_MS;
+    let down = |hour: i64| start + hour * HOUR_MS;
+    let day = Day {
+        start,
+        hours: [Bucket::default(); 24],
+        downtimes: (1..=9).map(|h| Span::new(down(h), down(h) + 60_000, false)).collect(),
+        unlisted: Default::default(),
+        maintenance: Vec::new(),
+        latency: Default::default(),
+    };
+    let whole = report(&Track::new(NOW), &[day]);
+    assert_eq!(whole.downtimes.len(), 9);
+    let short = whole.in_short(Window::Month);
+    assert_eq!(short.downtimes, whole.downtimes[..3]);
+    let [month] = &short.windows[..] else { panic!("{:?}", short.windows) };
+    assert_eq!(month.downtime.count, 9);
+}
+
 #[test]
 fn the_report_as_json() {
     let down = NOW - 60_000;

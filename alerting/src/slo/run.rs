@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -24,6 +27,10 @@ const TICK: Duration = Duration::from_secs(1);
 const SHOW_MS: i64 = 5_000;
 /// Roll-ups.
 const ROLL_UP_MS: i64 = MINUTE_MS;
+/// Services that are counted at a stretch. More are spread over most of the time between two showings, so that whoever asks for
+/// a report meanwhile finds a core free.
+const AT_A_STRETCH: usize = 50;
+const SPREAD_MS: i64 = SHOW_MS - 1_000;
 
 /// Runs until `token` is cancelled. `leader` holds the create revision of the leader's key while this node leads.
 pub(super) async fn run(
@@ -92,7 +99,11 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
     let services = engine.world().services();
     engine.forget(&services);
     let roll_up = is_due(done.rolled_up_at, ROLL_UP_MS, now);
-    for service in &services {
+    let (begun, round_at) = (Instant::now(), now);
+    for (n, service) in services.iter().enumerate() {
+        let after = offset_ms(n, services.len());
+        sleep_until(begun + Duration::from_millis(after.unsigned_abs())).await;
+        let now = round_at + after;
         // A follower keeps its counts warm too: it may be asked, or lead at once.
         let mut outcome = engine.report(service, &Window::ALL, now).await.map(|report| {
             if leader.is_some() {
@@ -132,6 +143,13 @@ async fn round(engine: &Engine, done: &mut Done, leader: Option<i64>, now: i64) 
         engine.world().forget(now);
         done.forgotten_at = Some(now);
     }
+}
+
+/// When the `n`th of so many services is counted, since the round's begin.
+fn offset_ms(n: usize, of: usize) -> i64 {
+    let stretch = i64::try_from(n / AT_A_STRETCH).unwrap_or_default();
+    let stretches = i64::try_from(of.div_ceil(AT_A_STRETCH)).unwrap_or(i64::MAX);
+    SPREAD_MS * stretch / stretches.max(1)
 }
 
 #[cfg(test)]

@@ -440,3 +440,10 @@ async fn once_warm_little_is_read() {
     report(START + 65_000).await.unwrap();
     assert!(read(&source) <= 2 * 2 * HOUR_MS, "once a minute the last hours");
 }
+
+#[test]
+fn many_services_are_spread_and_few_are_not() {
+    assert_eq!([0, 49].map(|n| offset_ms(n, 50)), [0, 0]);
+    assert_eq!([0, 49, 50, 999].map(|n| offset_ms(n, 1_000)), [0, 0, 200, 3_800]);
+    assert_eq!(offset_ms(0, 0), 0);
+}

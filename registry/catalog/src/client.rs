@@ -375,6 +375,22 @@ impl Client {
         Ok(answer.into_inner().deleted > 0)
     }
 
+    /// Puts and deletes, all at one revision, which it answers with; tried again as a put is.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn write(&self, ops: Vec<Op>) -> Result<i64, ClientError> {
+        let what = format!("write {} keys", ops.len());
+        let request = ops.into_iter().fold(Txn::new(), Txn::then).into_request();
+        let answer = self
+            .retry(&what, ATTEMPT, |channel| {
+                let request = request.clone();
+                async move { kv(channel).txn(request).await }
+            })
+            .await?;
+        Ok(answer.into_inner().header.map_or(0, |h| h.revision))
+    }
+
     /// Runs a transaction, once: an error may mean that it was applied all the same.
     ///
     /// # Errors
