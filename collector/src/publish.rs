@@ -168,7 +168,9 @@ impl Inner {
                 continue;
             }
             // Neither is ever closed.
-            let Ok(lease) = lease.wait_for(|lease| *lease != 0).await.map(|lease| *lease) else { return };
+            let Ok(lease) = lease.wait_for(|lease| *lease != 0).await.map(|lease| *lease) else {
+                return;
+            };
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
             let batch = self.batch();
             if !batch.is_empty() {

@@ -1,6 +1,6 @@
 //! Opinions: formed, written under the lease, withdrawn, and kept through the registry's troubles.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 use watchkeep_catalog::{Collector as Record, Status, keys};
@@ -82,6 +82,35 @@ async fn a_lost_lease_is_replaced_and_all_is_written_again() {
         assert_ne!(again.await.lease, 0);
     }
     assert_eq!(rig.metric("watchkeep_collector_leases_total"), Some(2.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_opinions_go_together() {
+    const INSTANCES: usize = 300;
+    let etcd = Etcd::start();
+    let service = Service::start().await;
+    let rig = Rig::start(etcd.client(), None);
+    let check = TCP.replace("100", "60000");
+    for n in 0..INSTANCES {
+        let (id, port) = (format!("i-{n}"), service.port);
+        let record = format!(
+            r#"{{"service":"web","id":"{id}","address":"127.0.0.1","port":{port},"checks":[{check}]}}"#
+        );
+        rig.client.put(&keys::instance("web", &id), record, 0).await.expect("put");
+    }
+    let prefix = keys::opinions_of("web");
+    let under_another = async |lease: i64| {
+        wait_for("all opinions", || async {
+            let (all, _) = rig.client.list(&prefix).await.ok()?;
+            (all.iter().filter(|kv| kv.lease != lease).count() == INSTANCES).then_some(all)
+        })
+        .await
+    };
+    let first = under_another(0).await;
+    rig.client.revoke(first[0].lease).await.expect("revoke");
+    let again = under_another(first[0].lease).await;
+    let revisions: BTreeSet<_> = again.iter().map(|kv| kv.mod_revision).collect();
+    assert!(revisions.len() <= 20, "{} revisions", revisions.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
