@@ -32,11 +32,7 @@ pub(super) struct Coming(Labels, Vec<(i64, SampleValue)>);
 impl Suite {
     pub(super) fn new() -> Self {
         let options = EngineOptions { experimental: true, ..EngineOptions::default() };
-        Self {
-            series: RwLock::default(),
-            engine: Engine::new(options),
-            parsed: Mutex::default(),
-        }
+        Self { series: RwLock::default(), engine: Engine::new(options), parsed: Mutex::default() }
     }
 
     fn parsed(&self, text: &str) -> Result<Arc<Expr>, String> {
