@@ -21,6 +21,9 @@ const PROCESS_TESTS_AT_ONCE: usize = 2;
 /// They keep all cores busy, or judge times while somebody does: nothing runs beside them.
 const ALONE: [&str; 4] = ["differential", "e2e_durability", "e2e_linearizability", "e2e_soak"];
 
+/// Its tests look at no clock and wait for minutes to pass: two of them at once are no more than one.
+const TOGETHER: &str = "e2e_slo";
+
 /// Makes sure of the peers, then runs everything, or what the arguments choose.
 pub(crate) fn test(args: &[String]) -> Result<(), String> {
     peers::ensure()?;
@@ -104,7 +107,8 @@ fn show(name: &str) -> Result<bool, String> {
     let of_log = |e: io::Error| format!("{}: {e}", log.display());
     fs::create_dir_all(&folder).map_err(of_log)?;
     let file = File::create(&log).map_err(of_log)?;
-    let mut command = program("cargo", &arguments(name, "--test-threads=1"));
+    let at_once = if name == TOGETHER { "--test-threads=2" } else { "--test-threads=1" };
+    let mut command = program("cargo", &arguments(name, at_once));
     command.stdout(file.try_clone().map_err(of_log)?).stderr(file);
     let begun = Instant::now();
     let status = command.status().map_err(|e| format!("cargo did not start: {e}"))?;
