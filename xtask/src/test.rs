@@ -19,7 +19,8 @@ use crate::{
 const PROCESS_TESTS_AT_ONCE: usize = 2;
 
 /// They keep all cores busy, or judge times while somebody does: nothing runs beside them.
-const ALONE: [&str; 4] = ["differential", "e2e_durability", "e2e_linearizability", "e2e_soak"];
+const ALONE: [&str; 5] =
+    ["differential", "e2e_backup", "e2e_durability", "e2e_linearizability", "e2e_soak"];
 
 /// Its tests look at no clock and wait for minutes to pass: two of them at once are no more than one.
 const TOGETHER: &str = "e2e_slo";
