@@ -22,8 +22,8 @@ const PROCESS_TESTS_AT_ONCE: usize = 2;
 const ALONE: [&str; 5] =
     ["differential", "e2e_backup", "e2e_durability", "e2e_linearizability", "e2e_soak"];
 
-/// Its tests look at no clock and wait for minutes to pass: two of them at once are no more than one.
-const TOGETHER: &str = "e2e_slo";
+/// Their tests hardly work and wait for time to pass: two of them at once are no more than one.
+const TOGETHER: [&str; 2] = ["e2e_slo", "room"];
 
 /// Makes sure of the peers, then runs everything, or what the arguments choose.
 pub(crate) fn test(args: &[String]) -> Result<(), String> {
@@ -108,7 +108,7 @@ fn show(name: &str) -> Result<bool, String> {
     let of_log = |e: io::Error| format!("{}: {e}", log.display());
     fs::create_dir_all(&folder).map_err(of_log)?;
     let file = File::create(&log).map_err(of_log)?;
-    let at_once = if name == TOGETHER { "--test-threads=2" } else { "--test-threads=1" };
+    let at_once = if TOGETHER.contains(&name) { "--test-threads=2" } else { "--test-threads=1" };
     let mut command = program("cargo", &arguments(name, at_once));
     command.stdout(file.try_clone().map_err(of_log)?).stderr(file);
     let begun = Instant::now();
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn every_test_file_is_found() {
         let found = files().expect("files");
-        for name in ["config", "e2e_slo", "model", "fault", "node"].iter().chain(&ALONE) {
+        for name in ["config", "e2e_slo", "model", "room", "node"].iter().chain(&ALONE) {
             assert!(found.contains(*name), "{name}: {found:?}");
         }
         for folder in ["common", "soak", "data", "support", "snapshots"] {

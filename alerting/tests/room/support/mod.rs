@@ -1,7 +1,5 @@
 //! What the tests of this room share: an etcd, receivers of webhooks and mail, and alerting nodes.
 
-#![allow(dead_code, reason = "each test file uses its own part of this")]
-
 use std::{sync::Arc, time::Duration};
 
 use axum::{

@@ -1,8 +1,6 @@
 //! Duty over a real etcd: incidents by key, escalation, a mail that another library reads, and its links; calendars that
 //! another library reads.
 
-mod support;
-
 use std::{
     io::Write as _,
     process::{Command, Stdio},
@@ -13,14 +11,15 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use serde_json::{Value, json};
-use support::{
+use tower::ServiceExt;
+use watchkeep_catalog::{Incident, IncidentStatus, PageState};
+
+use crate::support::{
     Node, World,
     etcd::Etcd,
     smtp::{Mode, Sink},
     until,
 };
-use tower::ServiceExt;
-use watchkeep_catalog::{Incident, IncidentStatus, PageState};
 
 /// Runs a Python program over `input`; it prints JSON.
 fn python(interpreter: &str, program: &str, input: &str) -> Value {

@@ -1,17 +1,16 @@
 //! A fault from opinion to callback, pages, acknowledgement and end, over a real etcd.
 
-mod support;
-
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{
+use watchkeep_catalog::{FailoverState, Incident, IncidentStatus, PageState, Status, keys};
+
+use crate::support::{
     Node, TRACE_PARENT, World,
     etcd::Etcd,
     hooks::Hooks,
     smtp::{Mode, Sink},
     until,
 };
-use watchkeep_catalog::{FailoverState, Incident, IncidentStatus, PageState, Status, keys};
 
 const SECRET: &str = "a secret of the callback";
 

@@ -1,15 +1,14 @@
 //! Pages by mail over each kind of connection, with and without a password.
 
-mod support;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
-use support::{
+use watchkeep_catalog::{Incident, PageState, Status};
+
+use crate::support::{
     Node, World,
     etcd::Etcd,
     smtp::{Mode, Sink},
 };
-use watchkeep_catalog::{Incident, PageState, Status};
 
 async fn one_mail(mode: Mode, trusted: bool) {
     let (etcd, mut sink) = (Etcd::start().await, Sink::start(mode).await);

@@ -1,12 +1,11 @@
 //! What may come between the steps of a failover, over a real etcd: a stop, an end, another leader, the end of the fault,
 //! registrations that run out.
 
-mod support;
-
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{Node, World, etcd::Etcd, hooks::Hooks};
 use watchkeep_catalog::{Drain, FailoverState, Incident, Instance, Status, keys};
+
+use crate::support::{Node, World, etcd::Etcd, hooks::Hooks};
 
 fn config(failover: Value) -> Value {
     json!({"lease_ttl_seconds": 2, "failover": [failover]})

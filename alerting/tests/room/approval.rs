@@ -1,20 +1,19 @@
 //! A failover that waits for a person: the link in the mail, over a real etcd.
 
-mod support;
-
 use axum::{
     body::{Body, to_bytes},
     http::{Method, Request, StatusCode},
 };
 use serde_json::json;
-use support::{
+use tower::ServiceExt;
+use watchkeep_catalog::{FailoverState, Status};
+
+use crate::support::{
     Node, World,
     etcd::Etcd,
     hooks::Hooks,
     smtp::{Mode, Sink},
 };
-use tower::ServiceExt;
-use watchkeep_catalog::{FailoverState, Status};
 
 /// A mail's text, whatever its encoding: quoted-printable is all that is used.
 fn decoded(data: &str) -> String {

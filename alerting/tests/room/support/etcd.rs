@@ -1,14 +1,12 @@
-//! A real etcd on random ports, killed at the end.
+//! A real etcd on free ports, killed at the end.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 use watchkeep_catalog::Client;
 
 use super::until;
+use crate::ports;
 
 pub(crate) struct Etcd {
     process: Child,
@@ -18,10 +16,9 @@ pub(crate) struct Etcd {
 
 impl Etcd {
     pub(crate) async fn start() -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let data = tempfile::tempdir().unwrap();
-        let endpoint = format!("http://127.0.0.1:{}", free());
-        let peer = format!("http://127.0.0.1:{}", free());
+        let endpoint = format!("http://127.0.0.1:{}", ports::free());
+        let peer = format!("http://127.0.0.1:{}", ports::free());
         let process = Command::new("etcd")
             .args(["--data-dir".as_ref(), data.path().as_os_str()])
             .args(["--listen-client-urls", &endpoint, "--advertise-client-urls", &endpoint])

@@ -1,7 +1,5 @@
 //! What alerts and burn rates trigger, over a real etcd: once, not in maintenance, and no longer than they are there.
 
-mod support;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,7 +8,6 @@ use std::{
 use axum::http::StatusCode;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use support::{Node, World, etcd::Etcd, hooks::Hooks, until};
 use watchkeep_alerting::{
     QueryAnswer, QueryData, SeriesData, Source, SourceError,
     source::{RowValue, VectorRow},
@@ -18,6 +15,8 @@ use watchkeep_alerting::{
 use watchkeep_catalog::{
     Alert, Client, Failover, FailoverState, Incident, IncidentStatus, Time, keys,
 };
+
+use crate::support::{Node, World, etcd::Etcd, hooks::Hooks, until};
 
 /// Long enough for a trigger that is there to be looked at twice.
 const LOOKED_AT: Duration = Duration::from_millis(2_500);

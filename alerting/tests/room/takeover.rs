@@ -1,10 +1,9 @@
 //! The leader dies between the decision and the callback's answer, over a real etcd.
 
-mod support;
-
 use serde_json::{Value, json};
-use support::{Node, World, etcd::Etcd, hooks::Hooks, until};
 use watchkeep_catalog::{Failover, FailoverState, Incident, Member, PageState, Status, keys};
+
+use crate::support::{Node, World, etcd::Etcd, hooks::Hooks, until};
 
 fn config(hooks: &Hooks) -> Value {
     json!({
@@ -44,7 +43,8 @@ async fn the_next_leader_finishes_with_the_same_key_and_token() {
     }
     // A page links to the node that sends it; the callback is the same to the byte.
     assert_eq!((before[0].path.as_str(), &before[0].body), ("/failover", &after[0].body));
-    let token = |hook: &support::hooks::Hook| hook.header("watchkeep-fencing-token").to_owned();
+    let token =
+        |hook: &crate::support::hooks::Hook| hook.header("watchkeep-fencing-token").to_owned();
     assert_eq!(token(&before[0]), token(&after[0]));
     assert_eq!(token(&after[0]), kv.create_revision.to_string());
     for hook in after {
