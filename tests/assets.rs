@@ -240,7 +240,7 @@ fn every_metric_that_is_asked_for_exists_in_the_code() {
     assert!(asked.len() > 60, "only {} metrics found", asked.len());
 }
 
-/// That their unit tests pass is seen in `e2e_rule_tests`.
+/// That their unit tests pass is seen in `tests/e2e_series/rule_tests.rs`.
 #[test]
 fn promtool_likes_the_rules() {
     let folder = root().join("alerting/rules");

@@ -9,8 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure,
 };
 
@@ -113,7 +112,7 @@ async fn done_once(node: &Node, sink: &Receiver, dir: &Path, point: &str, servic
         (format!("{service}-3"), "standby".to_owned(), true),
     ];
     assert_eq!(roles, expected, "{point}");
-    let page = |request: &common::receiver::Received| {
+    let page = |request: &crate::common::receiver::Received| {
         let key = request.header("idempotency-key").to_owned();
         let of_service = request.json()["commonLabels"]["service"] == service;
         (of_service && key.contains("failover-step-page")).then_some(key)
@@ -200,7 +199,7 @@ async fn the_leader_is_killed_at_every_step_of_the_second_half() {
     assert!(outcome.contains("nobody knows whether"), "{outcome}");
     eventually("somebody is told", SOON, async || {
         let pages = sink.at("/page");
-        let told = |page: &common::receiver::Received| {
+        let told = |page: &crate::common::receiver::Received| {
             page.json().to_string().contains("failover failed, act by hand: handed-over")
         };
         ensure(pages.iter().any(told), || format!("{} pages", pages.len()))

@@ -14,8 +14,7 @@ use serde_json::Value;
 use watchkeep_collector::remote_write::encode;
 use watchkeep_series::{Labels, Sample};
 
-mod common;
-use common::{Cluster, Node, eventually, http, wait::ensure};
+use crate::common::{Cluster, Node, eventually, http, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(60);
 const KILLS: i64 = 5;

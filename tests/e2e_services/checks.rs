@@ -4,8 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::
 
 use serde_json::{Value, json};
 
-mod common;
-use common::{Cluster, Node, cluster::WATCHKEEP, eventually, http, ports, process::Process};
+use crate::common::{Cluster, Node, cluster::WATCHKEEP, eventually, http, ports, process::Process};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -46,7 +45,7 @@ async fn opinion(node: &Node, instance: &str, check: &str, status: &str) -> Valu
     let key = format!("/watchkeep/opinions/web/{instance}/{check}/{}", node.name);
     eventually(&format!("{key} is {status}"), SOON, async || {
         let found = node.get(&key).await?.unwrap_or_default();
-        common::wait::ensure(found["status"] == status, || found.to_string())?;
+        crate::common::wait::ensure(found["status"] == status, || found.to_string())?;
         Ok(found)
     })
     .await

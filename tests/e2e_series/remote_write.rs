@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use watchkeep_series::{Matcher, Options, SeriesStore};
 
-mod common;
-use common::{Cluster, Node, eventually, http, ports, process::Process, wait::ensure};
+use crate::common::{Cluster, Node, eventually, http, ports, process::Process, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(30);
 /// Between two scrapes.

@@ -18,8 +18,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node,
     cluster::{decode, encode},
     etcdctl, eventually, http,

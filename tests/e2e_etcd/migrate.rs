@@ -14,8 +14,7 @@ use std::{
 use serde_json::Value;
 use watchkeep_catalog::Client;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster,
     cluster::WATCHKEEP,
     etcd::Etcd,

@@ -8,8 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure,
 };
 

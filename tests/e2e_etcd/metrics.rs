@@ -6,8 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tempfile::TempDir;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, etcd::Etcd, etcdctl, eventually, http, prometheus::Prometheus, wait::ensure,
 };
 
@@ -140,7 +139,7 @@ async fn every_name_is_there_or_left_out_for_a_reason() {
         Some(prefix) => name.starts_with(prefix),
         None => name == pattern,
     };
-    let reasons = include_str!("../docs/etcd-differences.md");
+    let reasons = include_str!("../../docs/etcd-differences.md");
     for pattern in ABSENT {
         let left_out = theirs.keys().filter(|name| stands_for(pattern, name));
         let there: Vec<_> = left_out.clone().filter(|name| ours.contains_key(*name)).collect();

@@ -9,8 +9,9 @@ use etcd_client::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-mod common;
-use common::{Cluster, Node, cluster, cluster::encode, etcdctl, eventually, http, wait::ensure};
+use crate::common::{
+    Cluster, Node, cluster, cluster::encode, etcdctl, eventually, http, wait::ensure,
+};
 
 const ROOT: &str = "root:root-password";
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, eventually,
     fenced::{Pair, SECRET},
     http,
@@ -52,7 +51,7 @@ async fn recorded(pair: &Pair, cluster: &Cluster) {
     .await;
     assert_eq!(failover["instance"], "pg-1", "{failover}");
     let id = failover["id"].as_str().expect("an id");
-    let key = common::cluster::encode(&format!("/watchkeep/failovers/{id}"));
+    let key = crate::common::cluster::encode(&format!("/watchkeep/failovers/{id}"));
     let kvs = cluster.nodes[0].v3("kv/range", &json!({"key": key})).await.expect("the record");
     let token = pair.state()["token"].to_string();
     assert_eq!(kvs["kvs"][0]["create_revision"], json!(token), "{kvs}");
@@ -85,7 +84,8 @@ async fn a_late_callback_is_refused(pair: &Pair) {
 async fn call(pair: &Pair, secret: &str, token: i64) -> (StatusCode, String) {
     let body = json!({"service": "db", "instance": "pg-1", "fencing_token": token}).to_string();
     let stamp = chrono::Utc::now().timestamp();
-    let signature = common::signature::sign(secret.as_bytes(), "a-call", stamp, body.as_bytes());
+    let signature =
+        crate::common::signature::sign(secret.as_bytes(), "a-call", stamp, body.as_bytes());
     let request = http::client().post(format!("{}/failover", pair.url));
     let request = request.header("webhook-id", "a-call").header("webhook-timestamp", stamp);
     http::send(request.header("webhook-signature", signature).body(body)).await.expect("an answer")
@@ -100,7 +100,7 @@ async fn the_old_primary_is_refused(pair: &mut Pair) {
 
     pair.primary.start().await;
     let mut guard = pair.fence("guard", &pair.dir().join("pg-1.token"));
-    guard.args(["--every", "0.2", "--"]).arg(format!("{}/pg_ctl", common::postgres::BIN));
+    guard.args(["--every", "0.2", "--"]).arg(format!("{}/pg_ctl", crate::common::postgres::BIN));
     guard.args(["stop", "--mode=immediate", "--no-wait", "--pgdata"]).arg(&pair.primary.data);
     let mut guard = Process::spawn("guard", guard, &pair.dir().join("guard.log"));
     pair.primary.process().wait(SOON);

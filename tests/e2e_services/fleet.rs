@@ -8,8 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-mod common;
-use common::{Cluster, Node, eventually, http, nginx::Nginx, wait::ensure};
+use crate::common::{Cluster, Node, eventually, http, nginx::Nginx, wait::ensure};
 
 /// Everything here happens within a second or two; a machine that is busy may need longer.
 const SOON: Duration = Duration::from_secs(20);

@@ -4,8 +4,7 @@ use chrono::{Datelike, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, failover,
     failover::{SOON, dead_port, rehearse},
     http,
@@ -50,8 +49,8 @@ async fn seed(node: &Node, id: &str, policy: &str, service: &str) {
     let at = |seconds| (Utc::now() - TimeDelta::seconds(seconds)).to_rfc3339();
     let record = json!({"id": id, "policy": policy, "service": service, "instance": "x", "reason": "r",
         "decided_at": at(61), "started_at": at(60), "finished_at": at(55), "state": "delivered", "incident": ""});
-    let key = common::cluster::encode(&format!("/watchkeep/failovers/{id}"));
-    let value = common::cluster::encode(&record.to_string());
+    let key = crate::common::cluster::encode(&format!("/watchkeep/failovers/{id}"));
+    let value = crate::common::cluster::encode(&record.to_string());
     node.v3("kv/put", &json!({"key": key, "value": value})).await.expect("written");
 }
 
@@ -98,9 +97,9 @@ async fn each_guard_alone_holds() {
     alone(node, "quorum", "quorum", "db").await;
     alone(node, "time_windows", "hours", "db").await;
     alone(node, "zone", "open", "far").await;
-    common::eventually("the window is open", SOON, async || {
+    crate::common::eventually("the window is open", SOON, async || {
         let known = rehearse(node, "open", "mnt", "mnt-1").await;
-        common::wait::ensure(known["state"] == "held", || known.to_string())
+        crate::common::wait::ensure(known["state"] == "held", || known.to_string())
     })
     .await;
     alone(node, "maintenance", "open", "mnt").await;
@@ -159,11 +158,14 @@ async fn a_held_failover_and_a_stop_hand_over_to_a_person() {
     let paged = |text: &'static str| {
         let sink = &sink;
         async move {
-            common::eventually(text, SOON, async || {
+            crate::common::eventually(text, SOON, async || {
                 let pages = sink.at("/page");
-                let said =
-                    |page: &common::receiver::Received| page.json().to_string().contains(text);
-                common::wait::ensure(pages.iter().any(said), || format!("{} pages", pages.len()))
+                let said = |page: &crate::common::receiver::Received| {
+                    page.json().to_string().contains(text)
+                };
+                crate::common::wait::ensure(pages.iter().any(said), || {
+                    format!("{} pages", pages.len())
+                })
             })
             .await;
         }

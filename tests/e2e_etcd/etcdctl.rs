@@ -4,8 +4,7 @@ use std::{path::Path, time::Duration};
 
 use serde_json::Value;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster,
     etcd::Etcd,
     etcdctl::{self, ok, ok_with},

@@ -10,8 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node,
     cluster::{START, WATCHKEEP},
     etcdctl, eventually, http,

@@ -7,8 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, eventually, http,
     mail::{self, MailServer, part},
     receiver::Receiver,
@@ -195,7 +194,7 @@ async fn a_storm_becomes_one_message_and_drops_nothing() {
     for request in &requests {
         // What was sent at most five seconds before; a little less, since time passes between sending and noting it.
         let span = Duration::from_millis(4_500);
-        let before = |other: &&common::receiver::Received| {
+        let before = |other: &&crate::common::receiver::Received| {
             other.at <= request.at && request.at.duration_since(other.at) < span
         };
         assert!(requests.iter().filter(before).count() <= 3, "too many at once");

@@ -4,8 +4,7 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, eventually, failover, failover::SOON, http, receiver::Receiver, wait::ensure,
 };
 
@@ -114,7 +113,7 @@ async fn approved(node: &Node, sink: &Receiver, dns: u16) {
     let id = asked["id"].as_str().expect("an id");
     eventually("somebody is asked", SOON, async || {
         let pages = sink.at("/page");
-        let asks = |page: &common::receiver::Received| {
+        let asks = |page: &crate::common::receiver::Received| {
             page.json().to_string().contains("confirm the failover: asks/asks-1")
         };
         ensure(pages.iter().any(asks), || format!("{} pages", pages.len()))
@@ -172,8 +171,8 @@ async fn alerted(node: &Node, sink: &Receiver) {
     let now = Utc::now().to_rfc3339();
     let alert = json!({"labels": {"alertname": "QueueFull", "severity": "page", "service": "queue"},
         "starts_at": now, "updated_at": now});
-    let key = common::cluster::encode("/watchkeep/alerts/0123456789abcdef");
-    let value = common::cluster::encode(&alert.to_string());
+    let key = crate::common::cluster::encode("/watchkeep/alerts/0123456789abcdef");
+    let value = crate::common::cluster::encode(&alert.to_string());
     node.v3("kv/put", &json!({"key": key, "value": value})).await.expect("written");
     let done = failover::of_service(node, "queue", "delivered").await;
     assert_eq!(sink.at("/scale")[0].json()["wanted"], 3);

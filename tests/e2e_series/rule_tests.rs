@@ -6,8 +6,7 @@ use std::{
     process::Command,
 };
 
-mod common;
-use common::cluster::WATCHKEEP;
+use crate::common::cluster::WATCHKEEP;
 
 /// Whether a program says that a file's tests pass, and what it says.
 fn verdict(program: &str, args: &[&str], file: &Path) -> (bool, String) {

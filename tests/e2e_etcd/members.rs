@@ -15,8 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use watchkeep_catalog::Client;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node,
     cluster::{WATCHKEEP, decode, encode},
     etcdctl, eventually, http,

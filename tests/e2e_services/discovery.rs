@@ -7,8 +7,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-mod common;
-use common::{Cluster, Node, eventually, http, prometheus::Prometheus, wait::ensure};
+use crate::common::{Cluster, Node, eventually, http, prometheus::Prometheus, wait::ensure};
 
 /// Everything here happens within a second or two; a machine that is busy may need longer.
 const SOON: Duration = Duration::from_secs(20);

@@ -11,8 +11,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node,
     cluster::{START, encode},
     etcd::Etcd,

@@ -7,8 +7,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-mod common;
-use common::{Cluster, Node, cluster::encode, eventually, http, receiver::Receiver, wait::ensure};
+use crate::common::{
+    Cluster, Node, cluster::encode, eventually, http, receiver::Receiver, wait::ensure,
+};
 
 /// Everything here happens within seconds; a machine that is busy may need longer.
 const SOON: Duration = Duration::from_secs(20);

@@ -6,8 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::json;
 use tempfile::TempDir;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, eventually, http, nginx::Nginx, receiver::Receiver, signature, wait::ensure,
 };
 

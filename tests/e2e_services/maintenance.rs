@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node,
     cluster::encode,
     etcd::Etcd,

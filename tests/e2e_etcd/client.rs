@@ -9,8 +9,7 @@ use etcd_client::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node,
     cluster::{decode, encode},
     http,

@@ -8,8 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, eventually, http, mail::MailServer, nginx::Nginx, receiver::Receiver, signature,
     wait::ensure,
 };
@@ -159,7 +158,7 @@ async fn measured_for_a_while(node: &Node) {
 /// Checks the callback against the journal in the registry; gives the incident's id.
 async fn callback_is_right(
     node: &Node,
-    request: &common::receiver::Received,
+    request: &crate::common::receiver::Received,
     fault: &Value,
 ) -> String {
     let body = request.json();
@@ -174,7 +173,7 @@ async fn callback_is_right(
     }
     let id = body["idempotency_key"].as_str().expect("an idempotency key");
     assert_eq!(request.header("idempotency-key"), id);
-    let key = common::cluster::encode(&format!("/watchkeep/failovers/{id}"));
+    let key = crate::common::cluster::encode(&format!("/watchkeep/failovers/{id}"));
     let stored = node.v3("kv/range", &json!({"key": key})).await.expect("the journal");
     let token = stored["kvs"][0]["create_revision"].as_str().expect("it is in the registry");
     assert_eq!(request.header("watchkeep-fencing-token"), token);

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-mod common;
-use common::{
+use crate::common::{
     Cluster, Node, etcd::Etcd, eventually, http, nginx::Nginx, receiver::Receiver, wait::ensure,
 };
 
@@ -29,8 +28,10 @@ async fn collector_and_alerting_over_a_real_etcd() {
     let cluster =
         Cluster::layout_roles(&together, Some(etcd.client.clone()), &sections).run().await;
     does_its_job(&cluster, &cluster.nodes[0], &cluster.nodes[0], &sink).await;
-    let keys =
-        common::etcdctl::ok(&etcd.client, &["get", "--prefix", "--keys-only", "/watchkeep/"]);
+    let keys = crate::common::etcdctl::ok(
+        &etcd.client,
+        &["get", "--prefix", "--keys-only", "/watchkeep/"],
+    );
     for key in
         ["instances/web/web-1", "verdicts/web/web-1", "failovers/", "incidents/", "alerting/leader"]
     {

@@ -1,0 +1,12 @@
+//! Failovers over real processes: what triggers them, what holds them, their steps, and leaders that die meanwhile. One program, since each would be as large as all.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod callback;
+mod guards;
+mod killed;
+mod policies;
+mod postgres;
+mod takeover;
+mod triggers;

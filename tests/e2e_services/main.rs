@@ -1,0 +1,13 @@
+//! Services over real processes: registered, probed, judged, found, in maintenance, and whom their faults call. One program, since each would be as large as all.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod checks;
+mod discovery;
+mod dns;
+mod fleet;
+mod maintenance;
+mod oncall;
+mod roles;
+mod verdicts;
