@@ -1,4 +1,5 @@
-//! What an etcd client sees: the API by clients that are not ours, users and certificates, members, metrics, moving in. One program, since each would be as large as all.
+//! What an etcd client sees: the API by clients that are not ours, users and certificates, members, metrics, moving in.
+//! They are one program, since each by itself would be as large as all.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
-//! Failovers over real processes: what triggers them, what holds them, their steps, and leaders that die meanwhile. One program, since each would be as large as all.
+//! Failovers over real processes: what triggers them, what holds them, their steps, and leaders that die meanwhile.
+//! They are one program, since each by itself would be as large as all.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
-//! Samples over real processes: sent, kept through kills, and unit tests of rules over them. One program, since each would be as large as all.
+//! Samples over real processes: sent, kept through kills, and unit tests of rules over them.
+//! They are one program, since each by itself would be as large as all.
 
 #[path = "../common/mod.rs"]
 mod common;

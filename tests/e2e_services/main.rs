@@ -1,4 +1,5 @@
-//! Services over real processes: registered, probed, judged, found, in maintenance, and whom their faults call. One program, since each would be as large as all.
+//! Services over real processes: registered, probed, judged, found, in maintenance, and whom their faults call.
+//! They are one program, since each by itself would be as large as all.
 
 #[path = "../common/mod.rs"]
 mod common;

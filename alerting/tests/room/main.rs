@@ -1,4 +1,5 @@
-//! Alerting nodes over a real etcd: what they decide, and what comes of it. One program, since each would be as large as all.
+//! Alerting nodes over a real etcd: what they decide, and what comes of it.
+//! They are one program, since each by itself would be as large as all.
 
 mod approval;
 mod failover;
