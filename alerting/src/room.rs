@@ -33,7 +33,6 @@ use crate::{
 mod changes;
 mod commit;
 mod dead_man;
-mod decisions;
 mod escalate;
 mod failovers;
 mod gauges;
@@ -45,11 +44,12 @@ mod retention;
 mod survey;
 mod trigger;
 mod triggers;
+mod verdicts;
 mod waiting;
 
 use commit::Outcome;
-use decisions::direct;
 pub(crate) use heartbeats::deadline;
+use verdicts::direct;
 use waiting::Waiting;
 
 /// Effects under way at once; beyond it they wait in the registry.

@@ -1,4 +1,4 @@
-//! Decisions on instances and panics in the loop: which are made now, and what came of them.
+//! Verdicts and panics in the loop: on what is decided now, and what came of it.
 
 use std::sync::Arc;
 
