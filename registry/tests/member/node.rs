@@ -12,8 +12,7 @@ use watchkeep_api::etcdserverpb::{
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
-#[path = "../../tests/common/ports.rs"]
-mod ports;
+use crate::ports;
 
 /// How long anything may take before the test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
