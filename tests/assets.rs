@@ -1,7 +1,7 @@
 //! Dashboards, alerts and runbooks hold together: whatever one of them names exists in the other, or in the code.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -108,14 +108,27 @@ fn metrics(promql: &str) -> BTreeSet<String> {
     words.filter(is_metric).map(str::to_owned).collect()
 }
 
+/// What stands in the code between two quotation marks, and between one and a brace.
+struct Quoted<'a> {
+    whole: HashSet<&'a str>,
+    begun: HashSet<&'a str>,
+}
+
+impl<'a> Quoted<'a> {
+    fn new(sources: &'a str) -> Self {
+        let parts: Vec<_> = sources.split('"').skip(1).collect();
+        let begun = parts.iter().filter_map(|part| Some(part.split_once('{')?.0)).collect();
+        Self { whole: parts.into_iter().collect(), begun }
+    }
+}
+
 /// Whether the code declares the metric: by its name, or by a room's prefix and the rest of the name.
-fn is_declared(metric: &str, sources: &str) -> bool {
+fn is_declared(metric: &str, quoted: &Quoted<'_>) -> bool {
     let has = |name: &str| {
-        sources.contains(&format!("\"{name}\""))
+        quoted.whole.contains(name)
             || name.match_indices('_').any(|(at, _)| {
                 let (prefix, rest) = name.split_at(at + 1);
-                sources.contains(&format!("\"{prefix}{{"))
-                    && sources.contains(&format!("\"{rest}\""))
+                quoted.begun.contains(prefix) && quoted.whole.contains(rest)
             })
     };
     let stripped = HISTOGRAM_SUFFIXES.iter().filter_map(|suffix| metric.strip_suffix(suffix));
@@ -196,6 +209,7 @@ fn dashboards_are_whole() {
 #[test]
 fn every_metric_that_is_asked_for_exists_in_the_code() {
     let sources = sources();
+    let quoted = Quoted::new(&sources);
     let mut asked: BTreeMap<String, String> = BTreeMap::new();
     for (name, board) in dashboards() {
         for panel in panels(&board) {
@@ -220,23 +234,22 @@ fn every_metric_that_is_asked_for_exists_in_the_code() {
         asked.extend(found.into_iter().map(|metric| (metric, name.clone())));
     }
     let missing: Vec<_> =
-        asked.iter().filter(|(metric, _)| !is_declared(metric, &sources)).collect();
+        asked.iter().filter(|(metric, _)| !is_declared(metric, &quoted)).collect();
     assert!(missing.is_empty(), "not in the code: {missing:#?}");
-    assert!(!is_declared("watchkeep_registry_no_such_metric", &sources), "the check itself");
+    assert!(!is_declared("watchkeep_registry_no_such_metric", &quoted), "the check itself");
     assert!(asked.len() > 60, "only {} metrics found", asked.len());
 }
 
+/// That their unit tests pass is seen in `tests/e2e_series/rule_tests.rs`.
 #[test]
 fn promtool_likes_the_rules() {
     let folder = root().join("alerting/rules");
-    for arguments in [["check", "rules", "watchkeep.yml"], ["test", "rules", "watchkeep.test.yml"]]
-    {
-        let output = Command::new("promtool").args(arguments).current_dir(&folder).output();
-        let output =
-            output.unwrap_or_else(|e| panic!("promtool: {e}; `cargo xtask peers` installs it"));
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
-    }
+    let arguments = ["check", "rules", "watchkeep.yml"];
+    let output = Command::new("promtool").args(arguments).current_dir(&folder).output();
+    let output =
+        output.unwrap_or_else(|e| panic!("promtool: {e}; `cargo xtask peers` installs it"));
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
     let tests = fs::read_to_string(folder.join("watchkeep.test.yml")).expect("unit tests");
     for alert in alerts().keys() {
         assert!(tests.contains(alert.as_str()), "{alert} has no unit test");

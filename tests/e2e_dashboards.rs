@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(90);
 /// The dashboards are asked until all have data, or this long.
 const LONG: Duration = Duration::from_secs(180);
 /// Names that etcd has for what stands on a panel by another: its own dashboards ask for them, and so does
-/// `tests/e2e_etcd_metrics.rs`.
+/// `tests/e2e_etcd/metrics.rs`.
 const ETCDS: [&str; 16] = [
     "etcd_debugging_mvcc_compact_revision",
     "etcd_debugging_mvcc_current_revision",

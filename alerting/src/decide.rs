@@ -5,29 +5,27 @@
 //! leads next. What leaves the house (callbacks, pages) is not here: it follows from the records.
 
 use chrono::TimeDelta;
-use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
-    Failover, FailoverState, Incident, Instance, Panic, Silence, SilenceReason, Status, Time,
-    Verdict,
+    Failover, Incident, Instance, Panic, Silence, SilenceReason, Status, Time, Verdict,
 };
 
 use crate::{
-    failover::judge::{begin, words},
     fleet,
     incident::{self, WATCHKEEP},
     mirror::{Target, Versioned},
     rules::Rules,
-    text::shorten,
     verdict::{Heard, Jury, Tally, tally},
 };
+
+mod open;
+
+use open::open;
 
 /// The alert of a critical instance; it has a runbook of this name.
 pub(crate) const INSTANCE_CRITICAL: &str = "InstanceCritical";
 /// What the timeline says when a critical instance loses its registration.
 const VANISHED: &str = "deregistered while critical: the incident stays open until the instance comes back and passes, \
     or somebody resolves it";
-/// Longest reason in a title, in characters.
-const TITLE_REASON_MAX: usize = 160;
 
 /// What is known of an instance.
 #[derive(Debug, Clone)]
@@ -329,86 +327,11 @@ pub(crate) fn verdict(target: &Target, tally: &Tally, now: Time) -> Verdict {
     }
 }
 
-/// A new incident, and the failover of the first policy that matches.
-fn open(
-    view: &View<'_>,
-    instance: &Instance,
-    tally: &Tally,
-    verdict_revision: i64,
-    rules: &Rules,
-    now: Time,
-) -> (Incident, Option<Failover>) {
-    let id = incident_id(instance, tally, verdict_revision);
-    let policy = rules.policy_for(instance);
-    let failover = policy.map(|policy| {
-        let own = format!("{id}.{}", policy.name);
-        let record = Failover {
-            reason: tally.reason.clone(),
-            incident: id.clone(),
-            trace_parent: tally.trace_parent.clone(),
-            ..Failover::new(own, &policy.name, &instance.service, &instance.id, now)
-        };
-        begin(policy, record, view.node, view.stopped)
-    });
-    let reason = shorten(&tally.reason, TITLE_REASON_MAX);
-    let title = format!("{}/{} is critical: {reason}", instance.service, instance.id);
-    let mut incident =
-        Incident::new(id, title, INSTANCE_CRITICAL, "critical", tally.first_seen, now);
-    incident.labels = labels(instance);
-    incident.failover = failover.as_ref().map(|failover| failover.id.clone());
-    let mut note = |at, text: String| incident::note(&mut incident, at, WATCHKEEP, text);
-    note(tally.first_seen, "first failed probe".to_owned());
-    let (agree, opinions) = (tally.agree, tally.opinions);
-    note(now, format!("critical by {agree} of {opinions} opinions: {}", tally.reason));
-    if let (Some(policy), Some(failover)) = (policy, &failover) {
-        let steps = words(policy);
-        note(
-            now,
-            match failover.state {
-                FailoverState::Pending => format!("failover {} decided: {steps}", policy.name),
-                _ => format!(
-                    "failover {} ({}) may follow: {steps}",
-                    policy.name,
-                    failover.mode.as_str()
-                ),
-            },
-        );
-    }
-    incident::tell(&mut incident, rules, None, now);
-    (incident, failover)
-}
-
-fn labels(instance: &Instance) -> std::collections::BTreeMap<String, String> {
-    let labels = [
-        ("alertname", INSTANCE_CRITICAL),
-        ("severity", "critical"),
-        ("service", &instance.service),
-        ("instance", &instance.id),
-        ("role", &instance.role),
-        ("zone", &instance.zone),
-    ];
-    let said = labels.into_iter().filter(|(_, value)| !value.is_empty());
-    said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
 pub(crate) fn resolved(open: &Incident, why: &str, now: Time) -> Incident {
     let mut incident = open.clone();
     // An open incident is never refused, and only open ones come here.
     let _ = incident::resolve(&mut incident, WATCHKEEP, why, now);
     incident
-}
-
-/// The same fault has the same id, whoever decides on it: `20260105-090000-3f2a9c01`.
-fn incident_id(instance: &Instance, tally: &Tally, verdict_revision: i64) -> String {
-    let seen = tally.first_seen;
-    let text = format!(
-        "{INSTANCE_CRITICAL}/{}/{}/{}/{verdict_revision}",
-        instance.service,
-        instance.id,
-        seen.timestamp_micros()
-    );
-    let digest = Sha256::digest(text.as_bytes());
-    format!("{}-{}", seen.format("%Y%m%d-%H%M%S"), hex::encode(&digest[..4]))
 }
 
 #[cfg(test)]

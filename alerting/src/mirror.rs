@@ -6,50 +6,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::de::DeserializeOwned;
 use tracing::warn;
 use watchkeep_catalog::{
     Alert, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
     IncidentStatus, Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders,
-    Service, Status, Time, Verdict, client::Change, effective_role, keys,
+    Service, Time, Verdict, client::Change, effective_role, keys,
 };
 
 use crate::{
     dependency::Dependencies,
-    dispute, escalation,
+    escalation,
     maintenance::Windows,
     oncall::{self, Changes},
     store::stop_of,
-    verdict::Heard,
 };
 
-/// One instance of one service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Target {
-    pub(crate) service: String,
-    pub(crate) instance: String,
-}
+mod answers;
+mod record;
 
-impl Target {
-    pub(crate) fn new(service: &str, instance: &str) -> Self {
-        Self { service: service.to_owned(), instance: instance.to_owned() }
-    }
-}
-
-/// A record and where it stands in the registry's history.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Versioned<T> {
-    pub(crate) record: T,
-    pub(crate) create_revision: i64,
-    pub(crate) mod_revision: i64,
-}
-
-impl<T: DeserializeOwned> Versioned<T> {
-    pub(crate) fn read(kv: &KeyValue) -> Result<Self, watchkeep_catalog::ClientError> {
-        let (create_revision, mod_revision) = (kv.create_revision, kv.mod_revision);
-        Ok(Self { record: kv.json()?, create_revision, mod_revision })
-    }
-}
+pub(crate) use record::{Target, Touched, Versioned};
 
 /// By check and collector.
 type Opinions = HashMap<(String, String), Opinion>;
@@ -100,31 +75,6 @@ pub(crate) struct Mirror {
     /// When each was written, by schedule and id.
     pub(crate) change_revisions: BTreeMap<(String, String), i64>,
     pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
-}
-
-/// What a change may have changed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Touched {
-    /// Instances to decide on anew.
-    pub(crate) targets: BTreeSet<Target>,
-    /// Verdicts, incidents or failovers are others now.
-    pub(crate) records: bool,
-    /// What all instances are judged by is another now: collectors, services, maintenance windows.
-    pub(crate) all: bool,
-    /// Services whose panic began or ended.
-    pub(crate) panics: BTreeSet<String>,
-    /// People changed a schedule.
-    pub(crate) duty: bool,
-}
-
-impl Touched {
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.targets.extend(other.targets);
-        self.records |= other.records;
-        self.all |= other.all;
-        self.panics.extend(other.panics);
-        self.duty |= other.duty;
-    }
 }
 
 impl Mirror {
@@ -433,50 +383,6 @@ impl Mirror {
             ids.remove(id);
             !ids.is_empty()
         });
-    }
-
-    /// The opinions on an instance.
-    pub(crate) fn heard(&self, target: &Target) -> Vec<Heard<'_>> {
-        let opinions = self.opinions.get(target).into_iter().flatten();
-        opinions.map(|((check, _), opinion)| (check.as_str(), opinion)).collect()
-    }
-
-    /// How many collectors find an instance critical.
-    pub(crate) fn critical_collectors(&self, target: &Target) -> usize {
-        let opinions = self.opinions.get(target).into_iter().flatten();
-        let critical = opinions.filter(|(_, opinion)| opinion.status == Status::Critical);
-        critical.map(|((_, collector), _)| collector).collect::<BTreeSet<_>>().len()
-    }
-
-    /// The collectors that are outvoted on an instance.
-    pub(crate) fn outvoted(&self, target: &Target) -> Vec<String> {
-        let Some(instance) = self.instances.get(target) else { return Vec::new() };
-        let known = |check: &str| instance.record.checks.iter().any(|c| c.name == check);
-        let opinions = self.opinions.get(target).into_iter().flatten();
-        let voices: Vec<dispute::Voice<'_>> = opinions
-            .filter(|((check, _), _)| known(check))
-            .map(|((check, collector), opinion)| {
-                (check.as_str(), collector.as_str(), opinion.status)
-            })
-            .collect();
-        dispute::outvoted(&voices)
-    }
-
-    /// The instances of a service.
-    pub(crate) fn members(&self, service: &str) -> impl Iterator<Item = Target> {
-        let members = self.members.get(service).into_iter().flatten();
-        members.map(|instance| Target::new(service, instance))
-    }
-
-    /// The open incident about an instance, if there is one.
-    pub(crate) fn open_incident(&self, target: &Target) -> Option<&Versioned<Incident>> {
-        self.open.get(target)?.first().and_then(|id| self.incidents.get(id))
-    }
-
-    /// Everything there is to decide on.
-    pub(crate) fn targets(&self) -> BTreeSet<Target> {
-        let known = self.instances.keys().chain(self.verdicts.keys()).chain(self.open.keys());
-        known.cloned().collect()
     }
 }
 

@@ -11,19 +11,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, error, warn};
-use watchkeep_catalog::{Incident, Status, Time, client::Change, keys};
+use tracing::error;
+use watchkeep_catalog::{Incident, Time, keys};
 
 use crate::{
     clock,
     context::Context,
-    decide::{Decision, Hold, View, decide, deregister, deregister_at},
     dispute::Disputes,
     escalation::RoundRobin,
     fleet::Fleet,
@@ -33,9 +28,9 @@ use crate::{
     rules::Rules,
     store::Written,
     throttle::Sent,
-    verdict::tally,
 };
 
+mod changes;
 mod commit;
 mod dead_man;
 mod escalate;
@@ -49,16 +44,14 @@ mod retention;
 mod survey;
 mod trigger;
 mod triggers;
+mod verdicts;
 mod waiting;
 
 use commit::Outcome;
 pub(crate) use heartbeats::deadline;
+use verdicts::direct;
 use waiting::Waiting;
 
-/// Changes that are taken in before anything is decided on them.
-const BATCH_MAX: usize = 256;
-/// Decisions on their way to the registry at once.
-const DECISIONS_MAX: usize = 64;
 /// Effects under way at once; beyond it they wait in the registry.
 const EFFECTS_MAX: usize = 10_000;
 
@@ -202,68 +195,6 @@ pub(crate) async fn run(
 }
 
 impl Room {
-    /// Takes in a change and what waits behind it.
-    fn absorb(&mut self, first: Change, more: &mut mpsc::Receiver<Change>) {
-        let now = Instant::now();
-        let mut touched = self.mirror.apply(first);
-        for _ in 1..BATCH_MAX {
-            let Ok(change) = more.try_recv() else { break };
-            touched.merge(self.mirror.apply(change));
-        }
-        self.dispute(&touched.targets);
-        if touched.duty {
-            self.rules.changes = self.mirror.changes.clone();
-            self.context.alone.learn(&self.rules.changes);
-        }
-        if self.term.is_some() {
-            if touched.all {
-                self.open = self.mirror.windows.open(clock::now());
-                touched.targets.extend(self.mirror.targets());
-            }
-            for service in &touched.panics {
-                touched.targets.extend(self.mirror.members(service));
-            }
-            // What depends on it is silenced by its fault, and speaks when it is over.
-            let services: BTreeSet<&str> =
-                touched.targets.iter().map(|target| target.service.as_str()).collect();
-            let children: Vec<Target> = services
-                .into_iter()
-                .flat_map(|service| self.mirror.dependencies.children(service))
-                .flat_map(|child| self.mirror.members(child))
-                .filter(|child| self.is_critical(child))
-                .collect();
-            touched.targets.extend(children);
-            self.soil(touched.targets, now);
-        }
-        if touched.records || !touched.panics.is_empty() {
-            self.count();
-        }
-    }
-
-    /// These are to be decided on.
-    fn soil(&mut self, targets: impl IntoIterator<Item = Target>, since: Instant) {
-        for target in targets {
-            self.unsurveyed.insert(target.clone());
-            self.dirty.entry(target).or_insert(since);
-        }
-    }
-
-    fn is_critical(&self, target: &Target) -> bool {
-        let verdict = self.mirror.verdicts.get(target);
-        verdict.is_some_and(|verdict| verdict.record.status == Status::Critical)
-    }
-
-    /// Notes where collectors contradict each other, on whatever node this is.
-    fn dispute(&mut self, targets: &BTreeSet<Target>) {
-        let mut changed = false;
-        for target in targets {
-            changed |= self.disputes.set(target, self.mirror.outvoted(target));
-        }
-        if changed {
-            gauges::disputes(&self.context.metrics, &self.disputes);
-        }
-    }
-
     /// Whoever waited for its time is decided on; windows open and close; the time is marked.
     fn tick(&mut self) {
         let now = clock::now();
@@ -362,112 +293,6 @@ impl Room {
         self.start_pages(fence, now);
     }
 
-    /// Counts in what is new, and writes the panics that begin or end by it. None of such a service is decided on
-    /// meanwhile.
-    fn assess(&mut self, fence: i64, now: Time) {
-        let unsurveyed = std::mem::take(&mut self.unsurveyed);
-        for service in self.survey(unsurveyed, now) {
-            if self.panicking.contains(&service) {
-                continue;
-            }
-            if let Some(decision) = self.panic(&service, now) {
-                let context = Arc::clone(&self.context);
-                self.panicking.insert(service.clone());
-                self.tasks.spawn(async move {
-                    let outcome = panics::commit(&context.client, fence, decision).await;
-                    Done::Panicked(service, outcome)
-                });
-            }
-        }
-    }
-
-    fn decide(&mut self, fence: i64, now: Time) {
-        let due: Vec<_> = self
-            .dirty
-            .iter()
-            .filter(|(target, _)| {
-                !self.deciding.contains(*target) && !self.panicking.contains(&target.service)
-            })
-            .map(|(target, since)| (target.clone(), *since))
-            .collect();
-        for (target, since) in due {
-            if self.deciding.len() >= DECISIONS_MAX {
-                break;
-            }
-            self.dirty.remove(&target);
-            if let Some(decision) = self.evaluate(&target, now) {
-                let context = Arc::clone(&self.context);
-                self.deciding.insert(target.clone());
-                // What acts as soon as it is written is to be seen by the guards of others.
-                if let Some(failover) = decision.failover.as_ref().filter(|f| commit::acts(f)) {
-                    let place = (failover.service.clone(), failover.policy.clone());
-                    self.judging.insert(direct(&target), place);
-                }
-                self.tasks.spawn(async move {
-                    let outcome = commit::commit(&context.client, fence, decision).await;
-                    Done::Decided(target, since, outcome)
-                });
-            }
-        }
-    }
-
-    fn evaluate(&mut self, target: &Target, now: Time) -> Option<Decision> {
-        let begun = Instant::now();
-        let (jury, opinions) = (self.jury(&target.service), self.mirror.heard(target));
-        let instance = self.mirror.instances.get(target).map(|instance| &instance.record);
-        let critical = instance
-            .and_then(|instance| Some((instance, tally(instance, &opinions, jury)?)))
-            .filter(|(_, tally)| tally.status == Status::Critical);
-        let (mut quiet, mut hold, mut wake) = (None, Hold::Free, None);
-        if let Some((instance, tally)) = &critical {
-            let at;
-            (quiet, at) = self.quiet(target, instance, tally, now);
-            (hold, wake) = self.hold(target, instance, quiet.as_ref(), now);
-            wake = wake.into_iter().chain(at).min();
-        }
-        let view = View {
-            target,
-            instance,
-            opinions,
-            verdict: self.mirror.verdicts.get(target),
-            open: self.mirror.open_incident(target),
-            jury,
-            quiet,
-            hold,
-            node: &self.context.id,
-            stopped: self.mirror.failover_stop.is_some() || !self.rules.failover_enabled,
-        };
-        let mut decision = decide(&view, &self.rules, now);
-        if decision.is_none()
-            && let Some(at) = deregister_at(&view)
-        {
-            let registered = self.mirror.instances.get(target).map(|i| i.mod_revision);
-            match registered.filter(|_| at <= now) {
-                Some(registered) => decision = Some(deregister(&view, registered, now)),
-                None => wake = wake.into_iter().chain([at]).min(),
-            }
-        }
-        match wake {
-            Some(at) => self.wakes.insert(target.clone(), at),
-            None => self.wakes.remove(target),
-        };
-        self.context.metrics.evaluations.inc();
-        self.context.metrics.evaluation_seconds.observe(begun.elapsed().as_secs_f64());
-        decision
-    }
-
-    /// The trace of the fault behind an incident: its failover's, else the verdict's.
-    fn trace_parent(&self, incident: &Incident) -> Option<String> {
-        let failover = incident.failover.as_ref().and_then(|id| self.mirror.failovers.get(id));
-        if let Some(failover) = failover {
-            return failover.record.trace_parent.clone();
-        }
-        let (service, instance) =
-            (incident.labels.get("service")?, incident.labels.get("instance")?);
-        let verdict = self.mirror.verdicts.get(&Target::new(service, instance))?;
-        verdict.record.trace_parent.clone()
-    }
-
     fn done(&mut self, done: Done) {
         match done {
             Done::Decided(target, since, outcome) => {
@@ -535,57 +360,12 @@ impl Room {
         self.count();
     }
 
-    fn panicked(&mut self, service: &str, outcome: panics::Outcome) {
-        match outcome {
-            panics::Outcome::Committed(revision, decision) => {
-                panics::enter(&mut self.mirror, *decision, revision);
-            }
-            panics::Outcome::Overtaken(revision, records) => self.found(records, revision),
-            panics::Outcome::Unknown => {}
-        }
-        let members: Vec<Target> = self.mirror.members(service).collect();
-        self.soil(members, Instant::now());
-    }
-
-    /// What the registry has instead of what was believed.
-    fn found(
-        &mut self,
-        records: Vec<(String, Option<watchkeep_catalog::KeyValue>)>,
-        revision: i64,
-    ) {
-        for (key, kv) in records {
-            match kv {
-                Some(kv) => self.mirror.put(&kv),
-                None => self.mirror.delete(&key, revision),
-            };
-        }
-    }
-
     fn enter(&mut self, incident: Versioned<Incident>) {
         let id = incident.record.id.clone();
         if let (Some(sent), Some(limit)) = (&mut self.sent, self.rules.pages.rate_limit) {
             sent.learn(&incident.record, limit, clock::now());
         }
         self.mirror.set_incident(&id, incident);
-    }
-
-    fn decided(&mut self, target: Target, since: Instant, outcome: Outcome) {
-        match outcome {
-            Outcome::Committed { revision, decision } => {
-                let metrics = &self.context.metrics;
-                metrics.decision_seconds.observe(since.elapsed().as_secs_f64());
-                if let Some(verdict) = &decision.verdict {
-                    metrics.verdict_changes.with_label_values(&[verdict.status.as_str()]).inc();
-                }
-                commit::enter(&mut self.mirror, *decision, revision);
-            }
-            Outcome::Overtaken(found) => {
-                self.found(found.records, found.revision);
-                self.soil([target], since);
-            }
-            Outcome::Fenced => warn!("a decision was refused: another node leads"),
-            Outcome::Unknown => self.soil([target], since),
-        }
     }
 
     fn count(&self) {
@@ -603,16 +383,4 @@ impl Room {
             });
         }
     }
-}
-
-/// Stands for what a decision on an instance begins; no failover has such an id.
-fn direct(target: &Target) -> String {
-    format!("{}/{}", target.service, target.instance)
-}
-
-/// The span a decision is made in: a child of the probe that tipped the scale.
-fn verdict_span(decision: &Decision) -> Span {
-    let target = &decision.target;
-    let status = decision.verdict.as_ref().map_or("gone", |verdict| verdict.status.as_str());
-    tracing::info_span!("verdict", service = target.service, instance = target.instance, status)
 }

@@ -17,6 +17,7 @@ pub mod fenced;
 pub mod http;
 pub mod mail;
 pub mod nginx;
+pub mod node;
 pub mod otlp;
 pub mod pki;
 pub mod ports;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two askings.
+/// Between two askings, in the first second.
 const PAUSE: Duration = Duration::from_millis(25);
+/// The same later: in a debug build a question is work for a node, which has other things to do.
+const PAUSE_LATER: Duration = Duration::from_millis(100);
 
 /// Asks until the answer is `Ok`, and gives what it holds.
 ///
@@ -14,14 +16,18 @@ where
     F: FnMut() -> A,
     A: Future<Output = Result<T, String>>,
 {
-    let deadline = Instant::now() + within;
+    let begun = Instant::now();
+    let deadline = begun + within;
     loop {
         match ask().await {
             Ok(answer) => return answer,
             Err(why) if Instant::now() >= deadline => {
                 panic!("{what}: not within {within:?}: {why}")
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) if begun.elapsed() < Duration::from_secs(1) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(_) => tokio::time::sleep(PAUSE_LATER).await,
         }
     }
 }

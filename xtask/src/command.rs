@@ -4,6 +4,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Instant,
 };
 
 /// The root of the workspace.
@@ -27,8 +28,12 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Command {
 pub(crate) fn run(mut command: Command) -> Result<(), String> {
     let shown = show(&command);
     println!("$ {shown}");
+    let begun = Instant::now();
     match command.status() {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => {
+            println!("`{shown}` took {:.0?}", begun.elapsed());
+            Ok(())
+        }
         Ok(status) => Err(format!("`{shown}` failed: {status}")),
         Err(error) => Err(format!("`{shown}` did not start: {error}")),
     }
@@ -48,7 +53,8 @@ pub(crate) fn cargo(args: &[&str], rest: &[String]) -> Result<(), String> {
     run(command)
 }
 
-fn show(command: &Command) -> String {
+/// As one would type it.
+pub(crate) fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -36,6 +36,11 @@ const SOURCES: [&str; 10] = [
 const PURE: [&str; 1] = ["registry/src/mvcc"];
 const IMPURE: [&str; 5] = ["SystemTime::now", "Instant::now", "Utc::now", "rand::", "std::fs"];
 
+/// The folders of our crates.
+pub(crate) fn crates() -> impl Iterator<Item = &'static str> {
+    ARROWS.iter().map(|(folder, _)| *folder)
+}
+
 /// Judges all of it; the error lists every breach.
 pub(crate) fn check() -> Result<(), String> {
     let mut breaches = Vec::new();

@@ -1,6 +1,6 @@
 //! A table of views and what is decided on each, and the life of one instance.
 
-use watchkeep_catalog::{IncidentStatus, Opinion, PageState};
+use watchkeep_catalog::{FailoverState, IncidentStatus, Opinion, PageState};
 
 use super::*;
 use crate::fixtures::{instance, opinion, rules, time};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, Span, info_span, warn};
 use watchkeep_catalog::{
     Client, ClientError, Failover, FailoverState, KeyValue,
     client::{Compare, Op, OpOutcome, Txn, TxnOutcome},
@@ -10,7 +10,6 @@ use watchkeep_catalog::{
     trace::{set_parent, trace_parent},
 };
 
-use super::verdict_span;
 use crate::{
     decide::Decision,
     mirror::{Mirror, Versioned},
@@ -170,4 +169,11 @@ pub(super) fn enter(mirror: &mut Mirror, decision: Decision, revision: i64) {
     if let Some(failover) = decision.failover {
         mirror.set_failover(&failover.id.clone(), at(failover, None, revision));
     }
+}
+
+/// The span a decision is made in: a child of the probe that tipped the scale.
+fn verdict_span(decision: &Decision) -> Span {
+    let target = &decision.target;
+    let status = decision.verdict.as_ref().map_or("gone", |verdict| verdict.status.as_str());
+    info_span!("verdict", service = target.service, instance = target.instance, status)
 }

@@ -15,7 +15,7 @@ use super::{Done, EFFECTS_MAX, Effect, Room};
 use crate::{
     config::RateLimit,
     incident,
-    mirror::{Mirror, Versioned},
+    mirror::{Mirror, Target, Versioned},
     notify::{self, Part},
     store,
     throttle::{Sent, Turn, Way},
@@ -165,6 +165,18 @@ impl Room {
         self.tasks.spawn(guarded(effect, BROKEN_PAUSE, async move {
             Done::Summarised(sent, notify::deliver_summary(context, fence, summary, parts).await)
         }));
+    }
+
+    /// The trace of the fault behind an incident: its failover's, else the verdict's.
+    fn trace_parent(&self, incident: &Incident) -> Option<String> {
+        let failover = incident.failover.as_ref().and_then(|id| self.mirror.failovers.get(id));
+        if let Some(failover) = failover {
+            return failover.record.trace_parent.clone();
+        }
+        let (service, instance) =
+            (incident.labels.get("service")?, incident.labels.get("instance")?);
+        let verdict = self.mirror.verdicts.get(&Target::new(service, instance))?;
+        verdict.record.trace_parent.clone()
     }
 }
 

@@ -3,9 +3,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
-use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{info, warn};
 use watchkeep_catalog::{
@@ -25,120 +22,16 @@ use crate::{
     context::Context,
     metrics::{DELIVERED, FAILED},
     post::{self, Post},
-    text,
 };
+
+mod record;
+
+use record::{Delivery, Dispatch};
 
 /// How often is looked whether something is due.
 const TICK: Duration = Duration::from_secs(2);
 /// Longest wait for one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Attempts until a delivery is given up: about a day of a receiver that is down.
-const ATTEMPTS_MAX: u32 = 40;
-/// Longest pause between two attempts.
-const PAUSE_SECONDS_MAX: i64 = 3_600;
-/// Longest error kept with a delivery, in characters.
-const ERROR_MAX: usize = 300;
-
-/// Record at `/watchkeep/slo-reports/{name}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Dispatch {
-    /// When the report was due last; of a new one, when it was heard of.
-    due: Time,
-    /// The schedule as it was then. Another one is not due for the past.
-    #[serde(default)]
-    schedule: String,
-    /// It is not due up to then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    since: Option<Time>,
-    /// To whom it goes.
-    deliveries: Vec<Delivery>,
-}
-
-/// One way to one person or receiver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Delivery {
-    receiver: String,
-    channel: String,
-    state: State,
-    attempts: u32,
-    /// The next attempt is not made before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    not_before: Option<Time>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Pending,
-    Delivered,
-    GivenUp,
-}
-
-impl Dispatch {
-    /// What is heard of for the first time is not due for the past.
-    fn new(schedule: &ReportSchedule, usual: Tz, now: Time) -> Self {
-        let schedule = format!("{} {}", schedule.schedule, schedule.zone(usual));
-        Self { due: now, schedule, since: None, deliveries: Vec::new() }
-    }
-
-    /// This record; or, when the schedule has changed, the one to be written first.
-    fn under(self, schedule: &ReportSchedule, usual: Tz, now: Time) -> Result<Self, Self> {
-        let changed = Self::new(schedule, usual, now);
-        match self.schedule == changed.schedule {
-            true => Ok(self),
-            // What is pending of the last one still goes out.
-            false => Err(Self {
-                due: self.due,
-                since: Some(now),
-                deliveries: self.deliveries,
-                ..changed
-            }),
-        }
-    }
-
-    /// Behind which moment it is due.
-    fn after(&self) -> Time {
-        self.since.map_or(self.due, |since| since.max(self.due))
-    }
-}
-
-impl Delivery {
-    fn new(receiver: &str, channel: &str) -> Self {
-        let (receiver, channel) = (receiver.to_owned(), channel.to_owned());
-        Self {
-            receiver,
-            channel,
-            state: State::Pending,
-            attempts: 0,
-            not_before: None,
-            error: None,
-        }
-    }
-
-    fn is_due(&self, now: Time) -> bool {
-        self.state == State::Pending && self.not_before.is_none_or(|at| at <= now)
-    }
-
-    /// Enters an outcome.
-    fn attempted(&mut self, outcome: Result<(), String>, now: Time) {
-        self.attempts += 1;
-        match outcome {
-            Ok(()) => (self.state, self.error, self.not_before) = (State::Delivered, None, None),
-            Err(error) => {
-                self.error = Some(text::shorten(&error, ERROR_MAX));
-                let pause = (1_i64 << self.attempts.min(20)).min(PAUSE_SECONDS_MAX);
-                self.not_before = Some(now + TimeDelta::seconds(pause));
-                if self.attempts >= ATTEMPTS_MAX {
-                    self.state = State::GivenUp;
-                }
-            }
-        }
-    }
-}
 
 /// Looks every other second what is due, while this node leads.
 pub(super) async fn run(
@@ -361,53 +254,4 @@ async fn deliver(
         timestamp: now.timestamp(),
     };
     post::send(&context.http, request).await.error.map_or(Ok(()), Err)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_schedule_is_not_due_for_the_past() {
-        let at = |text: &str| text.parse::<Time>().unwrap();
-        let schedule = |line: &str| ReportSchedule {
-            name: "often".to_owned(),
-            schedule: line.to_owned(),
-            ..ReportSchedule::default()
-        };
-        let (monthly, weekly) = (schedule("0 8 1 * *"), schedule("0 8 * * mon"));
-        let mut record = Dispatch::new(&monthly, Tz::UTC, at("2026-11-01T08:00:00Z"));
-        record.deliveries.push(Delivery::new("ops", "email"));
-        // On a Friday it becomes weekly: last Monday was behind the first of the month.
-        let now = at("2026-11-20T12:00:00Z");
-        assert_eq!(record.clone().under(&monthly, Tz::UTC, now), Ok(record.clone()));
-        let changed = record.clone().under(&weekly, Tz::UTC, now).unwrap_err();
-        assert_eq!((changed.due, &changed.deliveries), (record.due, &record.deliveries));
-        assert_eq!(weekly.due(Tz::UTC, changed.after(), now), None);
-        let monday = at("2026-11-23T08:00:00Z");
-        assert_eq!(weekly.due(Tz::UTC, changed.after(), monday), Some(monday));
-        assert_eq!(changed.clone().under(&weekly, Tz::UTC, monday), Ok(changed.clone()));
-        // So does a change of the zone on whose clock it is read.
-        assert!(changed.under(&weekly, Tz::Asia__Tokyo, monday).is_err());
-    }
-
-    #[test]
-    fn pauses_grow_and_end() {
-        let mut delivery = Delivery::new("ops", "email");
-        let mut now = Time::default();
-        assert!(delivery.is_due(now));
-        for attempt in 1..=ATTEMPTS_MAX {
-            delivery.attempted(Err("refused".to_owned()), now);
-            assert!(!delivery.is_due(now), "{attempt}");
-            now = delivery.not_before.unwrap();
-            assert_eq!(delivery.is_due(now), attempt < ATTEMPTS_MAX, "{attempt}");
-        }
-        assert_eq!(delivery.state, State::GivenUp);
-        let hours = (now - Time::default()).num_hours();
-        assert!((20..48).contains(&hours), "{hours}");
-
-        let mut delivery = Delivery::new("ops", "email");
-        delivery.attempted(Ok(()), now);
-        assert_eq!((delivery.state, delivery.is_due(now)), (State::Delivered, false));
-    }
 }

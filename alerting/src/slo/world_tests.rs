@@ -1,6 +1,7 @@
 //! What the registry's changes amount to.
 
 use serde_json::json;
+use watchkeep_catalog::{KeyValue, client::Change};
 
 use super::*;
 

@@ -7,23 +7,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use thiserror::Error;
 use tokio::time::Instant;
 use tonic::Code;
 use watchkeep_api::{
-    etcdserverpb::{
-        DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest,
-        PutRequest, RangeRequest, kv_client::KvClient, lease_client::LeaseClient,
-    },
+    etcdserverpb::{DeleteRangeRequest, PutRequest, kv_client::KvClient},
     mvccpb,
 };
 
 mod endpoints;
+mod error;
 mod follow;
 mod lease;
 mod login;
 mod members;
 mod raw;
+mod read;
 mod renew;
 mod snapshot;
 mod tls;
@@ -31,6 +29,7 @@ mod txn;
 mod users;
 
 use endpoints::Endpoints;
+pub use error::ClientError;
 pub use follow::{Batch, Change};
 pub use lease::HeldLease;
 pub use login::Credentials;
@@ -47,95 +46,8 @@ pub use users::{Access, KeyRange, Permission};
 pub const RETRY_FOR: Duration = Duration::from_secs(5);
 /// How long one endpoint may take to answer before the next is asked.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// The same for a renewal: a lease of a few seconds must survive an endpoint that hangs.
-const RENEWAL: Duration = Duration::from_secs(1);
 /// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-
-/// Why a call failed.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    /// An endpoint's URL is wrong, or there is none.
-    #[error(
-        "registry endpoint {endpoint:?}: {message}; write it as http://host:port or https://host:port"
-    )]
-    Endpoint {
-        /// What was given.
-        endpoint: String,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// A file of TLS is of no use.
-    #[error(transparent)]
-    Tls(Box<watchkeep_api::tls::TlsError>),
-    /// The registry answered with an error, or nobody answered.
-    #[error("{what} at {endpoint}: {message} ({code:?})")]
-    Status {
-        /// The call and its key.
-        what: String,
-        /// Who was asked last.
-        endpoint: String,
-        /// gRPC code.
-        code: Code,
-        /// Its message.
-        message: String,
-    },
-    /// A record is not what it should be.
-    #[error("record at {key}: {message}")]
-    Decode {
-        /// Its key.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A record cannot be written as JSON.
-    #[error("record for {key}: {message}")]
-    Encode {
-        /// Its key.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
-}
-
-impl ClientError {
-    /// The same once more, for another that the same call was to serve.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::Status { what, endpoint, code, message } => Self::Status {
-                what: what.clone(),
-                endpoint: endpoint.clone(),
-                code: *code,
-                message: message.clone(),
-            },
-            other => Self::Encode { key: String::new(), message: other.to_string() },
-        }
-    }
-
-    /// Whether the registry itself refused the call, so that trying again is of no use.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        !matches!(
-            self,
-            Self::Status {
-                code: Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled,
-                ..
-            }
-        )
-    }
-
-    /// Whether the registry has no room, or too much to do: what it refuses now it may take later.
-    #[must_use]
-    pub fn is_exhausted(&self) -> bool {
-        matches!(self, Self::Status { code: Code::ResourceExhausted, .. })
-    }
-
-    /// Whether the registry has forgotten the revision that was asked for.
-    #[must_use]
-    pub fn is_compacted(&self) -> bool {
-        matches!(self, Self::Status { code: Code::OutOfRange, message, .. } if message.contains("compacted"))
-    }
-}
 
 /// A key with its value and revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,86 +151,6 @@ impl Client {
         }
     }
 
-    /// The key, read linearizably.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time.
-    pub async fn get(&self, key: &str) -> Result<Option<KeyValue>, ClientError> {
-        let request =
-            RangeRequest { key: Bytes::copy_from_slice(key.as_bytes()), ..Default::default() };
-        let (mut kvs, _) = self.range(&format!("get {key}"), request).await?;
-        Ok(kvs.pop())
-    }
-
-    /// Every key that begins with `prefix`, in order, and the revision they were read at.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time.
-    pub async fn list(&self, prefix: &str) -> Result<(Vec<KeyValue>, i64), ClientError> {
-        let request = RangeRequest {
-            key: Bytes::copy_from_slice(prefix.as_bytes()),
-            range_end: prefix_end(prefix.as_bytes()),
-            ..Default::default()
-        };
-        self.range(&format!("list {prefix}"), request).await
-    }
-
-    /// Every key that begins with `prefix`, in order, without their values.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time.
-    pub async fn list_keys(&self, prefix: &str) -> Result<Vec<String>, ClientError> {
-        let request = RangeRequest {
-            key: Bytes::copy_from_slice(prefix.as_bytes()),
-            range_end: prefix_end(prefix.as_bytes()),
-            keys_only: true,
-            ..Default::default()
-        };
-        let (kvs, _) = self.range(&format!("list keys {prefix}"), request).await?;
-        Ok(kvs.into_iter().map(|kv| kv.key).collect())
-    }
-
-    /// The key as it was at `revision`.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time; [`ClientError::is_compacted`] when it has forgotten it.
-    pub async fn get_at(&self, key: &str, revision: i64) -> Result<Option<KeyValue>, ClientError> {
-        let key_bytes = Bytes::copy_from_slice(key.as_bytes());
-        let request = RangeRequest { key: key_bytes, revision, ..Default::default() };
-        let (mut kvs, _) = self.range(&format!("get {key} at {revision}"), request).await?;
-        Ok(kvs.pop())
-    }
-
-    /// Every key that began with `prefix` at `revision`, in order.
-    ///
-    /// # Errors
-    /// As [`Self::get_at`].
-    pub async fn list_at(&self, prefix: &str, revision: i64) -> Result<Vec<KeyValue>, ClientError> {
-        let request = RangeRequest {
-            key: Bytes::copy_from_slice(prefix.as_bytes()),
-            range_end: prefix_end(prefix.as_bytes()),
-            revision,
-            ..Default::default()
-        };
-        Ok(self.range(&format!("list {prefix} at {revision}"), request).await?.0)
-    }
-
-    async fn range(
-        &self,
-        what: &str,
-        request: RangeRequest,
-    ) -> Result<(Vec<KeyValue>, i64), ClientError> {
-        let answer = self
-            .retry(what, RETRY_FOR, |channel| {
-                let request = request.clone();
-                async move { kv(channel).range(request).await }
-            })
-            .await?
-            .into_inner();
-        let revision = answer.header.map_or(0, |h| h.revision);
-        Ok((answer.kvs.into_iter().map(KeyValue::from).collect(), revision))
-    }
-
     /// Writes the key under `lease` (0: none); answers with the new revision.
     ///
     /// # Errors
@@ -416,50 +248,6 @@ impl Client {
             }
             return Err(self.endpoints.error(at, "txn", &status));
         }
-    }
-
-    /// Grants a lease of `ttl_seconds`.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time.
-    pub async fn grant(&self, ttl_seconds: i64) -> Result<i64, ClientError> {
-        let request = LeaseGrantRequest { ttl: ttl_seconds, id: 0 };
-        let answer = self
-            .retry("grant a lease", ATTEMPT, |channel| async move {
-                LeaseClient::new(channel).lease_grant(request).await
-            })
-            .await?;
-        Ok(answer.into_inner().id)
-    }
-
-    /// Renews a lease; answers with the seconds it has now, 0 when it is gone.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time.
-    pub async fn keep_alive(&self, lease: i64) -> Result<i64, ClientError> {
-        let what = format!("keep lease {lease:x} alive");
-        self.retry(&what, RENEWAL, |channel| async move {
-            let requests = tokio_stream::once(LeaseKeepAliveRequest { id: lease });
-            let answers = LeaseClient::new(channel).lease_keep_alive(requests).await?;
-            let answer = answers.into_inner().message().await?;
-            answer.map(|a| a.ttl).ok_or_else(|| tonic::Status::unavailable("stream ended"))
-        })
-        .await
-    }
-
-    /// Gives a lease back: its keys are deleted at once. One that is gone already is no error.
-    ///
-    /// # Errors
-    /// When the registry refuses or nobody answers in time.
-    pub async fn revoke(&self, lease: i64) -> Result<(), ClientError> {
-        let request = LeaseRevokeRequest { id: lease };
-        self.retry(&format!("revoke lease {lease:x}"), ATTEMPT, |channel| async move {
-            match LeaseClient::new(channel).lease_revoke(request).await {
-                Err(status) if status.code() == Code::NotFound => Ok(()),
-                other => other.map(|_| ()),
-            }
-        })
-        .await
     }
 }
 

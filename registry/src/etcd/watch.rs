@@ -7,7 +7,7 @@ use futures::Stream;
 use tonic::{Request, Status, Streaming};
 use watchkeep_api::etcdserverpb::WatchRequest;
 
-use super::{MESSAGE_BYTES_MAX, header};
+use super::header;
 use crate::cluster::Cluster;
 
 mod session;

@@ -12,6 +12,7 @@ mod generate_txn;
 mod intended;
 mod op;
 mod pair;
+#[path = "../../../tests/common/ports.rs"]
 mod ports;
 mod scenarios;
 mod shrink;

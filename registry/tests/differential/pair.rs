@@ -72,6 +72,15 @@ impl Pair {
     pub(crate) async fn reset(&mut self) -> Result<i64, String> {
         let (ours, theirs) = tokio::join!(empty(&mut self.watchkeep), empty(&mut self.etcd));
         let (ours, theirs) = (ours?, theirs?);
+        // Mostly both have come equally far, and only have to forget it: a third of all writes were spent on more.
+        if ours == theirs && ours > BEFORE {
+            let done =
+                tokio::join!(compact(&mut self.watchkeep, ours), compact(&mut self.etcd, theirs));
+            // Not where the sequence itself has compacted up to its end.
+            if let (Ok(()), Ok(())) = done {
+                return Ok(ours);
+            }
+        }
         let target = ours.max(theirs).max(BEFORE + 1) + 2;
         let (ours, theirs) = tokio::join!(
             fill(&mut self.watchkeep, ours, target),
@@ -196,7 +205,11 @@ async fn fill(side: &mut Side, mut revision: i64, target: i64) -> Result<(), Str
     }
     let reached = clear(side).await?;
     assert_eq!(reached, target, "{name}");
-    let request = CompactionRequest { revision: target, physical: false };
-    side.kv.compact(request).await.map_err(text)?;
-    Ok(())
+    compact(side, target).await
+}
+
+async fn compact(side: &mut Side, revision: i64) -> Result<(), String> {
+    let request = CompactionRequest { revision, physical: false };
+    let done = side.kv.compact(request).await;
+    done.map(drop).map_err(|status| format!("{}: {status}", side.name))
 }

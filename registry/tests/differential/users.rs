@@ -55,9 +55,9 @@ async fn users_are_allowed_and_refused_alike() {
     for seed in first..first + count {
         pair.reset().await.expect("both are there");
         let lease = LeaseGrantRequest { id: LEASE, ttl: 600 };
-        for side in [&mut pair.watchkeep, &mut pair.etcd] {
-            side.lease.lease_grant(lease).await.expect("granted");
-        }
+        let (ours, theirs) = (&mut pair.watchkeep.lease, &mut pair.etcd.lease);
+        let granted = tokio::join!(ours.lease_grant(lease), theirs.lease_grant(lease));
+        assert!(granted.0.is_ok() && granted.1.is_ok(), "{granted:?}");
         let (mut ours, mut theirs) = (Tokens::default(), Tokens::default());
         let sequence = sequence(seed);
         let mut enabled = false;
@@ -90,9 +90,10 @@ async fn users_are_allowed_and_refused_alike() {
             }
             refusals.extend(said.err());
         }
-        for side in [&mut pair.watchkeep, &mut pair.etcd] {
-            forget_users(side, PASSWORDS[0]).await;
-        }
+        tokio::join!(
+            forget_users(&mut pair.watchkeep, PASSWORDS[0]),
+            forget_users(&mut pair.etcd, PASSWORDS[0])
+        );
     }
     let found: String = found
         .iter()

@@ -1,8 +1,8 @@
 //! Series in memory, rules over them, and a time that goes by steps: what a unit test runs on. Pure.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use watchkeep_alerting::rule::{Answered, Ask, Histogram, Measure, Sample, Sink};
@@ -14,10 +14,15 @@ use watchkeep_series::{
     },
 };
 
+/// Most expressions that are kept parsed: templates make them of labels, without end.
+const PARSED_MAX: usize = 10_000;
+
 /// Series that a test gives, as far as time has come, and those that its rules record.
 pub(super) struct Suite {
     series: RwLock<MemorySeries>,
     engine: Engine,
+    /// By their text: rules ask the same at every step, and reading it would take longer than answering it.
+    parsed: Mutex<HashMap<String, Arc<Expr>>>,
 }
 
 /// A series that is still to come, newest first.
@@ -27,7 +32,20 @@ pub(super) struct Coming(Labels, Vec<(i64, SampleValue)>);
 impl Suite {
     pub(super) fn new() -> Self {
         let options = EngineOptions { experimental: true, ..EngineOptions::default() };
-        Self { series: RwLock::default(), engine: Engine::new(options) }
+        Self { series: RwLock::default(), engine: Engine::new(options), parsed: Mutex::default() }
+    }
+
+    fn parsed(&self, text: &str) -> Result<Arc<Expr>, String> {
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = parsed.get(text) {
+            return Ok(Arc::clone(known));
+        }
+        let expr = Arc::new(Expr::parse(text).map_err(|e| e.to_string())?);
+        if parsed.len() >= PARSED_MAX {
+            parsed.clear();
+        }
+        parsed.insert(text.to_owned(), Arc::clone(&expr));
+        Ok(expr)
     }
 
     /// Lets everything up to `until_ms` come.
@@ -46,7 +64,7 @@ impl Suite {
 
     /// The value of an expression as a vector.
     pub(super) fn vector(&self, expr: &str, at_ms: i64) -> Result<Vec<VectorSample>, String> {
-        let expr = Expr::parse(expr).map_err(|e| e.to_string())?;
+        let expr = self.parsed(expr)?;
         let series = self.series.read().unwrap_or_else(PoisonError::into_inner);
         let answer = self.engine.instant(&*series, &expr, at_ms, &|| false);
         match answer.map_err(|e| e.to_string())?.value {

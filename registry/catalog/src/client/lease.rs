@@ -1,4 +1,4 @@
-//! A lease that is kept alive in the background.
+//! Leases: granted, renewed and given back; and one that is kept alive in the background.
 
 use std::time::Duration;
 
@@ -7,9 +7,16 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Code;
 use tracing::{debug, warn};
+use watchkeep_api::etcdserverpb::{
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, lease_client::LeaseClient,
+};
 
-use super::{Client, ClientError};
+use super::{ATTEMPT, Client, ClientError};
+
+/// How long one endpoint may take to answer a renewal: a lease of a few seconds must survive an endpoint that hangs.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// A lease renewed every third of its TTL. Dropped, it is renewed no more and runs out by itself.
 #[derive(Debug)]
@@ -44,6 +51,50 @@ impl HeldLease {
 }
 
 impl Client {
+    /// Grants a lease of `ttl_seconds`.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn grant(&self, ttl_seconds: i64) -> Result<i64, ClientError> {
+        let request = LeaseGrantRequest { ttl: ttl_seconds, id: 0 };
+        let answer = self
+            .retry("grant a lease", ATTEMPT, |channel| async move {
+                LeaseClient::new(channel).lease_grant(request).await
+            })
+            .await?;
+        Ok(answer.into_inner().id)
+    }
+
+    /// Renews a lease; answers with the seconds it has now, 0 when it is gone.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn keep_alive(&self, lease: i64) -> Result<i64, ClientError> {
+        let what = format!("keep lease {lease:x} alive");
+        self.retry(&what, RENEWAL, |channel| async move {
+            let requests = tokio_stream::once(LeaseKeepAliveRequest { id: lease });
+            let answers = LeaseClient::new(channel).lease_keep_alive(requests).await?;
+            let answer = answers.into_inner().message().await?;
+            answer.map(|a| a.ttl).ok_or_else(|| tonic::Status::unavailable("stream ended"))
+        })
+        .await
+    }
+
+    /// Gives a lease back: its keys are deleted at once. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// When the registry refuses or nobody answers in time.
+    pub async fn revoke(&self, lease: i64) -> Result<(), ClientError> {
+        let request = LeaseRevokeRequest { id: lease };
+        self.retry(&format!("revoke lease {lease:x}"), ATTEMPT, |channel| async move {
+            match LeaseClient::new(channel).lease_revoke(request).await {
+                Err(status) if status.code() == Code::NotFound => Ok(()),
+                other => other.map(|_| ()),
+            }
+        })
+        .await
+    }
+
     /// Grants a lease and keeps it alive until the handle is dropped.
     ///
     /// # Errors

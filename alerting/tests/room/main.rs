@@ -1,0 +1,13 @@
+//! Alerting nodes over a real etcd: what they decide, and what comes of it.
+//! They are one program, since each by itself would be as large as all.
+
+mod approval;
+mod failover;
+mod fault;
+mod mail;
+mod oncall;
+#[path = "../../../tests/common/ports.rs"]
+mod ports;
+mod support;
+mod takeover;
+mod trigger;

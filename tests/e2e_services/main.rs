@@ -1,0 +1,14 @@
+//! Services over real processes: registered, probed, judged, found, in maintenance, and whom their faults call.
+//! They are one program, since each by itself would be as large as all.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod checks;
+mod discovery;
+mod dns;
+mod fleet;
+mod maintenance;
+mod oncall;
+mod roles;
+mod verdicts;
