@@ -170,24 +170,38 @@ impl Board {
 
     /// Enters what was told, unless something newer is known.
     pub(crate) fn put_logged(&mut self, id: &str, record: Notification, revision: i64) {
-        let newer = self.log.get(id).is_none_or(|known| {
-            // This node may know that it was sent before the watch tells that it was decided.
-            let behind = known.record.state == NotificationState::Sent
-                && record.state == NotificationState::Pending;
-            match known.record.sequence.cmp(&record.sequence) {
+        let pending = record.state == NotificationState::Pending;
+        let newer = match self.log.get(id) {
+            None => true,
+            Some(known) => match known.record.sequence.cmp(&record.sequence) {
                 Ordering::Less => true,
-                Ordering::Equal => !behind && known.revision < revision,
                 Ordering::Greater => false,
-            }
-        });
+                Ordering::Equal if known.revision >= revision => false,
+                // This node may know that it was sent before the watch tells that it was decided. Where it was decided
+                // once more behind that, by a transaction of which nobody heard for long, the registry is told again.
+                Ordering::Equal if pending && known.record.state == NotificationState::Sent => {
+                    if self.groups.is_some() {
+                        self.unsaved.insert(id.to_owned());
+                    }
+                    false
+                }
+                // What this node is telling is what it says when it is taken.
+                Ordering::Equal => !(pending && self.under_way.contains_key(id)),
+            },
+        };
         if newer {
             self.log.insert(id.to_owned(), Logged { record, revision });
         }
     }
 
-    /// The registry has this.
-    pub(crate) fn saved(&mut self, id: &str, record: &Notification) {
-        if self.log.get(id).is_none_or(|logged| logged.record == *record) {
+    /// The registry has this at `revision`.
+    pub(crate) fn saved(&mut self, id: &str, record: &Notification, revision: i64) {
+        let Some(logged) = self.log.get_mut(id) else {
+            self.unsaved.remove(id);
+            return;
+        };
+        if logged.record == *record {
+            logged.revision = logged.revision.max(revision);
             self.unsaved.remove(id);
         }
     }

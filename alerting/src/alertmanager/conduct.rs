@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinError, JoinSet},
     time::Instant,
 };
@@ -25,11 +25,16 @@ use super::{
 };
 use crate::{clock, leader::Term};
 
+mod arrive;
 mod batch;
+mod office;
 #[cfg(test)]
 mod tests;
 
+use arrive::Arrival;
+pub(crate) use arrive::Handover;
 use batch::{Batch, Entry, Outcome, commit};
+use office::Office;
 
 /// Bytes of the records in one transaction: the registry takes requests of 1.5 MiB.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -42,19 +47,12 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// What is on its way is counted so often: in a storm it is much.
 const COUNT: Duration = Duration::from_secs(1);
 
-/// On whose account somebody is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Office {
-    /// This node leads; the number fences its writes.
-    Leader(i64),
-    /// The registry is lost.
-    Alone,
-}
-
 /// What a task came back with.
 enum Done {
     /// A transaction with these records, of this epoch, and what came of it.
     Written(u64, Batch, Outcome),
+    /// A transaction with alerts and what was decided of them, and its revision.
+    Arrived(Box<Arrival>, Option<i64>),
     Told(Box<Telling>, Result<(), String>),
     Tidied,
 }
@@ -77,6 +75,8 @@ struct Conductor {
     /// To be written, by id: what is newer replaces what is older.
     queue: Batch,
     writing: bool,
+    /// Alerts are among what is being written: nothing is decided before they are there.
+    arriving: bool,
     /// So many records are written each by itself, to find the one that is refused.
     singly: usize,
     /// Since when the registry takes no transaction.
@@ -93,16 +93,18 @@ struct Conductor {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     mut term: watch::Receiver<Term>,
+    mut handovers: mpsc::Receiver<Handover>,
     token: CancellationToken,
 ) {
     let mut conductor = Conductor::new(Arc::clone(&shared));
     let mut tidying = tokio::time::interval(TIDY);
     loop {
-        let due = shared.board().groups.as_ref().and_then(super::group::Groups::next_due);
-        let now = clock::now();
+        let due = conductor.next_due();
+        let (now, mut handover) = (clock::now(), None);
         tokio::select! {
             () = token.cancelled() => return,
             changed = term.changed() => if changed.is_err() { return },
+            Some(given) = handovers.recv() => handover = Some(given),
             () = shared.wake.notified() => {}
             () = tokio::time::sleep(until(due, now)) => {}
             _ = tidying.tick() => conductor.tidy(),
@@ -113,6 +115,9 @@ pub(crate) async fn run(
             },
         }
         conductor.take_office(*term.borrow());
+        if let Some(handover) = handover {
+            conductor.arrive(handover);
+        }
         conductor.advance();
     }
 }
@@ -132,6 +137,7 @@ impl Conductor {
             epoch: 0,
             queue: Batch::new(),
             writing: false,
+            arriving: false,
             singly: 0,
             failing_since: None,
             tidying: false,
@@ -141,50 +147,10 @@ impl Conductor {
         }
     }
 
-    /// In a new office everything is looked at anew; what was under way in the old one stops. With another configuration
-    /// everything is looked at anew, too, but who is being told by a way that has not changed is not told once more.
-    fn take_office(&mut self, term: Term) {
-        let office = match term {
-            _ if self.shared.is_lost() => Some(Office::Alone),
-            // Once the board shows the own election, it shows what was told before.
-            Some(fence) if self.shared.board().revision >= fence => Some(Office::Leader(fence)),
-            _ => None,
-        };
-        let epoch = self.shared.board().epoch;
-        if (office, epoch) == (self.office, self.epoch) {
-            return;
-        }
-        if office == self.office {
-            self.stop_changed();
-        } else {
-            self.tasks = JoinSet::new();
-            self.running.clear();
-            (self.writing, self.tidying, self.failing_since) = (false, false, None);
-        }
-        (self.office, self.epoch) = (office, epoch);
-        self.queue.clear();
-        self.singly = 0;
-        {
-            let mut board = self.shared.board_mut();
-            board.under_way.retain(|id, _| self.running.contains_key(id));
-            match office {
-                Some(_) => board.begin(clock::now()),
-                None => board.end(),
-            }
-        }
-        self.catch_up(usize::MAX);
-    }
-
-    /// Deliveries by ways that the configuration has no more, or has otherwise.
-    fn stop_changed(&mut self) {
-        let plan = Arc::clone(&self.shared.board().plan);
-        self.running.retain(|_, running| {
-            let stays = plan.keeps(&running.integration, &running.plan);
-            if !stays {
-                running.task.abort();
-            }
-            stays
-        });
+    /// When the next group is to be looked at.
+    fn next_due(&self) -> Option<Time> {
+        let board = self.shared.board();
+        board.groups.as_ref().filter(|_| !self.arriving).and_then(super::group::Groups::next_due)
     }
 
     /// It panicked: the next look tells again; where it was no delivery, the office begins anew.
@@ -214,7 +180,10 @@ impl Conductor {
     fn advance(&mut self) {
         let now = clock::now();
         let Some(office) = self.office else { return self.count(now) };
-        let tellings = self.shared.board_mut().due(now);
+        let tellings = match self.arriving {
+            true => Vec::new(),
+            false => self.shared.board_mut().due(now),
+        };
         for telling in tellings {
             match office {
                 Office::Alone => self.send(telling, true),
@@ -259,11 +228,12 @@ impl Conductor {
                 self.writing = false;
                 match outcome {
                     // Of an earlier configuration: what it was to tell has been looked at anew.
-                    Outcome::Applied if epoch != self.epoch => self.saved(&batch),
+                    Outcome::Applied(at) if epoch != self.epoch => self.saved(&batch, at),
                     _ if epoch != self.epoch => {}
                     outcome => self.written(batch, outcome),
                 }
             }
+            Done::Arrived(arrival, revision) => self.arrived(*arrival, revision),
             Done::Told(telling, result) => {
                 self.running.remove(&telling.id);
                 self.told(&telling, result);
@@ -272,10 +242,10 @@ impl Conductor {
         }
     }
 
-    /// The registry has these.
-    fn saved(&self, batch: &Batch) {
+    /// The registry has these at `revision`.
+    fn saved(&self, batch: &Batch, revision: i64) {
         let mut board = self.shared.board_mut();
-        batch.iter().for_each(|(id, entry)| board.saved(id, &entry.record));
+        batch.iter().for_each(|(id, entry)| board.saved(id, &entry.record, revision));
     }
 
     fn written(&mut self, batch: Batch, outcome: Outcome) {
@@ -283,8 +253,8 @@ impl Conductor {
             self.failing_since = None;
         }
         match outcome {
-            Outcome::Applied => {
-                self.saved(&batch);
+            Outcome::Applied(revision) => {
+                self.saved(&batch, revision);
                 for telling in batch.into_values().filter_map(|entry| entry.then) {
                     self.send(telling, false);
                 }

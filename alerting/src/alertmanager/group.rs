@@ -37,6 +37,13 @@ pub(crate) fn key(route: &Route, labels: &LabelSet) -> String {
     format!("{}:{{{}}}", route.key, pairs.join(", "))
 }
 
+/// Whether an alert fires for longer than its group waits for others.
+pub(crate) fn has_waited(route: &Route, alert: &Alert, now: Time) -> bool {
+    // Who reads a record cannot be sure that its time can be reckoned with.
+    let waited = alert.starts_at.checked_add_signed(route.group_wait.delta());
+    waited.is_some_and(|at| at < now)
+}
+
 /// All groups.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
@@ -80,9 +87,7 @@ impl Groups {
         now: Time,
     ) -> GroupId {
         let labels = route.group_by.labels(&alert.labels);
-        // Who reads a record cannot be sure that its time can be reckoned with.
-        let waited = alert.starts_at.checked_add_signed(route.group_wait.delta());
-        let waited = waited.is_some_and(|at| at < now);
+        let waited = has_waited(route, alert, now);
         let id = match self.find(at, &labels) {
             Some(id) => id,
             None => self.begin(at, route, labels, now + route.group_wait.delta()),
@@ -120,6 +125,14 @@ impl Groups {
         if let Some(group) = self.by_id.get_mut(&id) {
             group.flushed = flushed;
             group.resumed = true;
+            self.set_due(id, due_at);
+        }
+    }
+
+    /// A group has looked at itself, and does so again at `due_at`.
+    pub(crate) fn looked(&mut self, id: GroupId, due_at: Time) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.flushed = true;
             self.set_due(id, due_at);
         }
     }

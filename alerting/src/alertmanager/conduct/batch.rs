@@ -36,7 +36,8 @@ impl Entry {
 
 /// What came of a transaction.
 pub(super) enum Outcome {
-    Applied,
+    /// At this revision.
+    Applied(i64),
     /// Another node leads.
     Deposed,
     /// The registry will not take it.
@@ -55,7 +56,7 @@ pub(super) async fn commit(client: &Client, fence: i64, batch: &Batch) -> Outcom
         }
     }
     let outcome = match client.txn(txn).await {
-        Ok(outcome) if outcome.succeeded => return Outcome::Applied,
+        Ok(outcome) if outcome.succeeded => return Outcome::Applied(outcome.revision),
         Ok(_) => {
             debug!("another node leads: what was to be told is told by that one");
             Outcome::Deposed

@@ -1,5 +1,7 @@
 //! A leader whose registry refuses, is silent, or is read anew.
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::{
     alertmanager::fixtures::{alert, shared},
@@ -15,6 +17,7 @@ receivers: [{name: r, webhook_configs: [{url: "http://127.0.0.1:1/"}]}]
 fn leader(groups: usize) -> (Conductor, Batch) {
     let mut conductor = Conductor::new(shared(YAML));
     let mut board = conductor.shared.board_mut();
+    board.revision = 1;
     board.begin(time(0));
     for at in 0..groups {
         let alert = alert(&[("a", &at.to_string())], 0, None);
@@ -84,7 +87,7 @@ async fn a_reload_does_not_forget_what_was_told() {
     };
     assert!(is_sent(&conductor));
     let written = std::mem::take(&mut conductor.queue);
-    conductor.written(written, Outcome::Applied);
+    conductor.written(written, Outcome::Applied(2));
     conductor.shared.reload().unwrap();
     conductor.take_office(Some(1));
     assert!(!is_sent(&conductor), "the registry has it");
@@ -132,7 +135,7 @@ async fn what_an_earlier_configuration_wrote_is_looked_at_anew() {
     conductor.writing = true;
     conductor.shared.reload().unwrap();
     conductor.take_office(Some(1));
-    conductor.done(Done::Written(0, batch, Outcome::Applied));
+    conductor.done(Done::Written(0, batch, Outcome::Applied(2)));
     assert!(conductor.running.is_empty() && !conductor.writing);
     conductor.advance();
     assert!(conductor.writing, "it is written and told by the new one");
@@ -149,4 +152,120 @@ async fn what_is_on_its_way_has_an_age() {
     conductor.queue.clear();
     conductor.send(entry.then.unwrap(), false);
     assert_eq!(conductor.oldest(time(301)), Duration::from_mins(5));
+}
+
+/// A leader without anything to do, and an alert of the intake with whoever waits for it.
+fn arriving(name: &str) -> (Conductor, Handover, oneshot::Receiver<()>) {
+    let (conductor, _) = leader(0);
+    let alert = alert(&[("a", name)], 0, None);
+    let (done, written) = oneshot::channel();
+    let alerts = vec![(alert.fingerprint(), Arc::new(alert))];
+    (conductor, Handover { alerts, done }, written)
+}
+
+/// What is being written, without a registry that answers.
+fn begin(conductor: &mut Conductor, handover: Handover) -> Arrival {
+    let board = conductor.shared.board();
+    let (at, epoch) = (time(1), board.epoch);
+    let foreseen = board.foresee(&handover.alerts, at);
+    drop(board);
+    (conductor.writing, conductor.arriving) = (true, true);
+    Arrival { handover, foreseen, epoch, at }
+}
+
+#[tokio::test]
+async fn an_alert_and_what_is_told_of_it_are_one_transaction() {
+    let (mut conductor, handover, written) = arriving("1");
+    let (fingerprint, alert) = handover.alerts[0].clone();
+    let arrival = begin(&mut conductor, handover);
+    let [group] = &arrival.foreseen[..] else { panic!("one group") };
+    let (id, record) = (group.tellings[0].id.clone(), group.tellings[0].record.clone());
+    let text = format!("{:?}", arrival.txn(7).unwrap());
+    for part in [
+        "CreateRevision(7)",
+        watchkeep_catalog::keys::ALERTING_LEADER,
+        &watchkeep_catalog::keys::alert(fingerprint),
+        &watchkeep_catalog::keys::notification(&id),
+    ] {
+        assert_eq!(text.matches(part).count(), 1, "{part}: {text}");
+    }
+    // Nothing is decided before it is written, and nothing shows.
+    conductor.advance();
+    assert!(conductor.next_due().is_none() && conductor.shared.board().alerts.is_empty());
+    conductor.done(Done::Arrived(Box::new(arrival), Some(5)));
+    assert_eq!(written.await, Ok(()));
+    assert!(conductor.running.contains_key(&id) && !conductor.writing);
+    {
+        let board = conductor.shared.board();
+        let kept = &board.alerts[&fingerprint];
+        assert_eq!((&kept.alert, kept.revision), (&alert, 5));
+        assert_eq!((&board.log[&id].record, board.log[&id].revision), (&record, 5));
+    }
+    // It was the group's look: it is told once.
+    conductor.advance();
+    assert!(conductor.queue.is_empty() && !conductor.writing);
+    assert_eq!(conductor.tasks.len(), 1);
+}
+
+/// Of a leader that is none any more, and of one that gets no answer: the intake writes the alert, and the board knows nothing.
+#[tokio::test]
+async fn what_is_not_written_together_is_left_to_the_intake() {
+    let (mut conductor, handover, written) = arriving("1");
+    conductor.arrive(handover);
+    assert!(conductor.writing && conductor.arriving);
+    // Nobody answers at the address of the registry.
+    let done = conductor.tasks.join_next().await.unwrap().unwrap();
+    assert!(matches!(done, Done::Arrived(_, None)));
+    conductor.done(done);
+    assert!(written.await.is_err());
+    conductor.advance();
+    let board = conductor.shared.board();
+    assert!(board.alerts.is_empty() && board.log.is_empty() && board.under_way.is_empty());
+    assert_eq!(board.groups.as_ref().unwrap().len(), 0);
+    assert!(conductor.tasks.is_empty() && conductor.queue.is_empty() && !conductor.writing);
+}
+
+/// What is written later is later.
+#[tokio::test]
+async fn who_writes_already_or_does_not_lead_takes_no_alerts() {
+    let prepare: [fn(&mut Conductor); 5] = [
+        |conductor| conductor.writing = true,
+        |conductor| conductor.failing_since = Some(Instant::now()),
+        |conductor| conductor.office = None,
+        |conductor| conductor.office = Some(Office::Alone),
+        |conductor| conductor.queue = leader(1).1,
+    ];
+    for (at, prepare) in prepare.into_iter().enumerate() {
+        let (mut conductor, handover, written) = arriving("1");
+        prepare(&mut conductor);
+        conductor.arrive(handover);
+        assert!(written.await.is_err() && conductor.tasks.is_empty(), "{at}");
+    }
+}
+
+/// The alerts are there; of what was foreseen the new configuration decides.
+#[tokio::test]
+async fn a_reload_while_alerts_arrive_tells_under_the_same_key() {
+    let (mut conductor, handover, written) = arriving("1");
+    let arrival = begin(&mut conductor, handover);
+    let record = arrival.foreseen[0].tellings[0].record.clone();
+    conductor.shared.reload().unwrap();
+    conductor.take_office(Some(1));
+    conductor.done(Done::Arrived(Box::new(arrival), Some(5)));
+    assert_eq!(written.await, Ok(()));
+    assert!(conductor.running.is_empty());
+    let told: Vec<_> = conductor.shared.board_mut().due(clock::now());
+    let told: Vec<_> = told.iter().map(|telling| &telling.record).collect();
+    assert_eq!(told, [&record]);
+}
+
+/// Its alerts are the intake's again, and nothing of them is told by the other office.
+#[tokio::test]
+async fn another_office_leaves_what_arrives_to_the_intake() {
+    let (mut conductor, handover, written) = arriving("1");
+    conductor.arrive(handover);
+    conductor.take_office(None);
+    assert!(written.await.is_err());
+    assert!(!conductor.writing && !conductor.arriving);
+    assert!(conductor.shared.board().alerts.is_empty());
 }
