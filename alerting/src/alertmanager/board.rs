@@ -38,7 +38,7 @@ pub(crate) struct Logged {
 #[derive(Debug)]
 pub(crate) struct Board {
     pub(crate) plan: Arc<Plan>,
-    /// The latest revision seen.
+    /// All that was written up to this revision has been told by the watch.
     pub(crate) revision: i64,
     /// Counts the configurations.
     pub(crate) epoch: u64,
@@ -220,7 +220,6 @@ impl Board {
         revision: i64,
         now: Time,
     ) {
-        self.revision = self.revision.max(revision);
         match self.alerts.get_mut(&fingerprint) {
             Some(known) if known.revision >= revision => return,
             Some(known) => *known = Kept { alert: Arc::clone(&alert), revision },

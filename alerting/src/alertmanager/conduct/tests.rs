@@ -154,6 +154,19 @@ async fn what_is_on_its_way_has_an_age() {
     assert_eq!(conductor.oldest(time(301)), Duration::from_mins(5));
 }
 
+/// Before the watch shows the own election, the board may lack what the last leader told.
+#[tokio::test]
+async fn what_a_node_has_written_itself_does_not_put_it_into_office() {
+    let mut conductor = Conductor::new(shared(YAML));
+    let alert = alert(&[("a", "1")], 0, None);
+    conductor.shared.board_mut().put_alert(alert.fingerprint(), Arc::new(alert), 9, time(0));
+    conductor.take_office(Some(5));
+    assert_eq!(conductor.office, None);
+    conductor.shared.board_mut().revision = 5;
+    conductor.take_office(Some(5));
+    assert_eq!(conductor.office, Some(Office::Leader(5)));
+}
+
 /// A leader without anything to do, and an alert of the intake with whoever waits for it.
 fn arriving(name: &str) -> (Conductor, Handover, oneshot::Receiver<()>) {
     let (conductor, _) = leader(0);
