@@ -163,6 +163,10 @@ impl Board {
                 .put(silence, revision)
                 .map_err(|e| format!("record at {}: {e}", kv.key))?;
         } else if let Some(id) = kv.key.strip_prefix(keys::NOTIFICATIONS) {
+            // Mostly what this node has written itself.
+            if self.log.get(id).is_some_and(|known| known.revision >= revision) {
+                return Ok(());
+            }
             self.put_logged(id, kv.json().map_err(|e| e.to_string())?, revision);
         }
         Ok(())

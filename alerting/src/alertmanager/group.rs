@@ -49,7 +49,8 @@ pub(crate) fn has_waited(route: &Route, alert: &Alert, now: Time) -> bool {
 pub(crate) struct Groups {
     next: GroupId,
     by_id: BTreeMap<GroupId, Group>,
-    by_labels: HashMap<(usize, LabelSet), GroupId>,
+    /// By route, then by labels.
+    by_labels: HashMap<usize, HashMap<LabelSet, GroupId>>,
     due: BTreeSet<(Time, GroupId)>,
 }
 
@@ -74,8 +75,7 @@ impl Groups {
 
     /// The group of these labels on this route.
     pub(crate) fn find(&self, route: usize, labels: &LabelSet) -> Option<GroupId> {
-        // A tuple of references is no key of the map.
-        self.by_labels.get(&(route, labels.clone())).copied()
+        self.by_labels.get(&route)?.get(labels).copied()
     }
 
     /// An alert comes into its group. The group is due at once when the alert fires for longer than `group_wait`.
@@ -114,7 +114,7 @@ impl Groups {
             flushed: false,
             resumed: false,
         };
-        self.by_labels.insert((at, labels), id);
+        self.by_labels.entry(at).or_default().insert(labels, id);
         self.by_id.insert(id, group);
         self.due.insert((due_at, id));
         id
@@ -181,7 +181,9 @@ impl Groups {
         for id in empty {
             if let Some(group) = self.by_id.remove(&id) {
                 self.due.remove(&(group.due_at, id));
-                self.by_labels.remove(&(group.route, group.labels));
+                if let Some(of_route) = self.by_labels.get_mut(&group.route) {
+                    of_route.remove(&group.labels);
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Alerts on their way into the registry: those of many requests in one transaction, in the order in which they came.
+//! Alerts on their way into the registry: those of many requests together, in the order in which they came.
 //! A few that are told at once go to the dispatcher, which writes its decision with them where this node leads. Where the
 //! registry is lost they are taken into memory, and written when it is back.
 
@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -34,6 +35,8 @@ const PART_BYTES_MAX: usize = 256 * 1024;
 const HANDOVER_MAX: usize = 32;
 /// Requests that are looked at before something is written.
 const REQUESTS_MAX: usize = 256;
+/// Transactions under way at once. What is in them are different alerts: the one need not wait for the other.
+const PARTS_MAX: usize = 8;
 /// Tries of one write, as long as the registry is not known to be lost.
 const TRIES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -126,27 +129,33 @@ async fn write(shared: &Shared, alerts: &Arriving) -> Result<(), String> {
     let mut parts: VecDeque<&Arriving> =
         parts(alerts, RECORDS_PER_TXN_MAX, PART_BYTES_MAX, |(_, alert)| size(alert)).into();
     let mut refused = None;
-    while let Some(part) = parts.pop_front() {
-        match write_part(shared, part).await {
-            Ok(revision) => {
-                let (mut board, now) = (shared.board_mut(), clock::now());
-                for (fingerprint, alert) in part {
-                    board.put_alert(*fingerprint, Arc::clone(alert), revision, now);
+    while !parts.is_empty() {
+        let wave: Vec<&Arriving> = parts.drain(..parts.len().min(PARTS_MAX)).collect();
+        let written = join_all(wave.iter().map(|part| write_part(shared, part))).await;
+        let mut silent = None;
+        for (part, written) in wave.into_iter().zip(written) {
+            match written {
+                Ok(revision) => {
+                    let (mut board, now) = (shared.board_mut(), clock::now());
+                    for (fingerprint, alert) in part {
+                        board.put_alert(*fingerprint, Arc::clone(alert), revision, now);
+                    }
                 }
-            }
-            // One of them is to blame, or all are.
-            Err(Unwritten::Refused(_)) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.push_front(second);
-                parts.push_front(first);
-                continue;
-            }
-            Err(Unwritten::Refused(error)) => refused = Some(error),
-            Err(Unwritten::Silent(error)) => {
-                keep(shared, part, &error)?;
-                for part in std::mem::take(&mut parts) {
+                // One of them is to blame, or all are.
+                Err(Unwritten::Refused(_)) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([first, second]);
+                }
+                Err(Unwritten::Refused(error)) => refused = Some(error),
+                Err(Unwritten::Silent(error)) => {
                     keep(shared, part, &error)?;
+                    silent = Some(error);
                 }
+            }
+        }
+        if let Some(error) = silent {
+            for part in std::mem::take(&mut parts) {
+                keep(shared, part, &error)?;
             }
         }
         shared.wake.notify_one();

@@ -1,5 +1,5 @@
-//! Alerts that have just come in and what is decided of them, in one transaction: where this node leads and is writing
-//! nothing else. Unless that is known to be written the board shows nothing of it, and the intake writes the alerts by itself.
+//! Alerts that have just come in and what is decided of them, in one transaction, where this node leads. Unless that is
+//! known to be written the board shows nothing of it, and the intake writes the alerts by itself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use watchkeep_catalog::{
     keys,
 };
 
-use super::{Conductor, Done, Office};
+use super::{Conductor, Done, Office, batch::WRITES_MAX};
 use crate::{
     alertmanager::{foresee::Foreseen, intake::RECORDS_PER_TXN_MAX, tell::Telling},
     clock,
@@ -71,8 +71,8 @@ impl Conductor {
     /// foreseen holds.
     pub(super) fn arrive(&mut self, handover: Handover) {
         let Some(Office::Leader(fence)) = self.office else { return };
-        // What is written later is later.
-        if self.writing || !self.queue.is_empty() || self.failing_since.is_some() {
+        let is_well = self.singly == 0 && self.failing_since.is_none();
+        if self.arriving || !is_well || self.writes >= WRITES_MAX {
             return;
         }
         let at = clock::now();
@@ -81,11 +81,15 @@ impl Conductor {
             let foreseen = board.foresee(&handover.alerts, at);
             Arrival { handover, foreseen, epoch: board.epoch, at }
         };
-        let records = arrival.tellings().count();
-        if records == 0 || arrival.handover.alerts.len() + records > RECORDS_PER_TXN_MAX {
+        let ids: Vec<String> = arrival.tellings().map(|telling| telling.id.clone()).collect();
+        // What is written later is later.
+        let waits = |id: &String| self.writing.contains(id) || self.queue.contains_key(id);
+        let is_much = arrival.handover.alerts.len() + ids.len() > RECORDS_PER_TXN_MAX;
+        if ids.is_empty() || is_much || ids.iter().any(waits) {
             return;
         }
-        (self.writing, self.arriving) = (true, true);
+        self.begin_write(ids);
+        self.arriving = true;
         let client = self.shared.client.clone();
         self.tasks.spawn(async move {
             let revision = arrival.write(&client, fence).await;
@@ -95,7 +99,8 @@ impl Conductor {
 
     /// They are on the board with what was decided of them, and that is sent.
     pub(super) fn arrived(&mut self, arrival: Arrival, revision: Option<i64>) {
-        (self.writing, self.arriving) = (false, false);
+        self.end_write(arrival.tellings().map(|telling| &telling.id));
+        self.arriving = false;
         let Some(revision) = revision else { return };
         let Arrival { handover: Handover { alerts, done }, foreseen, epoch, at } = arrival;
         let tellings = {

@@ -35,7 +35,8 @@ impl Conductor {
         } else {
             self.tasks = JoinSet::new();
             self.running.clear();
-            (self.writing, self.arriving, self.tidying) = (false, false, false);
+            (self.writes, self.arriving, self.tidying) = (0, false, false);
+            self.writing.clear();
             self.failing_since = None;
         }
         (self.office, self.epoch) = (office, epoch);

@@ -2,7 +2,10 @@
 
 use tokio::sync::oneshot;
 
-use super::*;
+use super::{
+    batch::{WRITE_PATIENCE, WRITES_MAX},
+    *,
+};
 use crate::{
     alertmanager::fixtures::{alert, shared},
     fixtures::time,
@@ -103,8 +106,8 @@ async fn a_delivery_outlives_a_reload() {
     conductor.shared.reload().unwrap();
     conductor.take_office(Some(1));
     conductor.advance();
-    let queued = (conductor.queue.len(), conductor.writing);
-    assert_eq!((conductor.tasks.len(), queued), (1, (0, false)), "it is being told");
+    let queued = (conductor.queue.len(), conductor.writes);
+    assert_eq!((conductor.tasks.len(), queued), (1, (0, 0)), "it is being told");
     conductor.done(Done::Told(Box::new(telling), Ok(())));
     let record = &conductor.queue[&id].record;
     assert_eq!(record.state, watchkeep_catalog::NotificationState::Sent);
@@ -132,13 +135,13 @@ async fn a_delivery_by_a_way_that_has_changed_begins_anew() {
 #[tokio::test]
 async fn what_an_earlier_configuration_wrote_is_looked_at_anew() {
     let (mut conductor, batch) = leader(1);
-    conductor.writing = true;
+    conductor.writes = 1;
     conductor.shared.reload().unwrap();
     conductor.take_office(Some(1));
     conductor.done(Done::Written(0, batch, Outcome::Applied(2)));
-    assert!(conductor.running.is_empty() && !conductor.writing);
+    assert!(conductor.running.is_empty() && conductor.writes == 0);
     conductor.advance();
-    assert!(conductor.writing, "it is written and told by the new one");
+    assert_eq!(conductor.writes, 1, "it is written and told by the new one");
 }
 
 #[tokio::test]
@@ -182,7 +185,10 @@ fn begin(conductor: &mut Conductor, handover: Handover) -> Arrival {
     let (at, epoch) = (time(1), board.epoch);
     let foreseen = board.foresee(&handover.alerts, at);
     drop(board);
-    (conductor.writing, conductor.arriving) = (true, true);
+    let ids: Vec<_> =
+        foreseen.iter().flat_map(|group| &group.tellings).map(|telling| telling.id.clone()).collect();
+    conductor.begin_write(ids);
+    conductor.arriving = true;
     Arrival { handover, foreseen, epoch, at }
 }
 
@@ -207,7 +213,7 @@ async fn an_alert_and_what_is_told_of_it_are_one_transaction() {
     assert!(conductor.next_due().is_none() && conductor.shared.board().alerts.is_empty());
     conductor.done(Done::Arrived(Box::new(arrival), Some(5)));
     assert_eq!(written.await, Ok(()));
-    assert!(conductor.running.contains_key(&id) && !conductor.writing);
+    assert!(conductor.running.contains_key(&id) && conductor.writes == 0);
     {
         let board = conductor.shared.board();
         let kept = &board.alerts[&fingerprint];
@@ -216,7 +222,7 @@ async fn an_alert_and_what_is_told_of_it_are_one_transaction() {
     }
     // It was the group's look: it is told once.
     conductor.advance();
-    assert!(conductor.queue.is_empty() && !conductor.writing);
+    assert!(conductor.queue.is_empty() && conductor.writes == 0);
     assert_eq!(conductor.tasks.len(), 1);
 }
 
@@ -225,7 +231,7 @@ async fn an_alert_and_what_is_told_of_it_are_one_transaction() {
 async fn what_is_not_written_together_is_left_to_the_intake() {
     let (mut conductor, handover, written) = arriving("1");
     conductor.arrive(handover);
-    assert!(conductor.writing && conductor.arriving);
+    assert!(conductor.writes == 1 && conductor.arriving);
     // Nobody answers at the address of the registry.
     let done = conductor.tasks.join_next().await.unwrap().unwrap();
     assert!(matches!(done, Done::Arrived(_, None)));
@@ -235,18 +241,19 @@ async fn what_is_not_written_together_is_left_to_the_intake() {
     let board = conductor.shared.board();
     assert!(board.alerts.is_empty() && board.log.is_empty() && board.under_way.is_empty());
     assert_eq!(board.groups.as_ref().unwrap().len(), 0);
-    assert!(conductor.tasks.is_empty() && conductor.queue.is_empty() && !conductor.writing);
+    assert!(conductor.tasks.is_empty() && conductor.queue.is_empty() && conductor.writes == 0);
 }
 
-/// What is written later is later.
+/// What is written later is later: of one group not two are written at once.
 #[tokio::test]
-async fn who_writes_already_or_does_not_lead_takes_no_alerts() {
+async fn who_writes_the_same_or_does_not_lead_takes_no_alerts() {
     let prepare: [fn(&mut Conductor); 5] = [
-        |conductor| conductor.writing = true,
+        |conductor| conductor.writes = WRITES_MAX,
         |conductor| conductor.failing_since = Some(Instant::now()),
         |conductor| conductor.office = None,
         |conductor| conductor.office = Some(Office::Alone),
-        |conductor| conductor.queue = leader(1).1,
+        // Of the same group.
+        |conductor| conductor.queue = leader(2).1,
     ];
     for (at, prepare) in prepare.into_iter().enumerate() {
         let (mut conductor, handover, written) = arriving("1");
@@ -279,6 +286,36 @@ async fn another_office_leaves_what_arrives_to_the_intake() {
     conductor.arrive(handover);
     conductor.take_office(None);
     assert!(written.await.is_err());
-    assert!(!conductor.writing && !conductor.arriving);
+    assert!(conductor.writes == 0 && !conductor.arriving);
     assert!(conductor.shared.board().alerts.is_empty());
+}
+
+/// More than one transaction can carry goes in several; of one record only one is under way.
+#[tokio::test]
+async fn much_is_written_at_once_and_of_one_record_in_order() {
+    let (mut conductor, batch) = leader(3 * RECORDS_PER_TXN_MAX + 1);
+    let ids: Vec<String> = batch.keys().cloned().collect();
+    conductor.queue = batch;
+    let advance = |conductor: &mut Conductor| {
+        conductor.advance();
+        (conductor.writes, conductor.queue.len(), conductor.writing.len())
+    };
+    // What is left is not worth another one.
+    assert_eq!(advance(&mut conductor), (3, 1, 3 * RECORDS_PER_TXN_MAX));
+    for id in &ids[..2 * RECORDS_PER_TXN_MAX] {
+        let record = conductor.shared.board().log[id].record.clone();
+        conductor.queue.insert(id.clone(), Entry { record, then: None });
+    }
+    assert_eq!(advance(&mut conductor).0, 4, "the one that is in none");
+    assert_eq!(conductor.queue.len(), 2 * RECORDS_PER_TXN_MAX);
+    // It comes back, and the next one carries what has come since.
+    let written: Batch = ids[..RECORDS_PER_TXN_MAX]
+        .iter()
+        .map(|id| {
+            let record = conductor.shared.board().log[id].record.clone();
+            (id.clone(), Entry { record, then: None })
+        })
+        .collect();
+    conductor.done(Done::Written(0, written, Outcome::Applied(2)));
+    assert_eq!(advance(&mut conductor), (4, RECORDS_PER_TXN_MAX, 3 * RECORDS_PER_TXN_MAX + 1));
 }
