@@ -3,11 +3,11 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use prometheus::process_collector::ProcessCollector;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use watchkeep_alerting::{Alerting, Loader, Source, slo::openslo, source::External};
 use watchkeep_catalog::{Client, View};
 use watchkeep_collector::{Collector, Recorder, blackbox::probe_router, write_router};
@@ -74,6 +74,12 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
     // A bare `Router` would be copied whole, route by route, for every connection.
     let service = http::router(site, http_metrics).into_make_service();
     let closed = closing.clone().cancelled_owned();
+    // The end of an answer does not wait until the client has confirmed its beginning.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "nodelay not set");
+        }
+    });
     let mut server =
         tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(closed).into_future());
     welcome::print(config);

@@ -6,6 +6,9 @@
 //!                                                                       ▼
 //!                                                               receiver ─▶ notification sent
 //! ```
+//!
+//! What begins a group that is told of at once, and came in where the leader is, is written in one transaction with the decision
+//! on it.
 
 use std::sync::Arc;
 
@@ -23,11 +26,13 @@ mod dedup;
 #[cfg(test)]
 mod fixtures;
 mod follow;
+mod foresee;
 mod group;
 mod incident;
 mod inhibit;
 mod intake;
 mod interval;
+mod look;
 mod matcher;
 mod merge;
 mod metrics;
@@ -91,11 +96,13 @@ impl Alertmanager {
     ) {
         let Some(requests) = self.requests.lock().await.take() else { return };
         let shared = || Arc::clone(&self.shared);
+        // The intake waits for each to be answered.
+        let (dispatcher, handovers) = mpsc::channel(1);
         tokio::join!(
             follow::follow(shared(), token.clone()),
             alone::heed(shared(), ear, token.clone()),
-            intake::run(shared(), requests, token.clone()),
-            conduct::run(shared(), term, token),
+            intake::run(shared(), requests, dispatcher, token.clone()),
+            conduct::run(shared(), term, handovers, token),
         );
     }
 

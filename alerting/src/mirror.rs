@@ -60,8 +60,9 @@ pub(crate) struct Mirror {
     /// Who has a role, by service.
     pub(crate) roles: BTreeMap<String, RoleHolders>,
     pub(crate) drains: BTreeMap<Target, Drain>,
-    /// Alerts of rules, and those that others have posted, by fingerprint.
+    /// Alerts of rules, and those that others have posted, by fingerprint; none are kept where nobody asks for them.
     pub(crate) alerts: BTreeMap<String, Alert>,
+    keeps_alerts: bool,
     /// The roles that instances claim.
     declared: HashMap<Target, String>,
     /// Incidents of verdicts that are not resolved.
@@ -78,9 +79,15 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Empty but for the windows of the configuration.
-    pub(crate) fn new(windows: Windows) -> Self {
-        Self { windows, ..Self::default() }
+    /// Empty but for the windows of the configuration. Alerts are many: they are kept where policies are triggered by them.
+    pub(crate) fn new(windows: Windows, keeps_alerts: bool) -> Self {
+        Self { windows, keeps_alerts, ..Self::default() }
+    }
+
+    /// Whether an alert fires at `now`; none where alerts are not kept.
+    pub(crate) fn fires(&self, fingerprint: &str, now: Time) -> Option<bool> {
+        let alert = self.alerts.get(fingerprint);
+        self.keeps_alerts.then(|| alert.is_some_and(|alert| !alert.is_resolved(now)))
     }
 
     pub(crate) fn apply(&mut self, change: Change) -> Touched {
@@ -98,7 +105,9 @@ impl Mirror {
         touched.panics.extend(self.panics.keys().cloned());
         let mut windows = std::mem::take(&mut self.windows);
         windows.reset();
-        let fresh = Self { revision, changed: revision, windows, ..Self::default() };
+        let keeps_alerts = self.keeps_alerts;
+        let fresh =
+            Self { revision, changed: revision, windows, keeps_alerts, ..Self::default() };
         let before = std::mem::replace(self, fresh);
         for kv in kvs {
             touched.merge(self.put(&kv));
@@ -205,7 +214,9 @@ impl Mirror {
         } else if let Some([service, instance]) = segments(&kv.key, keys::DRAINS) {
             self.drains.insert(Target::new(service, instance), kv.json()?);
         } else if let Some([fingerprint]) = segments(&kv.key, keys::ALERTS) {
-            self.alerts.insert(fingerprint.to_owned(), kv.json()?);
+            if self.keeps_alerts {
+                self.alerts.insert(fingerprint.to_owned(), kv.json()?);
+            }
         } else if kv.key == keys::FAILOVER_STOP {
             self.failover_stop = Some(stop_of(kv));
             touched.records = true;
@@ -433,6 +444,23 @@ mod tests {
         assert_eq!((mirror.heard(&web).len(), mirror.revision), (1, 8));
         mirror.apply(Change::Reset(Vec::new(), 9));
         assert!(mirror.heard(&web).is_empty() && mirror.instances.is_empty());
+    }
+
+    #[test]
+    fn alerts_are_kept_where_policies_ask_for_them() {
+        let json = r#"{"labels":{"alertname":"x"},"starts_at":"2026-01-05T09:00:00Z","updated_at":"2026-01-05T09:00:00Z"}"#;
+        let alert: Alert = serde_json::from_str(json).unwrap();
+        let put = kv(keys::alert(alert.fingerprint()), &alert, 5);
+        let fingerprint = format!("{:016x}", alert.fingerprint());
+        for keeps in [false, true] {
+            let mut mirror = Mirror::new(Windows::default(), keeps);
+            for change in [Change::Put(put.clone()), Change::Reset(vec![put.clone()], 6)] {
+                mirror.apply(change);
+                let fires = mirror.fires(&fingerprint, alert.starts_at);
+                assert_eq!((mirror.alerts.len(), fires), (usize::from(keeps), keeps.then_some(true)));
+            }
+            assert_eq!(mirror.fires("0", alert.starts_at), keeps.then_some(false));
+        }
     }
 
     #[test]

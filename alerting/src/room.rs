@@ -145,10 +145,11 @@ pub(crate) async fn run(
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let windows = context.rules.windows.clone();
+    let by_alert = context.rules.policies.iter().any(|policy| !policy.when.alert.is_empty());
     let mut room = Room {
         rules: context.rules.clone(),
         context,
-        mirror: Mirror::new(windows),
+        mirror: Mirror::new(windows, by_alert),
         term: None,
         dirty: BTreeMap::new(),
         deciding: HashSet::new(),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use common::{
     Cluster,
     alertmanager::{amtool, amtool_output},
-    cluster::WATCHKEEP,
+    cluster::{WATCHKEEP, encode},
     eventually, http,
     prometheus::Prometheus,
     receiver::Receiver,
@@ -189,6 +189,42 @@ async fn any_member_takes_alerts_and_a_restart_forgets_none() {
     })
     .await;
     assert_eq!((told_of("Down"), told_of("Slow")), (1, 1));
+}
+
+/// When a record was created.
+async fn created(node: &common::Node, prefix: &str) -> Vec<u64> {
+    let end = format!("{}0", prefix.trim_end_matches('/'));
+    let range = json!({"key": encode(prefix), "range_end": encode(&end)});
+    let answer = node.v3("kv/range", &range).await.expect("an answer");
+    let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
+    kvs.iter().map(|kv| text(&kv["create_revision"]).parse().expect("a revision")).collect()
+}
+
+/// An alert that comes to the leader and is told at once costs one transaction; elsewhere it costs two, and nobody is told less.
+#[tokio::test]
+async fn on_the_leader_alert_and_decision_are_one_transaction() {
+    const ALERTS: usize = 8;
+    let receiver = Receiver::start().await;
+    let cluster = node(&receiver, 3).await;
+    let leader = cluster.alerting_leader().await;
+    let (alerts, decisions) = ("/watchkeep/alerts/", "/watchkeep/alerting/notifications/");
+    let mut together = Vec::new();
+    for (turn, at) in [leader, (leader + 1) % 3].into_iter().enumerate() {
+        for number in 0..ALERTS {
+            let name = format!("A{turn}-{number}");
+            amtool(&cluster.nodes[at].http, &["alert", "add", &name]);
+            let count = turn * ALERTS + number + 1;
+            receiver.wait("/hook", count, SOON).await;
+        }
+        let node = &cluster.nodes[at];
+        let (alerts, decisions) = (created(node, alerts).await, created(node, decisions).await);
+        together.push(alerts.iter().filter(|at| decisions.contains(at)).count());
+    }
+    let [led, all] = together[..] else { panic!("two turns") };
+    // Now and then the leader is writing still that the last one was taken.
+    assert!(led > ALERTS / 2, "{led} of {ALERTS} alerts were written with their decision");
+    assert_eq!(all, led, "a node that does not lead writes no decision");
+    assert_eq!(told(&receiver, "/hook").len(), 2 * ALERTS);
 }
 
 #[tokio::test]

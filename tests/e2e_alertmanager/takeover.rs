@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -101,6 +102,44 @@ async fn nothing_lost_and_nothing_twice() {
         delays[delays.len() / 2],
         delays[delays.len() - 1]
     );
+}
+
+/// A leader that slept until another one led takes an alert as if it led still: what it would write with the alert is refused,
+/// the alert is not, and it is told under one key.
+#[tokio::test]
+async fn a_leader_that_overslept_takes_alerts_and_tells_nobody() {
+    let receiver = Receiver::start().await;
+    let mut cluster = super::node(&receiver, 3).await;
+    for turn in 0..2 {
+        let sleeper = cluster.alerting_leader().await;
+        let (id, at) = (cluster.nodes[sleeper].process().id(), cluster.nodes[sleeper].http.clone());
+        let signal = |name: &str| {
+            let sent = Command::new("kill").args([name, &id.to_string()]).status();
+            assert!(sent.expect("kill").success(), "{name}");
+        };
+        signal("-STOP");
+        // It lies at its door until it wakes.
+        let name = format!("Late{turn}");
+        let alert = json!([{"labels": {"alertname": name}, "endsAt": "2099-01-01T00:00:00Z"}]);
+        let post = http::client().post(format!("http://{at}/api/v2/alerts")).json(&alert);
+        let posted = tokio::spawn(http::text(post.timeout(Duration::from_secs(60))));
+        let awake = &cluster.nodes[(sleeper + 1) % 3];
+        eventually("another node leads", Duration::from_secs(30), async || {
+            let leader = awake.get("/watchkeep/alerting/leader").await?.unwrap_or_default();
+            let is_other = !leader.is_null() && leader["id"] != cluster.nodes[sleeper].name;
+            ensure(is_other, || leader.to_string())
+        })
+        .await;
+        signal("-CONT");
+        posted.await.expect("no panic").expect("the alert is taken");
+        eventually("it is told of", Duration::from_secs(30), async || {
+            let told = keys(&receiver);
+            ensure(told.contains_key(&name), || format!("{told:?}"))
+        })
+        .await;
+    }
+    let told = keys(&receiver);
+    assert!(told.values().all(|keys| keys.len() == 1), "told of under several keys: {told:#?}");
 }
 
 /// From when to when somebody led.

@@ -168,10 +168,10 @@ fn over(begun: Alert, now: Time) -> Alert {
 /// The end goes into the registry, the beginning never did: who leads next has to tell it where this node told the
 /// beginning.
 fn put_over(shared: &Shared, over: &Alert, now: Time) {
-    let fingerprint = over.fingerprint();
-    shared.board_mut().put_unsaved(fingerprint, Arc::new(over.clone()), now);
+    let (fingerprint, over) = (over.fingerprint(), Arc::new(over.clone()));
+    shared.board_mut().put_unsaved(fingerprint, Arc::clone(&over), now);
     let mut unsaved = shared.unsaved.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    unsaved.insert(fingerprint, over.clone());
+    unsaved.insert(fingerprint, over);
 }
 
 /// What this node told by itself goes into the registry where that knows nothing as new: whoever leads does not tell it
@@ -181,8 +181,8 @@ async fn hand_over(shared: &Shared) {
     let sent = told.into_iter().filter(|(_, record)| record.state == NotificationState::Sent);
     for (id, record) in sent {
         match put_if_newer(&shared.client, &id, &record).await {
-            Ok(true) => shared.board_mut().saved(&id, &record),
-            Ok(false) => {}
+            Ok(Some(revision)) => shared.board_mut().saved(&id, &record, revision),
+            Ok(None) => {}
             Err(error) => {
                 warn!(%error, "it is not written down what was told without the registry: it may be told again");
                 return;
@@ -191,11 +191,12 @@ async fn hand_over(shared: &Shared) {
     }
 }
 
+/// The revision at which it is there; none where something newer is.
 async fn put_if_newer(
     client: &Client,
     id: &str,
     record: &Notification,
-) -> Result<bool, ClientError> {
+) -> Result<Option<i64>, ClientError> {
     let key = keys::notification(id);
     let known = client.get(&key).await?;
     let (revision, sequence) = known.map_or((0, 0), |kv| {
@@ -203,10 +204,11 @@ async fn put_if_newer(
         (kv.mod_revision, known.map_or(0, |known| known.sequence))
     });
     if sequence >= record.sequence {
-        return Ok(false);
+        return Ok(None);
     }
     let txn = Txn::new().when(Compare::mod_revision(&key, revision));
-    Ok(client.txn(txn.then(Op::put_json(&key, record)?)).await?.succeeded)
+    let outcome = client.txn(txn.then(Op::put_json(&key, record)?)).await?;
+    Ok(outcome.succeeded.then_some(outcome.revision))
 }
 
 #[cfg(test)]

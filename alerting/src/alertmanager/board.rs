@@ -38,7 +38,7 @@ pub(crate) struct Logged {
 #[derive(Debug)]
 pub(crate) struct Board {
     pub(crate) plan: Arc<Plan>,
-    /// The latest revision seen.
+    /// All that was written up to this revision has been told by the watch.
     pub(crate) revision: i64,
     /// Counts the configurations.
     pub(crate) epoch: u64,
@@ -163,6 +163,10 @@ impl Board {
                 .put(silence, revision)
                 .map_err(|e| format!("record at {}: {e}", kv.key))?;
         } else if let Some(id) = kv.key.strip_prefix(keys::NOTIFICATIONS) {
+            // Mostly what this node has written itself.
+            if self.log.get(id).is_some_and(|known| known.revision >= revision) {
+                return Ok(());
+            }
             self.put_logged(id, kv.json().map_err(|e| e.to_string())?, revision);
         }
         Ok(())
@@ -170,24 +174,38 @@ impl Board {
 
     /// Enters what was told, unless something newer is known.
     pub(crate) fn put_logged(&mut self, id: &str, record: Notification, revision: i64) {
-        let newer = self.log.get(id).is_none_or(|known| {
-            // This node may know that it was sent before the watch tells that it was decided.
-            let behind = known.record.state == NotificationState::Sent
-                && record.state == NotificationState::Pending;
-            match known.record.sequence.cmp(&record.sequence) {
+        let pending = record.state == NotificationState::Pending;
+        let newer = match self.log.get(id) {
+            None => true,
+            Some(known) => match known.record.sequence.cmp(&record.sequence) {
                 Ordering::Less => true,
-                Ordering::Equal => !behind && known.revision < revision,
                 Ordering::Greater => false,
-            }
-        });
+                Ordering::Equal if known.revision >= revision => false,
+                // This node may know that it was sent before the watch tells that it was decided. Where it was decided
+                // once more behind that, by a transaction of which nobody heard for long, the registry is told again.
+                Ordering::Equal if pending && known.record.state == NotificationState::Sent => {
+                    if self.groups.is_some() {
+                        self.unsaved.insert(id.to_owned());
+                    }
+                    false
+                }
+                // What this node is telling is what it says when it is taken.
+                Ordering::Equal => !(pending && self.under_way.contains_key(id)),
+            },
+        };
         if newer {
             self.log.insert(id.to_owned(), Logged { record, revision });
         }
     }
 
-    /// The registry has this.
-    pub(crate) fn saved(&mut self, id: &str, record: &Notification) {
-        if self.log.get(id).is_none_or(|logged| logged.record == *record) {
+    /// The registry has this at `revision`.
+    pub(crate) fn saved(&mut self, id: &str, record: &Notification, revision: i64) {
+        let Some(logged) = self.log.get_mut(id) else {
+            self.unsaved.remove(id);
+            return;
+        };
+        if logged.record == *record {
+            logged.revision = logged.revision.max(revision);
             self.unsaved.remove(id);
         }
     }
@@ -206,7 +224,6 @@ impl Board {
         revision: i64,
         now: Time,
     ) {
-        self.revision = self.revision.max(revision);
         match self.alerts.get_mut(&fingerprint) {
             Some(known) if known.revision >= revision => return,
             Some(known) => *known = Kept { alert: Arc::clone(&alert), revision },

@@ -1,12 +1,16 @@
 //! The dispatcher: on the leader (or, where the registry is lost, on every node) what is due is written down, sent, and
-//! written down again. One transaction carries what many groups have to say, and one is under way at a time, so that
-//! what is written later is later. What the registry refuses to write down, or does not for a while, is sent all the
-//! same: who leads now tells nobody twice, only the next leader may.
+//! written down again. One transaction carries what many groups have to say, and of one record what is written later is
+//! later. What the registry refuses to write down, or does not for a while, is sent all the same: who leads now tells
+//! nobody twice, only the next leader may.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinError, JoinSet},
     time::Instant,
 };
@@ -25,16 +29,19 @@ use super::{
 };
 use crate::{clock, leader::Term};
 
+mod arrive;
 mod batch;
+mod office;
 #[cfg(test)]
 mod tests;
 
-use batch::{Batch, Entry, Outcome, commit};
+use arrive::Arrival;
+pub(crate) use arrive::Handover;
+use batch::{Batch, Entry, Outcome};
+use office::Office;
 
-/// Bytes of the records in one transaction: the registry takes requests of 1.5 MiB.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A registry that takes no transaction for so long is as good as one that refuses.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// Tasks that have ended are heard of before anything else is looked at.
+const DONE_MAX: usize = 256;
 /// How often what nobody needs any more is taken away; groups without alerts go then, as with Alertmanager.
 const TIDY: Duration = Duration::from_secs(30);
 /// Longest sleep: clocks are moved.
@@ -42,19 +49,12 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// What is on its way is counted so often: in a storm it is much.
 const COUNT: Duration = Duration::from_secs(1);
 
-/// On whose account somebody is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Office {
-    /// This node leads; the number fences its writes.
-    Leader(i64),
-    /// The registry is lost.
-    Alone,
-}
-
 /// What a task came back with.
 enum Done {
     /// A transaction with these records, of this epoch, and what came of it.
     Written(u64, Batch, Outcome),
+    /// A transaction with alerts and what was decided of them, and its revision.
+    Arrived(Box<Arrival>, Option<i64>),
     Told(Box<Telling>, Result<(), String>),
     Tidied,
 }
@@ -76,7 +76,11 @@ struct Conductor {
     epoch: u64,
     /// To be written, by id: what is newer replaces what is older.
     queue: Batch,
-    writing: bool,
+    /// Transactions under way, and the ids of what is in them.
+    writes: usize,
+    writing: HashSet<String>,
+    /// Alerts are among what is being written: nothing is decided before they are there.
+    arriving: bool,
     /// So many records are written each by itself, to find the one that is refused.
     singly: usize,
     /// Since when the registry takes no transaction.
@@ -93,26 +97,27 @@ struct Conductor {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     mut term: watch::Receiver<Term>,
+    mut handovers: mpsc::Receiver<Handover>,
     token: CancellationToken,
 ) {
     let mut conductor = Conductor::new(Arc::clone(&shared));
     let mut tidying = tokio::time::interval(TIDY);
     loop {
-        let due = shared.board().groups.as_ref().and_then(super::group::Groups::next_due);
-        let now = clock::now();
+        let due = conductor.next_due();
+        let (now, mut handover) = (clock::now(), None);
         tokio::select! {
             () = token.cancelled() => return,
             changed = term.changed() => if changed.is_err() { return },
+            Some(given) = handovers.recv() => handover = Some(given),
             () = shared.wake.notified() => {}
             () = tokio::time::sleep(until(due, now)) => {}
             _ = tidying.tick() => conductor.tidy(),
-            Some(done) = conductor.tasks.join_next() => match done {
-                Ok(done) => conductor.done(done),
-                Err(error) if error.is_cancelled() => {}
-                Err(error) => conductor.broke_off(&error),
-            },
+            Some(done) = conductor.tasks.join_next() => conductor.joined(done),
         }
         conductor.take_office(*term.borrow());
+        if let Some(handover) = handover {
+            conductor.arrive(handover);
+        }
         conductor.advance();
     }
 }
@@ -131,7 +136,9 @@ impl Conductor {
             office: None,
             epoch: 0,
             queue: Batch::new(),
-            writing: false,
+            writes: 0,
+            writing: HashSet::new(),
+            arriving: false,
             singly: 0,
             failing_since: None,
             tidying: false,
@@ -141,50 +148,25 @@ impl Conductor {
         }
     }
 
-    /// In a new office everything is looked at anew; what was under way in the old one stops. With another configuration
-    /// everything is looked at anew, too, but who is being told by a way that has not changed is not told once more.
-    fn take_office(&mut self, term: Term) {
-        let office = match term {
-            _ if self.shared.is_lost() => Some(Office::Alone),
-            // Once the board shows the own election, it shows what was told before.
-            Some(fence) if self.shared.board().revision >= fence => Some(Office::Leader(fence)),
-            _ => None,
-        };
-        let epoch = self.shared.board().epoch;
-        if (office, epoch) == (self.office, self.epoch) {
-            return;
-        }
-        if office == self.office {
-            self.stop_changed();
-        } else {
-            self.tasks = JoinSet::new();
-            self.running.clear();
-            (self.writing, self.tidying, self.failing_since) = (false, false, None);
-        }
-        (self.office, self.epoch) = (office, epoch);
-        self.queue.clear();
-        self.singly = 0;
-        {
-            let mut board = self.shared.board_mut();
-            board.under_way.retain(|id, _| self.running.contains_key(id));
-            match office {
-                Some(_) => board.begin(clock::now()),
-                None => board.end(),
-            }
-        }
-        self.catch_up(usize::MAX);
+    /// When the next group is to be looked at.
+    fn next_due(&self) -> Option<Time> {
+        let board = self.shared.board();
+        board.groups.as_ref().filter(|_| !self.arriving).and_then(super::group::Groups::next_due)
     }
 
-    /// Deliveries by ways that the configuration has no more, or has otherwise.
-    fn stop_changed(&mut self) {
-        let plan = Arc::clone(&self.shared.board().plan);
-        self.running.retain(|_, running| {
-            let stays = plan.keeps(&running.integration, &running.plan);
-            if !stays {
-                running.task.abort();
+    /// Takes what a task came back with, and what others did that have ended by now.
+    fn joined(&mut self, first: Result<Done, JoinError>) {
+        let (mut next, mut left) = (Some(first), DONE_MAX);
+        while let Some(done) = next {
+            match done {
+                Ok(done) => self.done(done),
+                Err(error) if error.is_cancelled() => {}
+                // The office may end by it.
+                Err(error) => return self.broke_off(&error),
             }
-            stays
-        });
+            left -= 1;
+            next = if left > 0 { self.tasks.try_join_next() } else { None };
+        }
     }
 
     /// It panicked: the next look tells again; where it was no delivery, the office begins anew.
@@ -214,7 +196,10 @@ impl Conductor {
     fn advance(&mut self) {
         let now = clock::now();
         let Some(office) = self.office else { return self.count(now) };
-        let tellings = self.shared.board_mut().due(now);
+        let tellings = match self.arriving {
+            true => Vec::new(),
+            false => self.shared.board_mut().due(now),
+        };
         for telling in tellings {
             match office {
                 Office::Alone => self.send(telling, true),
@@ -224,110 +209,29 @@ impl Conductor {
                 }
             }
         }
-        if let (Office::Leader(fence), false, false) = (office, self.writing, self.queue.is_empty())
-        {
-            self.write(fence);
+        if let Office::Leader(fence) = office {
+            while self.writes < self.writes_max() && self.write(fence) {}
         }
         self.count(now);
-    }
-
-    fn write(&mut self, fence: i64) {
-        let records_max = if self.singly > 0 { 1 } else { RECORDS_PER_TXN_MAX };
-        self.singly = self.singly.saturating_sub(1);
-        let (mut batch, mut bytes) = (Batch::new(), 0);
-        while let Some((id, entry)) = self.queue.pop_first() {
-            let size = entry.size();
-            let is_full = batch.len() >= records_max || bytes + size > BATCH_BYTES_MAX;
-            if is_full && !batch.is_empty() {
-                self.queue.insert(id, entry);
-                break;
-            }
-            bytes += size;
-            batch.insert(id, entry);
-        }
-        self.writing = true;
-        let (client, epoch) = (self.shared.client.clone(), self.epoch);
-        self.tasks.spawn(async move {
-            let outcome = commit(&client, fence, &batch).await;
-            Done::Written(epoch, batch, outcome)
-        });
     }
 
     fn done(&mut self, done: Done) {
         match done {
             Done::Written(epoch, batch, outcome) => {
-                self.writing = false;
+                self.end_write(batch.keys());
                 match outcome {
                     // Of an earlier configuration: what it was to tell has been looked at anew.
-                    Outcome::Applied if epoch != self.epoch => self.saved(&batch),
+                    Outcome::Applied(at) if epoch != self.epoch => self.saved(&batch, at),
                     _ if epoch != self.epoch => {}
                     outcome => self.written(batch, outcome),
                 }
             }
+            Done::Arrived(arrival, revision) => self.arrived(*arrival, revision),
             Done::Told(telling, result) => {
                 self.running.remove(&telling.id);
                 self.told(&telling, result);
             }
             Done::Tidied => self.tidying = false,
-        }
-    }
-
-    /// The registry has these.
-    fn saved(&self, batch: &Batch) {
-        let mut board = self.shared.board_mut();
-        batch.iter().for_each(|(id, entry)| board.saved(id, &entry.record));
-    }
-
-    fn written(&mut self, batch: Batch, outcome: Outcome) {
-        if !matches!(outcome, Outcome::Unknown(_)) {
-            self.failing_since = None;
-        }
-        match outcome {
-            Outcome::Applied => {
-                self.saved(&batch);
-                for telling in batch.into_values().filter_map(|entry| entry.then) {
-                    self.send(telling, false);
-                }
-            }
-            // The same again until the office is lost.
-            Outcome::Deposed => self.again(batch),
-            // One of them is to blame, or all are.
-            Outcome::Refused(error) if batch.len() > 1 => {
-                warn!(error, records = batch.len(), "refused together, tried one by one");
-                self.singly = batch.len();
-                self.again(batch);
-            }
-            Outcome::Refused(error) => self.send_unwritten(batch, &error),
-            Outcome::Unknown(error) => {
-                let since = *self.failing_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= WRITE_PATIENCE {
-                    return self.send_unwritten(batch, &error);
-                }
-                warn!(error, "what is told is not written down yet");
-                self.again(batch);
-            }
-        }
-    }
-
-    /// To be written once more, unless there is something newer.
-    fn again(&mut self, batch: Batch) {
-        for (id, entry) in batch {
-            self.queue.entry(id).or_insert(entry);
-        }
-    }
-
-    /// Nobody must stay untold because it cannot be written down. It is tried again when it is tidied up.
-    fn send_unwritten(&mut self, batch: Batch, error: &str) {
-        for (id, Entry { record, then }) in batch {
-            self.shared.board_mut().unsaved.insert(id);
-            let Some(telling) = then else { continue };
-            error!(
-                error,
-                receiver = record.receiver,
-                group = record.group_key,
-                "it cannot be written down who is told: told all the same, and by the next leader perhaps again"
-            );
-            self.send(telling, true);
         }
     }
 
@@ -378,7 +282,7 @@ impl Conductor {
         if let Some(groups) = &mut self.shared.board_mut().groups {
             groups.tidy();
         }
-        if !self.writing {
+        if self.writes == 0 {
             self.catch_up(RECORDS_PER_TXN_MAX);
         }
         let Office::Leader(fence) = office else { return };

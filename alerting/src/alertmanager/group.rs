@@ -37,12 +37,20 @@ pub(crate) fn key(route: &Route, labels: &LabelSet) -> String {
     format!("{}:{{{}}}", route.key, pairs.join(", "))
 }
 
+/// Whether an alert fires for longer than its group waits for others.
+pub(crate) fn has_waited(route: &Route, alert: &Alert, now: Time) -> bool {
+    // Who reads a record cannot be sure that its time can be reckoned with.
+    let waited = alert.starts_at.checked_add_signed(route.group_wait.delta());
+    waited.is_some_and(|at| at < now)
+}
+
 /// All groups.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     next: GroupId,
     by_id: BTreeMap<GroupId, Group>,
-    by_labels: HashMap<(usize, LabelSet), GroupId>,
+    /// By route, then by labels.
+    by_labels: HashMap<usize, HashMap<LabelSet, GroupId>>,
     due: BTreeSet<(Time, GroupId)>,
 }
 
@@ -67,8 +75,7 @@ impl Groups {
 
     /// The group of these labels on this route.
     pub(crate) fn find(&self, route: usize, labels: &LabelSet) -> Option<GroupId> {
-        // A tuple of references is no key of the map.
-        self.by_labels.get(&(route, labels.clone())).copied()
+        self.by_labels.get(&route)?.get(labels).copied()
     }
 
     /// An alert comes into its group. The group is due at once when the alert fires for longer than `group_wait`.
@@ -80,9 +87,7 @@ impl Groups {
         now: Time,
     ) -> GroupId {
         let labels = route.group_by.labels(&alert.labels);
-        // Who reads a record cannot be sure that its time can be reckoned with.
-        let waited = alert.starts_at.checked_add_signed(route.group_wait.delta());
-        let waited = waited.is_some_and(|at| at < now);
+        let waited = has_waited(route, alert, now);
         let id = match self.find(at, &labels) {
             Some(id) => id,
             None => self.begin(at, route, labels, now + route.group_wait.delta()),
@@ -109,7 +114,7 @@ impl Groups {
             flushed: false,
             resumed: false,
         };
-        self.by_labels.insert((at, labels), id);
+        self.by_labels.entry(at).or_default().insert(labels, id);
         self.by_id.insert(id, group);
         self.due.insert((due_at, id));
         id
@@ -120,6 +125,14 @@ impl Groups {
         if let Some(group) = self.by_id.get_mut(&id) {
             group.flushed = flushed;
             group.resumed = true;
+            self.set_due(id, due_at);
+        }
+    }
+
+    /// A group has looked at itself, and does so again at `due_at`.
+    pub(crate) fn looked(&mut self, id: GroupId, due_at: Time) {
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.flushed = true;
             self.set_due(id, due_at);
         }
     }
@@ -168,7 +181,9 @@ impl Groups {
         for id in empty {
             if let Some(group) = self.by_id.remove(&id) {
                 self.due.remove(&(group.due_at, id));
-                self.by_labels.remove(&(group.route, group.labels));
+                if let Some(of_route) = self.by_labels.get_mut(&group.route) {
+                    of_route.remove(&group.labels);
+                }
             }
         }
     }

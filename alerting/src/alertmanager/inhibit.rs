@@ -69,6 +69,11 @@ impl Inhibitor {
         }
     }
 
+    /// Whether an alert with these labels may keep others quiet.
+    pub(crate) fn may_inhibit(&self, labels: &LabelSet) -> bool {
+        self.rules.iter().any(|rule| all_match(&rule.source, labels))
+    }
+
     /// The alerts that keep this one quiet at `now`, one of each rule. Who is source and target of a rule at once is
     /// not kept quiet by another that is, too.
     pub(crate) fn inhibited_by<'a>(
@@ -108,6 +113,8 @@ mod tests {
         let critical = alert(&[("severity", "critical"), ("cluster", "a")], 0, Some(100));
         let at = critical.fingerprint();
         inhibitor.insert(at, &critical.labels);
+        assert!(inhibitor.may_inhibit(&critical.labels));
+        assert!(!inhibitor.may_inhibit(&LabelSet::new()));
         let find = |fingerprint| (fingerprint == at).then_some(&critical);
         for (labels, seconds, expected) in [
             (&[("severity", "warning"), ("cluster", "a")][..], 50, vec![at]),

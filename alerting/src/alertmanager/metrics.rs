@@ -144,9 +144,9 @@ impl Metrics {
         self.queue_oldest.set(oldest.as_secs_f64());
     }
 
-    /// An alert was posted.
-    pub(crate) fn received(&self, resolved: bool) {
-        self.received.with_label_values(&[super::payload::status(resolved)]).inc();
+    /// So many alerts were posted.
+    pub(crate) fn received(&self, resolved: bool, count: u64) {
+        self.received.with_label_values(&[super::payload::status(resolved)]).inc_by(count);
     }
 
     /// One attempt was made.

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// Whether the registry cannot be reached.
     pub(crate) lost: watch::Sender<bool>,
     /// Alerts that were taken while the registry was lost, and are to be written when it is back.
-    pub(crate) unsaved: RwLock<HashMap<u64, Alert>>,
+    pub(crate) unsaved: RwLock<HashMap<u64, Arc<Alert>>>,
     /// What rules found without the registry.
     found: Mutex<Found>,
     loader: Loader,

@@ -98,6 +98,7 @@ mod tests {
             "{route: {receiver: r, group_wait: 0s}, receivers: [{name: r, webhook_configs: [{url: 'http://x/'}]}]}",
         );
         let mut board = shared.board_mut();
+        board.revision = 1;
         board.begin(time(0));
         let alert = alert(&[("a", "1")], 0, None);
         let fingerprint = alert.fingerprint();

@@ -123,16 +123,14 @@ impl Room {
         })
     }
 
-    /// Whether the alert or burn rate that triggered it is still there. What is not known of a burn rate is as it was.
+    /// Whether the alert or burn rate that triggered it is still there. What is not known of it is as it was.
     pub(super) fn is_still_there(&self, record: &Failover, now: Time) -> bool {
         let policy = self.rules.policy(&record.policy);
         if policy.is_some_and(|policy| policy.when.burn_rate.is_some()) {
             return !self.triggers.calm.contains(&record.policy);
         }
-        record.alert.as_ref().is_none_or(|fingerprint| {
-            let alert = self.mirror.alerts.get(fingerprint);
-            alert.is_some_and(|alert| !alert.is_resolved(now))
-        })
+        let alert = record.alert.as_ref();
+        alert.and_then(|fingerprint| self.mirror.fires(fingerprint, now)).unwrap_or(true)
     }
 
     fn triggers_of(&self, policy: &FailoverPolicy, now: Time) -> Vec<Trigger> {

@@ -115,16 +115,16 @@ pub(super) async fn post(State(shared): State<Arc<Shared>>, body: Bytes) -> Resp
             now,
         );
         match accepted {
-            Ok(alert) => {
-                shared.metrics.received(alert.is_resolved(now));
-                alerts.push(alert);
-            }
+            Ok(alert) => alerts.push(alert),
             Err(error) => {
                 shared.metrics.invalid.inc();
                 wrong.push(error);
             }
         }
     }
+    let resolved = alerts.iter().filter(|alert| alert.is_resolved(now)).count() as u64;
+    shared.metrics.received(true, resolved);
+    shared.metrics.received(false, alerts.len() as u64 - resolved);
     // What is right is taken, whatever else is wrong.
     if let Err(problem) = take(&shared, alerts).await {
         return problem.into_response();

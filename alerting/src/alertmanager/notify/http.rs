@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde::Serialize;
 
-use super::{ATTEMPT_TIMEOUT, Failure, oauth2::Tokens};
+use super::{ATTEMPT_TIMEOUT, DELIVERIES_MAX, Failure, oauth2::Tokens};
 use crate::{
     alertmanager::config::{Hidden, HttpConfig, TlsConfig},
     config::Secret,
@@ -16,8 +16,8 @@ use crate::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Idle connections kept to one host.
-const IDLE_PER_HOST_MAX: usize = 64;
+/// Idle connections kept to one host: as many as an integration has deliveries at once, else a storm opens them anew.
+const IDLE_PER_HOST_MAX: usize = DELIVERIES_MAX;
 const REDIRECTS_MAX: usize = 10;
 /// As much of a refusal's body is quoted, in characters.
 pub(super) const QUOTE_MAX: usize = 200;
