@@ -20,6 +20,7 @@ use watchkeep_api::{
 
 mod endpoints;
 mod follow;
+mod latest;
 mod lease;
 mod login;
 mod members;
@@ -32,6 +33,7 @@ mod users;
 
 use endpoints::Endpoints;
 pub use follow::{Batch, Change};
+pub use latest::Latest;
 pub use lease::HeldLease;
 pub use login::Credentials;
 use login::{LOGINS_MAX, Link, Login};
