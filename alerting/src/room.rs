@@ -38,6 +38,7 @@ use crate::{
 
 mod commit;
 mod dead_man;
+mod drains;
 mod escalate;
 mod failovers;
 mod gauges;
@@ -85,6 +86,7 @@ enum Done {
     Decided(Target, Instant, Outcome),
     Panicked(String, panics::Outcome),
     Marked,
+    DrainsSeenTo,
     SaidWell,
     Called(Effect, Option<Box<Written>>),
     Paged(Effect, Option<Box<Versioned<Incident>>>),
@@ -130,6 +132,8 @@ struct Room {
     open: Open,
     ticks: u32,
     marking: bool,
+    /// What is known of drained instances is being written.
+    seeing_to_drains: bool,
     /// Failovers on which is being decided, with service and policy.
     judging: BTreeMap<String, (String, String)>,
     /// What alerts and burn rates trigger.
@@ -172,6 +176,7 @@ pub(crate) async fn run(
         open: Open::default(),
         ticks: 0,
         marking: false,
+        seeing_to_drains: false,
         judging: BTreeMap::new(),
         triggers: triggers::Triggers::default(),
         called: None,
@@ -293,6 +298,7 @@ impl Room {
         self.age_pages(now);
         self.listen(fence, now);
         self.trigger_failovers(fence, now);
+        self.see_to_drains(fence, now);
         if self.marking {
             return;
         }
@@ -338,7 +344,7 @@ impl Room {
         for incident in self.mirror.incidents.values() {
             self.robin.learn(&incident.record);
         }
-        (self.marking, self.called) = (false, None);
+        (self.marking, self.seeing_to_drains, self.called) = (false, false, None);
         self.fleet = Fleet::default();
         self.open = self.mirror.windows.open(clock::now());
         if term.is_some() {
@@ -481,6 +487,10 @@ impl Room {
             }
             Done::Marked => {
                 self.marking = false;
+                return;
+            }
+            Done::DrainsSeenTo => {
+                self.seeing_to_drains = false;
                 return;
             }
             Done::SaidWell => return,
