@@ -43,6 +43,7 @@ mod escalate;
 mod failovers;
 mod gauges;
 mod heartbeats;
+mod known;
 mod mark;
 mod pages;
 mod panics;
@@ -156,6 +157,7 @@ pub(crate) async fn run(
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let windows = context.rules.windows.clone();
+    let mut lost = context.alone.lost();
     let mut room = Room {
         rules: context.rules.clone(),
         context,
@@ -194,6 +196,10 @@ pub(crate) async fn run(
                 Ok(()) => room.begin_term(*term.borrow_and_update()),
                 Err(_) => return,
             },
+            Ok(()) = lost.changed() => {
+                let known = lost.borrow_and_update().then(|| room.known());
+                room.context.alone.remember(known);
+            }
             Some(done) = room.tasks.join_next() => match done {
                 Ok(done) => room.done(done),
                 Err(error) if error.is_cancelled() => {}
