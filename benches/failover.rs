@@ -170,7 +170,7 @@ fn since(verdict: &Value) -> DateTime<Utc> {
 /// Each record of this round is delivered, so that it does not run into the next.
 async fn delivered(cluster: &Cluster) {
     eventually("all are delivered", LONG, async || {
-        let failovers = http::get(&cluster.nodes[0].url("/v1/failovers")).await?;
+        let failovers = http::get(&cluster.nodes[0].url("/v1/failovers?limit=1000")).await?;
         let list = failovers["failovers"].as_array().cloned().unwrap_or_default();
         let pending = list.iter().filter(|failover| failover["state"] != "delivered").count();
         ensure(pending == 0, || format!("{pending} not delivered"))

@@ -148,16 +148,8 @@ async fn a_restart_a_wrong_file_and_the_end() {
     assert_eq!(pages[1].json()["status"], "resolved", "{}", pages[1].json());
 }
 
-/// A rule of histograms makes histograms: what it recorded is asked for as such.
-#[tokio::test]
-async fn native_histograms_are_recorded() {
-    let dir = TempDir::new().expect("temporary folder");
-    let file = dir.path().join("rules.yml");
-    let rule = "{record: 'job:latency:sum', expr: 'sum by (job) (latency)'}";
-    fs::write(&file, format!("groups: [{{name: native, interval: 1s, rules: [{rule}]}}]\n"))
-        .expect("rules");
-    let cluster = Cluster::start(1, &[("alerting", json!({"rule_files": [file]}))]).await;
-    let node = &cluster.nodes[0];
+/// Writes native histograms of two instances to a node.
+async fn write_histograms(node: &Node) {
     let histogram = prompb::Histogram {
         count_int: Some(9),
         zero_count_int: Some(1),
@@ -182,17 +174,73 @@ async fn native_histograms_are_recorded() {
         .header("x-prometheus-remote-write-version", "0.1.0")
         .body(body);
     http::text(request).await.expect("taken");
-    for (query, value) in [
-        ("histogram_count(job:latency:sum{job=\"a\"})", "18"),
-        ("histogram_sum(job:latency:sum)", "37"),
-        ("histogram_fraction(0, 2, job:latency:sum) > bool 0", "1"),
-    ] {
-        eventually(query, SOON, async || {
-            let asked = http::client().get(node.url("/api/v1/query")).query(&[("query", query)]);
-            let answer = http::json(asked).await?;
-            let is = &answer["data"]["result"][0]["value"][1];
-            ensure(is == value, || answer.to_string())
-        })
-        .await;
+}
+
+/// Waits until an expression has one value, on a node.
+async fn is(node: &Node, query: &str, value: &str) {
+    eventually(&format!("{query} on {}", node.name), SOON, async || {
+        let asked = http::client().get(node.url("/api/v1/query")).query(&[("query", query)]);
+        let answer = http::json(asked).await?;
+        let found = &answer["data"]["result"][0]["value"][1];
+        ensure(found == value, || answer.to_string())
+    })
+    .await;
+}
+
+/// A rule that records native histograms.
+fn native_rules(dir: &Path) -> Value {
+    let file = dir.join("rules.yml");
+    let rule = "{record: 'job:latency:sum', expr: 'sum by (job) (latency)'}";
+    fs::write(&file, format!("groups: [{{name: native, interval: 1s, rules: [{rule}]}}]\n"))
+        .expect("rules");
+    json!({"rule_files": [file]})
+}
+
+/// A rule of histograms makes histograms: what it recorded is asked for as such.
+#[tokio::test]
+async fn native_histograms_are_recorded() {
+    let dir = TempDir::new().expect("temporary folder");
+    let cluster = Cluster::start(1, &[("alerting", native_rules(dir.path()))]).await;
+    let node = &cluster.nodes[0];
+    write_histograms(node).await;
+    is(node, "histogram_count(job:latency:sum{job=\"a\"})", "18").await;
+    is(node, "histogram_sum(job:latency:sum)", "37").await;
+    is(node, "histogram_fraction(0, 2, job:latency:sum) > bool 0", "1").await;
+}
+
+/// What one node records the others have, too, and so has whoever is configured to take it; also after an absence.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_native_histograms_reach_the_other_members() {
+    let dir = TempDir::new().expect("temporary folder");
+    let sink = Receiver::start().await;
+    let to = |name: &str, more: Value| {
+        let mut to = json!({"name": name, "url": sink.url(&format!("/{name}")),
+            "write_relabel_configs": [{"source_labels": ["__name__"], "regex": "job:.*", "action": "keep"}]});
+        to.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().cloned().expect("an object"));
+        to
+    };
+    let collector = json!({"remote_write": [to("floats", json!({})), to("all", json!({"send_native_histograms": true}))]});
+    let sections = [("alerting", native_rules(dir.path())), ("collector", collector)];
+    let mut cluster = Cluster::start(3, &sections).await;
+    let leader = cluster.alerting_leader().await;
+    let registry = cluster.raft_leader().await;
+    let away = (0..3).find(|at| ![leader, registry].contains(at)).expect("one of three");
+    let stays = (0..3).filter(|at| *at != away).collect::<Vec<_>>();
+    cluster.nodes[away].kill();
+    write_histograms(&cluster.nodes[leader]).await;
+    for at in stays {
+        is(&cluster.nodes[at], "histogram_count(job:latency:sum{job=\"a\"})", "18").await;
     }
+    let taken = sink.wait("/all", 1, SOON).await;
+    let plain = snap::raw::Decoder::new().decompress_vec(&taken[0].body).expect("snappy");
+    let request = prompb::WriteRequest::decode(&*plain).expect("remote write 1.0");
+    let sent = &request.timeseries[0].histograms[0];
+    assert_eq!((sent.count_float, sent.sum), (Some(18.0), 37.0), "{request:?}");
+    assert!(sink.at("/floats").is_empty(), "it does not take them");
+    // Who was away gets what was recorded meanwhile.
+    cluster.nodes[away].start();
+    cluster.nodes[away].ready().await;
+    is(&cluster.nodes[away], "histogram_sum(job:latency:sum)", "37").await;
 }

@@ -1,6 +1,6 @@
 //! People are called without the registry: whoever would be called first is called directly, once. There is no incident
-//! that somebody could take, so nobody else is called after a while. That the registry itself is lost is told in this way
-//! where no Alertmanager tells it.
+//! that somebody could take, so nobody else is called after a while. That the registry itself is lost, and what rules find
+//! meanwhile ([`found`]), is told in this way where no Alertmanager tells it.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use watchkeep_catalog::{Incident, LabelSet, Time};
@@ -23,6 +26,10 @@ use crate::{
     notify::attempt,
     oncall::Changes,
 };
+
+mod found;
+
+pub(crate) use found::Known;
 
 /// The alert of a node that has lost the registry; it has a runbook of this name.
 pub(crate) const REGISTRY_LOST: &str = "WatchkeepRegistryLost";
@@ -39,12 +46,35 @@ pub(crate) struct Alone {
     called: Mutex<BTreeMap<String, Incident>>,
     /// What people changed in schedules, as the registry had it last.
     changes: Mutex<Changes>,
+    /// What rules find.
+    desk: Mutex<found::Desk>,
+    /// Something fires, or does not any more.
+    news: Notify,
+    /// Whether the registry is lost and people are to know, where no Alertmanager says it.
+    lost: watch::Sender<bool>,
+    /// The same with what was known by then: for whoever goes on without the registry.
+    cut_off: watch::Sender<Option<Arc<Known>>>,
 }
 
 impl Alone {
     /// Whom people have put on call; it is remembered for when the registry cannot be asked.
     pub(crate) fn learn(&self, changes: &Changes) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(changes);
+    }
+
+    /// Whether the registry is lost.
+    pub(crate) fn lost(&self) -> watch::Receiver<bool> {
+        self.lost.subscribe()
+    }
+
+    /// While it is lost: what was known when it was.
+    pub(crate) fn cut_off(&self) -> watch::Receiver<Option<Arc<Known>>> {
+        self.cut_off.subscribe()
+    }
+
+    /// Says what is known now that it is lost; none: it is there.
+    pub(crate) fn remember(&self, known: Option<Known>) {
+        self.cut_off.send_replace(known.map(Arc::new));
     }
 
     fn called(&self) -> MutexGuard<'_, BTreeMap<String, Incident>> {
@@ -127,27 +157,50 @@ async fn send(context: &Context, record: &mut Incident, now: Time) -> bool {
     outcomes.iter().any(|(_, outcome)| *outcome == PageOutcome::Delivered)
 }
 
-/// The registry is back. Of what people were called for it knows by now, but not that it was away: that is told to those
-/// who were called for it.
+/// What people were called for is over: those who were called are told.
+async fn over(context: &Context, key: &str, why: &str, now: Time) {
+    let record = context.alone.called().remove(key);
+    if let Some(mut record) = record
+        && incident::resolve(&mut record, WATCHKEEP, why, now).is_ok()
+    {
+        send(context, &mut record, now).await;
+    }
+}
+
+/// The registry is back. Of what an Alertmanager called people for it knows by now, but not that it was away, and not of what
+/// rules found: that is told to those who were called for it.
 pub(crate) async fn back(context: &Context, now: Time) {
-    let called = std::mem::take(&mut *context.alone.called());
-    for mut record in called.into_values().filter(|record| record.alert == REGISTRY_LOST) {
-        if incident::resolve(&mut record, WATCHKEEP, "the registry is back", now).is_ok() {
-            send(context, &mut record, now).await;
+    let called: Vec<_> = context
+        .alone
+        .called()
+        .iter()
+        .map(|(key, record)| (key.clone(), record.alert.clone()))
+        .collect();
+    for (key, alert) in called {
+        match alert.as_str() {
+            REGISTRY_LOST => over(context, &key, "the registry is back", now).await,
+            _ if key.starts_with(found::KEYS) => over(context, &key, found::BACK, now).await,
+            _ => drop(context.alone.called().remove(&key)),
         }
     }
 }
 
-/// Says that the registry is lost, and that it is back, where no Alertmanager does; until `token` is cancelled.
-pub(crate) async fn watch(context: Arc<Context>, mut ear: Ear, token: CancellationToken) {
+/// Says that the registry is lost, and that it is back, where no Alertmanager does, and what rules find meanwhile; until `token`
+/// is cancelled.
+pub(crate) async fn watch(context: Arc<Context>, ear: Ear, token: CancellationToken) {
+    tokio::select! {
+        () = token.cancelled() => {}
+        () = listen(&context, ear) => {}
+        () = found::serve(&context) => {}
+    }
+}
+
+async fn listen(context: &Arc<Context>, mut ear: Ear) {
     let mut since: Option<Time> = None;
     let mut tried: Option<Instant> = None;
     let mut reached = false;
     loop {
-        let heard = tokio::select! {
-            () = token.cancelled() => return,
-            heard = ear.beat(&context) => heard,
-        };
+        let heard = ear.beat(context).await;
         let now = clock::now();
         match (heard.lost, since) {
             (true, None) => {
@@ -157,16 +210,24 @@ pub(crate) async fn watch(context: Arc<Context>, mut ear: Ear, token: Cancellati
             (false, Some(_)) => {
                 info!("the registry is back");
                 since = None;
-                back(&context, now).await;
             }
             _ => {}
         }
         context.metrics.registry_lost.set(i64::from(heard.lost));
+        if context
+            .alone
+            .lost
+            .send_if_modified(|lost| std::mem::replace(lost, heard.alarming) != heard.alarming)
+            && !heard.alarming
+        {
+            context.alone.clear();
+            back(context, now).await;
+        }
         let may = tried.is_none_or(|at| at.elapsed() >= AGAIN);
         if let Some(began) = since.filter(|_| heard.alarming && may && !reached) {
             tried = Some(Instant::now());
             let key = format!("{REGISTRY_LOST}/{}/{}", context.id, began.timestamp());
-            reached = call(&context, &key, &finding(&context, ear.lost_after(), began), now).await;
+            reached = call(context, &key, &finding(context, ear.lost_after(), began), now).await;
         }
     }
 }

@@ -91,6 +91,8 @@ pub struct AlertingConfig {
     /// The programs that a failover may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failover_scripts: Option<FailoverScripts>,
+    /// How long a drain waits for an instance that is not registered any more. 0: for ever; at most 8760.
+    pub drain_retention_hours: u32,
     /// How many opinions make a check critical, where the service does not say so itself.
     pub quorum: Quorum,
     /// Opinions without which a majority decides nothing; fewer, where fewer collectors are alive. 1 to 100.
@@ -135,6 +137,7 @@ impl Default for AlertingConfig {
             failover: Vec::new(),
             failover_enabled: true,
             failover_scripts: None,
+            drain_retention_hours: 720,
             quorum: Quorum::Majority,
             opinions_min: 2,
             panic_threshold_percent: 40,

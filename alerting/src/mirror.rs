@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracing::warn;
 use watchkeep_catalog::{
-    Alert, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
+    Alert, Clock, Drain, DrainAbsence, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
     IncidentStatus, Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders,
     Service, Time, Verdict, client::Change, effective_role, keys,
 };
@@ -59,7 +59,9 @@ pub(crate) struct Mirror {
     pub(crate) failover_stop: Option<FailoverStop>,
     /// Who has a role, by service.
     pub(crate) roles: BTreeMap<String, RoleHolders>,
-    pub(crate) drains: BTreeMap<Target, Drain>,
+    pub(crate) drains: BTreeMap<Target, Versioned<Drain>>,
+    /// Drained instances that are not registered any more, and drains that ended by that.
+    pub(crate) absent_drains: BTreeMap<Target, Versioned<DrainAbsence>>,
     /// Alerts of rules, and those that others have posted, by fingerprint; none are kept where nobody asks for them.
     pub(crate) alerts: BTreeMap<String, Alert>,
     keeps_alerts: bool,
@@ -212,7 +214,9 @@ impl Mirror {
             self.roles.entry(service.to_owned()).or_default().insert(role.to_owned(), holder);
             touched.targets = self.reassign(service);
         } else if let Some([service, instance]) = segments(&kv.key, keys::DRAINS) {
-            self.drains.insert(Target::new(service, instance), kv.json()?);
+            self.drains.insert(Target::new(service, instance), Versioned::read(kv)?);
+        } else if let Some([service, instance]) = segments(&kv.key, keys::ABSENT_DRAINS) {
+            self.absent_drains.insert(Target::new(service, instance), Versioned::read(kv)?);
         } else if let Some([fingerprint]) = segments(&kv.key, keys::ALERTS) {
             if self.keeps_alerts {
                 self.alerts.insert(fingerprint.to_owned(), kv.json()?);
@@ -376,6 +380,8 @@ impl Mirror {
             touched.targets = self.reassign(service);
         } else if let Some([service, instance]) = segments(key, keys::DRAINS) {
             self.drains.remove(&Target::new(service, instance));
+        } else if let Some([service, instance]) = segments(key, keys::ABSENT_DRAINS) {
+            self.absent_drains.remove(&Target::new(service, instance));
         } else if let Some([fingerprint]) = segments(key, keys::ALERTS) {
             self.alerts.remove(fingerprint);
         } else if key == keys::FAILOVER_STOP {

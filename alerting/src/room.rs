@@ -33,10 +33,12 @@ use crate::{
 mod changes;
 mod commit;
 mod dead_man;
+mod drains;
 mod escalate;
 mod failovers;
 mod gauges;
 mod heartbeats;
+mod known;
 mod mark;
 mod pages;
 mod panics;
@@ -78,6 +80,7 @@ enum Done {
     Decided(Target, Instant, Outcome),
     Panicked(String, panics::Outcome),
     Marked,
+    DrainsSeenTo,
     SaidWell,
     Called(Effect, Option<Box<Written>>),
     Paged(Effect, Option<Box<Versioned<Incident>>>),
@@ -123,6 +126,8 @@ struct Room {
     open: Open,
     ticks: u32,
     marking: bool,
+    /// What is known of drained instances is being written.
+    seeing_to_drains: bool,
     /// Failovers on which is being decided, with service and policy.
     judging: BTreeMap<String, (String, String)>,
     /// What alerts and burn rates trigger.
@@ -146,6 +151,7 @@ pub(crate) async fn run(
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let windows = context.rules.windows.clone();
     let by_alert = context.rules.policies.iter().any(|policy| !policy.when.alert.is_empty());
+    let mut lost = context.alone.lost();
     let mut room = Room {
         rules: context.rules.clone(),
         context,
@@ -166,6 +172,7 @@ pub(crate) async fn run(
         open: Open::default(),
         ticks: 0,
         marking: false,
+        seeing_to_drains: false,
         judging: BTreeMap::new(),
         triggers: triggers::Triggers::default(),
         called: None,
@@ -183,6 +190,10 @@ pub(crate) async fn run(
                 Ok(()) => room.begin_term(*term.borrow_and_update()),
                 Err(_) => return,
             },
+            Ok(()) = lost.changed() => {
+                let known = lost.borrow_and_update().then(|| room.known());
+                room.context.alone.remember(known);
+            }
             Some(done) = room.tasks.join_next() => match done {
                 Ok(done) => room.done(done),
                 Err(error) if error.is_cancelled() => {}
@@ -225,6 +236,7 @@ impl Room {
         self.age_pages(now);
         self.listen(fence, now);
         self.trigger_failovers(fence, now);
+        self.see_to_drains(fence, now);
         if self.marking {
             return;
         }
@@ -270,7 +282,7 @@ impl Room {
         for incident in self.mirror.incidents.values() {
             self.robin.learn(&incident.record);
         }
-        (self.marking, self.called) = (false, None);
+        (self.marking, self.seeing_to_drains, self.called) = (false, false, None);
         self.fleet = Fleet::default();
         self.open = self.mirror.windows.open(clock::now());
         if term.is_some() {
@@ -307,6 +319,10 @@ impl Room {
             }
             Done::Marked => {
                 self.marking = false;
+                return;
+            }
+            Done::DrainsSeenTo => {
+                self.seeing_to_drains = false;
                 return;
             }
             Done::SaidWell => return,

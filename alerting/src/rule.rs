@@ -6,7 +6,7 @@
 //!                                                    └── restored ◀───┘ by the next leader
 //! ```
 //!
-//! While the registry is lost every node that can tell without it does so alone, and writes nothing (`room/alone.rs`).
+//! While the registry is lost every node evaluates and tells for itself, and writes nothing (`room/alone.rs`).
 //!
 //! What an expression means is not known here: [`Expressions`] judges it, [`Ask`] answers it.
 

@@ -53,6 +53,8 @@ pub(crate) struct Rules {
     panic: Limit,
     /// Whether failovers happen at all.
     pub(crate) failover_enabled: bool,
+    /// How long a drain waits for an instance that is not registered any more; none: for ever.
+    pub(crate) drain_retention: Option<TimeDelta>,
 }
 
 impl Rules {
@@ -101,6 +103,10 @@ impl Rules {
                 instances_min: config.panic_instances_min,
             },
             failover_enabled: config.failover_enabled,
+            drain_retention: match config.drain_retention_hours {
+                0 => None,
+                hours => Some(TimeDelta::hours(i64::from(hours))),
+            },
         })
     }
 

@@ -91,26 +91,30 @@ impl Recorder {
             Err(error) => Err(SeriesError::Storage { what: "append", message: error.to_string() }),
         }
     }
-    /// Keeps native histograms on this node; queues carry none.
+
+    /// Keeps native histograms: here at once, elsewhere as soon as they are there, as [`Self::record`] does samples.
     ///
     /// # Errors
-    /// What the local store says; one that is no histogram is not kept.
+    /// What the local store says; where one is no histogram none is kept or sent.
     pub async fn record_histograms(
         &self,
         histograms: Vec<(Labels, prompb::Histogram)>,
     ) -> Result<Appended, SeriesError> {
+        let (mut sent, mut kept) = (Vec::new(), Vec::new());
+        for (labels, histogram) in histograms {
+            let read = remote_write::histogram(histogram.clone());
+            let read = read.map_err(|message| SeriesError::Storage {
+                what: "a recorded histogram",
+                message,
+            })?;
+            sent.push((labels.clone(), Arc::new(histogram)));
+            kept.push((labels, [read]));
+        }
+        self.receivers.push_histograms(&sent);
         let store = self.store.clone();
         let append = move || {
-            let mut read = Vec::with_capacity(histograms.len());
-            for (labels, histogram) in histograms {
-                let histogram = remote_write::histogram(histogram).map_err(|message| {
-                    SeriesError::Storage { what: "a recorded histogram", message }
-                })?;
-                read.push((labels, [histogram]));
-            }
-            let pairs: Vec<Vec<_>> = read.iter().map(|(l, _)| l.iter().collect()).collect();
-            let all = pairs.iter().zip(&read);
-            let incoming = all.map(|(labels, (_, histograms))| Incoming {
+            let pairs: Vec<Vec<_>> = kept.iter().map(|(l, _)| l.iter().collect()).collect();
+            let incoming = pairs.iter().zip(&kept).map(|(labels, (_, histograms))| Incoming {
                 labels: labels.as_slice(),
                 samples: &[],
                 histograms: histograms.as_slice(),

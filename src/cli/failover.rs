@@ -1,4 +1,4 @@
-//! `watchkeep failover list | show | approve | abort | rehearse | replay | stop | resume | drains | undrain | roles | release`.
+//! `watchkeep failover list | show | approve | abort | rehearse | replay | stop | resume | drains | drain | undrain | roles | release`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ mod moved;
 mod replay;
 mod show;
 
-use moved::{Asked, Drained, Release, Undrain};
+use moved::{Asked, Drained, Drains, Release, Undrain};
 use show::{List, Show, print, record};
 
 /// Between two looks at a rehearsal.
@@ -40,7 +40,7 @@ pub(crate) enum Failover {
     /// Let failovers happen again
     Resume(Resume),
     /// Instances that are left out of answers
-    Drains(Asked),
+    Drains(Drains),
     /// Leave an instance out of answers
     Drain(Drained),
     /// Take an instance in again
@@ -116,7 +116,7 @@ impl Failover {
                 out::line("failovers happen");
                 Ok(())
             }
-            Self::Drains(asked) => asked.drains().await,
+            Self::Drains(drains) => drains.run().await,
             Self::Drain(drained) => drained.run().await,
             Self::Undrain(undrain) => undrain.run().await,
             Self::Roles(asked) => asked.roles().await,

@@ -51,14 +51,14 @@ struct Known {
 }
 
 async fn known(client: &Client) -> Result<Known, ClientError> {
-    let ((instances, _), services, mut incidents, mut failovers) = tokio::try_join!(
+    let ((instances, _), services, mut incidents, failovers) = tokio::try_join!(
         health::all(client),
         records::<Service>(client, keys::SERVICES),
         records::<Incident>(client, keys::INCIDENTS),
-        records::<Failover>(client, keys::FAILOVERS),
+        client.list_latest(keys::FAILOVERS, None, PAST_MAX),
     )?;
     incidents.sort_by_key(|i| std::cmp::Reverse(i.opened_at));
-    failovers.sort_by_key(|f| std::cmp::Reverse(f.decided_at));
+    let failovers = failovers.kvs.iter().filter_map(|kv| kv.json().ok()).collect();
     Ok(Known { instances, services, incidents, failovers })
 }
 

@@ -133,7 +133,7 @@ async fn a_group_becomes_an_incident_of_whoever_is_on_call() {
 }
 
 /// A node that has never heard of the registry may be the first to start: it waits for a minute before it alarms anybody.
-async fn heard_of_the_registry(node: &crate::common::Node) {
+pub(crate) async fn heard_of_the_registry(node: &crate::common::Node) {
     let url = node.url("/metrics");
     eventually("the node has heard of the registry", SOON, async || {
         let metrics = http::text(http::client().get(&url)).await?;

@@ -132,7 +132,13 @@ async fn reports_the_gate_and_the_badge() {
     assert_eq!(code, 200, "{report}");
     assert_eq!(report["status"], "breached", "{report}");
     assert!(report["availability"]["bad_probes"].as_u64() > Some(2), "{report}");
-    assert!(report["availability"]["remaining_probes"].as_f64() < Some(0.0), "{report}");
+    let budget = |name: &str| report["availability"][name].as_f64().expect(name);
+    assert!(budget("remaining_probes") < 0.0, "{report}");
+    // It is seconds old: they are those that count, and the same share of them is spent as of the probes.
+    let (total, left) = (budget("budget_total_seconds"), budget("budget_left_seconds"));
+    assert!(left < 0.0 && (left / total - budget("remaining_ratio")).abs() < 1e-6, "{report}");
+    assert!(total < 0.0001 * 3_600.0, "it has not been probed for an hour: {report}");
+    assert_eq!(report["availability"]["status"], "breached", "{report}");
     assert_eq!(report["burn"].as_array().map(Vec::len), Some(8), "{report}");
     assert_eq!(report["downtimes"][0]["ongoing"], true, "{report}");
     assert!(report["sparse"].is_object(), "a probe each 300 ms is sparse at 99.99 %: {report}");

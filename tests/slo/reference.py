@@ -132,7 +132,10 @@ def main():
         fast = sum(good and took <= limit for good, took in counted)
         away = total(clip(excused, begin, end))
         lost = clip(down, begin, end)
+        bad = len(counted) - good
         allowed = (1 - objective) * ((end - begin) / 1000 - away)
+        # The same share of the seconds is spent as of the probes.
+        spent = bad / ((1 - objective) * len(counted)) * allowed
         return {
             "total": len(counted),
             "good": good,
@@ -142,7 +145,7 @@ def main():
             "downtime_seconds": total(lost),
             "maintenance_seconds": away,
             "budget_total_seconds": allowed,
-            "budget_left_seconds": allowed - total(lost),
+            "budget_left_seconds": allowed - spent,
         }
 
     def months(zone):

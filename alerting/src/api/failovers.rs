@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{
-    ClientError, Failover, FailoverMode, FailoverStop, KeyValue, check_name, keys,
+    ClientError, Failover, FailoverMode, FailoverState, FailoverStop, KeyValue, check_name, keys,
 };
 
 use super::{Problem, changes::read, check_id};
@@ -27,9 +27,19 @@ pub(super) struct Shown {
     fencing_token: i64,
 }
 
+/// Failovers in one answer, where nobody says how many.
+const LIMIT: usize = 100;
+/// Most in one answer.
+const LIMIT_MAX: usize = 1_000;
+/// Records that are looked at first where some are asked for.
+const SEARCHED_FIRST: usize = 500;
+
 #[derive(Serialize)]
 pub(super) struct List {
     failovers: Vec<Shown>,
+    /// There are older ones: they are before this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +48,57 @@ pub(super) struct Filter {
     state: Option<String>,
     service: Option<String>,
     policy: Option<String>,
+    limit: Option<usize>,
+    before: Option<i64>,
+}
+
+impl Filter {
+    fn limit(&self) -> Result<usize, Problem> {
+        match self.limit.unwrap_or(LIMIT) {
+            limit @ 1..=LIMIT_MAX => Ok(limit),
+            limit => {
+                let text = format!("limit {limit} is out of range: give 1 to {LIMIT_MAX}");
+                Err(Problem::bad_request(text))
+            }
+        }
+    }
+
+    fn before(&self) -> Result<Option<i64>, Problem> {
+        match self.before {
+            Some(before) if before < 1 => Err(Problem::bad_request(format!(
+                "before {before} is no fencing token: give the `next` of the answer before"
+            ))),
+            before => Ok(before),
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.state.is_none() && self.service.is_none() && self.policy.is_none()
+    }
+
+    /// A record that cannot be read is left out: the mirror has warned of it.
+    fn take(&self, kv: &KeyValue) -> Option<Shown> {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
+        if !self.is_any() {
+            // Journals are long: what is not asked for is not read as a whole.
+            let facts: Facts = kv.json().ok()?;
+            if !(is(&self.state, facts.state.as_str())
+                && is(&self.service, &facts.service)
+                && is(&self.policy, &facts.policy))
+            {
+                return None;
+            }
+        }
+        shown(kv).ok()
+    }
+}
+
+/// What is asked for by.
+#[derive(Deserialize)]
+struct Facts {
+    state: FailoverState,
+    service: String,
+    policy: String,
 }
 
 fn shown(kv: &KeyValue) -> Result<Shown, ClientError> {
@@ -50,22 +111,38 @@ impl From<Versioned<Failover>> for Shown {
     }
 }
 
-/// The latest first. A record that cannot be read is left out: the mirror has warned of it.
+/// The latest first.
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<List>, Problem> {
     let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let (kvs, _) = context.client.list(keys::FAILOVERS).await?;
-    let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
-    let mut failovers: Vec<_> = kvs.iter().filter_map(|kv| shown(kv).ok()).collect();
-    failovers.retain(|Shown { failover, .. }| {
-        is(&filter.state, failover.state.as_str())
-            && is(&filter.service, &failover.service)
-            && is(&filter.policy, &failover.policy)
-    });
-    failovers.sort_by_key(|shown| std::cmp::Reverse(shown.fencing_token));
-    Ok(Json(List { failovers }))
+    let (limit, mut before) = (filter.limit()?, filter.before()?);
+    let mut failovers: Vec<Shown> = Vec::new();
+    let mut page = if filter.is_any() { limit + 1 } else { SEARCHED_FIRST };
+    let more = loop {
+        let latest = context.client.list_latest(keys::FAILOVERS, before, page).await?;
+        before = latest.kvs.last().map(|kv| kv.create_revision).or(before);
+        failovers.extend(latest.kvs.iter().filter_map(|kv| filter.take(kv)));
+        if !latest.more || failovers.len() > limit {
+            break latest.more;
+        }
+        // Each page costs the registry a walk through all of them: few, of growing size.
+        page = page.saturating_mul(4);
+    };
+    let next = cut(&mut failovers, limit, more);
+    Ok(Json(List { failovers, next }))
+}
+
+/// Cuts after `limit`, but not between those that one transaction created; the token behind which it goes on, if it does:
+/// with what is cut off, or with `more` that was not looked at.
+fn cut(failovers: &mut Vec<Shown>, limit: usize, more: bool) -> Option<i64> {
+    let last = failovers.get(limit.checked_sub(1)?)?.fencing_token;
+    let behind = failovers.iter().skip(limit).take_while(|shown| shown.fencing_token == last);
+    let shown = limit + behind.count();
+    let next = (more || shown < failovers.len()).then_some(last);
+    failovers.truncate(shown);
+    next
 }
 
 pub(super) async fn show(
@@ -230,6 +307,24 @@ pub(super) async fn policies(State(context): State<Arc<Context>>) -> Json<serde_
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::opened_failover;
+
+    #[test]
+    fn what_one_transaction_created_is_not_cut_apart() {
+        for (tokens, limit, more, left, next) in [
+            (&[9, 8, 7][..], 2, false, 2, Some(8)),
+            (&[9, 8, 8, 8, 7], 2, false, 4, Some(8)),
+            (&[9, 8, 8], 2, false, 3, None),
+            (&[9, 8, 8], 2, true, 3, Some(8)),
+            (&[9, 8], 2, false, 2, None),
+            (&[9], 2, false, 1, None),
+            (&[], 1, false, 0, None),
+        ] {
+            let of = |token: &i64| Shown { failover: opened_failover(), fencing_token: *token };
+            let mut list: Vec<_> = tokens.iter().map(of).collect();
+            assert_eq!((cut(&mut list, limit, more), list.len()), (next, left), "{tokens:?}");
+        }
+    }
 
     #[test]
     fn secrets_of_a_policy_are_not_shown() {

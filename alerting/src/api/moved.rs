@@ -1,15 +1,15 @@
 //! What failovers have moved: `/v1/drains` and `/v1/roles`, to be seen and to be taken back by hand.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
-use watchkeep_catalog::{Drain, RoleHolder, keys};
+use watchkeep_catalog::{Drain, DrainAbsence, RoleHolder, Time, keys};
 
 use super::{Problem, changes::read, check_id};
 use crate::{clock, context::Context, incident::check_by, text::shorten};
@@ -17,15 +17,62 @@ use crate::{clock, context::Context, incident::check_by, text::shorten};
 /// Longest reason, in characters.
 const REASON_MAX: usize = 300;
 
-#[derive(Serialize)]
-pub(super) struct Drains {
-    drains: Vec<Drain>,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    /// Also those that ended because their instance was gone for long.
+    #[serde(default)]
+    all: bool,
 }
 
-/// `GET /v1/drains`.
-pub(super) async fn drains(State(context): State<Arc<Context>>) -> Result<Json<Drains>, Problem> {
-    let (kvs, _) = context.client.list(keys::DRAINS).await?;
-    Ok(Json(Drains { drains: kvs.iter().filter_map(|kv| kv.json().ok()).collect() }))
+/// A drain in the answer.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    drain: Drain,
+    /// Since when its instance is not registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone_since: Option<Time>,
+    /// When it ends unless the instance comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<Time>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Time>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Drains {
+    drains: Vec<Shown>,
+}
+
+/// `GET /v1/drains[?all=true]`.
+pub(super) async fn drains(
+    State(context): State<Arc<Context>>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Result<Json<Drains>, Problem> {
+    let Query(Filter { all }) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
+    let client = &context.client;
+    let (drains, absences) =
+        tokio::try_join!(client.list(keys::DRAINS), client.list(keys::ABSENT_DRAINS))?;
+    let absences: Vec<DrainAbsence> = absences.0.iter().filter_map(|kv| kv.json().ok()).collect();
+    let places: HashMap<_, _> =
+        absences.iter().map(|known| ((&*known.service, &*known.instance), known)).collect();
+    let stands = |drain: Drain| {
+        let known = places.get(&(&*drain.service, &*drain.instance));
+        let gone_since = known.filter(|known| known.is_of(&drain)).map(|known| known.since);
+        let kept = context.rules.drain_retention;
+        let ends_at = gone_since.zip(kept).and_then(|(at, kept)| at.checked_add_signed(kept));
+        Shown { drain, gone_since, ends_at, ended_at: None }
+    };
+    let mut shown: Vec<_> = drains.0.iter().filter_map(|kv| kv.json().ok()).map(stands).collect();
+    if all {
+        shown.extend(absences.iter().filter_map(|known| {
+            let (drain, gone_since) = (known.drain.clone()?, Some(known.since));
+            Some(Shown { drain, gone_since, ends_at: None, ended_at: known.ended_at })
+        }));
+    }
+    Ok(Json(Drains { drains: shown }))
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ use super::*;
 fn example() -> Value {
     json!({
         "lease_ttl_seconds": 3,
+        "drain_retention_hours": 720,
         "smtp": {"host": "127.0.0.1", "port": 25, "tls": "none", "from": "Watchkeep <watchkeep@example.org>"},
         "people": [
             {"name": "alice", "email": "alice@example.org", "webhook": "http://127.0.0.1:9/alice"},
@@ -38,6 +39,7 @@ fn the_example_is_valid_and_nothing_at_all_too() {
 fn says_where_and_what_is_wrong() {
     for (at, value, path, part) in [
         ("/lease_ttl_seconds", json!(1), "lease_ttl_seconds", "give 2 to 60"),
+        ("/drain_retention_hours", json!(9_000), "drain_retention_hours", "give 0 to 8760"),
         (
             "/pages/receivers/0",
             json!("dba"),

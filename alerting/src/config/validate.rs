@@ -10,6 +10,7 @@ use super::{AlertingConfig, Invalid, Secret, SmtpConfig, SmtpTls};
 use crate::{maintenance::Window, rule::parse_duration};
 
 const LEASE_TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=60;
+const DRAIN_RETENTION_HOURS: std::ops::RangeInclusive<u32> = 0..=8_760;
 const OPINIONS_MIN: std::ops::RangeInclusive<u32> = 1..=100;
 const PANIC_PERCENT: std::ops::RangeInclusive<u8> = 0..=99;
 const PANIC_INSTANCES_MIN: std::ops::RangeInclusive<u32> = 2..=1_000_000;
@@ -102,6 +103,8 @@ impl AlertingConfig {
     pub fn validate(&self) -> Result<(), Vec<Invalid>> {
         let mut found = Findings::default();
         found.range("lease_ttl_seconds".into(), &self.lease_ttl_seconds, &LEASE_TTL_SECONDS);
+        let kept = &self.drain_retention_hours;
+        found.range("drain_retention_hours".into(), kept, &DRAIN_RETENTION_HOURS);
         if !self.external_url.is_empty() {
             found.check("external_url", check_url(&self.external_url));
         }

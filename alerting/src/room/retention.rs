@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tracing::warn;
 use watchkeep_catalog::{
-    Client, IncidentStatus, Time,
+    Client, DrainAbsence, IncidentStatus, Time,
     client::{Compare, Op, Txn},
     keys,
 };
@@ -21,7 +21,7 @@ const REHEARSAL_DAYS: i64 = 7;
 /// Records removed at one time.
 const REMOVED_MAX: usize = 1_000;
 
-/// The keys of incidents, failovers, maintenance windows and changes of schedules that ended more than [`DAYS`] ago, with their revisions.
+/// The keys of incidents, failovers, maintenance windows, changes of schedules and drains that ended more than [`DAYS`] ago, with their revisions.
 pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
     let limit = now - TimeDelta::days(DAYS);
     let is_old = |end: Option<Time>| end.is_some_and(|end| end < limit);
@@ -53,6 +53,11 @@ pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
         let at = mirror.change_revisions.get(&(schedule.clone(), id.clone()))?;
         Some((keys::schedule_change(schedule, id), *at))
     });
+    let drains = mirror.absent_drains.values().filter(|known| is_old(known.record.ended_at));
+    let drains = drains.map(|known| {
+        let DrainAbsence { service, instance, .. } = &known.record;
+        (keys::absent_drain(service, instance), known.mod_revision)
+    });
     // Whoever reckons what was promised asks for windows of the past, too.
     let windows = mirror.windows.over(limit).map(|(id, at)| (keys::maintenance(id), at));
     keyed
@@ -60,6 +65,7 @@ pub(super) fn old(mirror: &Mirror, now: Time) -> Vec<(String, i64)> {
         .chain(failovers)
         .chain(windows)
         .chain(changes)
+        .chain(drains)
         .take(REMOVED_MAX)
         .collect()
 }

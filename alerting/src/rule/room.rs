@@ -200,8 +200,8 @@ impl Rules {
         Ok(kept)
     }
 
-    /// Follows the files, and evaluates while this node leads, or while it has lost the registry and `alertmanager` tells
-    /// without it, until `token` is cancelled.
+    /// Follows the files, and evaluates while this node leads, or while it has lost the registry (then `alertmanager` tells what is
+    /// found, or people are called), until `token` is cancelled.
     pub(crate) async fn run(
         &self,
         term: watch::Receiver<Option<i64>>,

@@ -20,7 +20,7 @@ use super::{
     range::{self, Range},
     report::{DowntimeSum, Interval},
     sweep::State,
-    time::{HOUR_MS, instant},
+    time::{HOUR_MS, MINUTE_MS, floor, instant},
 };
 
 mod badge;
@@ -47,13 +47,9 @@ const LISTED_MAX: usize = 1_000;
 pub struct Attainment {
     /// Share of probes that should be good.
     pub objective: f64,
-    /// How it stands, in probes ("requests").
+    /// How it stands.
     #[serde(flatten)]
     pub budget: Budget,
-    /// The budget in time.
-    pub budget_total_seconds: f64,
-    /// What is left of it; negative when overspent.
-    pub budget_left_seconds: f64,
     /// When nothing is left of it, if probes go on to come as they did; none when it will not be in this range, when it is
     /// spent already, or when the range is over.
     pub runs_out_at: Option<Time>,
@@ -133,6 +129,8 @@ pub struct Coverage {
     pub hours: u64,
     /// Those with probes.
     pub hours_with_probes: u64,
+    /// The range since its first probe, less maintenance: what budgets in seconds are shares of.
+    pub probed_seconds: f64,
 }
 
 /// What is reported on one service over one range.
@@ -164,7 +162,7 @@ pub struct Detail {
     pub availability: Attainment,
     /// Probes that succeed in time.
     pub latency: Attainment,
-    /// The promise in time.
+    /// Time it was down.
     pub downtime: DowntimeSum,
     /// Times of good probes.
     pub percentiles: Percentiles,
@@ -209,6 +207,14 @@ impl Hours<'_> {
     pub(super) fn first(self) -> Option<i64> {
         self.within(i64::MIN, i64::MAX).find(|(_, hour)| hour.seen() > 0).map(|(start, _)| start)
     }
+
+    /// The same by the minute, where `minutes` (of the last six hours) know it.
+    pub(super) fn begun(self, minutes: &[(i64, Bucket)]) -> Option<i64> {
+        let hour = self.first()?;
+        let minute = minutes.iter().find(|(_, minute)| minute.seen() > 0);
+        let minute = minute.map(|(at, _)| at * MINUTE_MS);
+        Some(minute.filter(|at| floor(*at, HOUR_MS) == hour).unwrap_or(hour))
+    }
 }
 
 /// What a report is made of.
@@ -247,27 +253,21 @@ impl Detail {
         };
         let burn = burn_rates(now, objective, counted.minutes, hours);
         let maintenance_seconds = seconds(&excused, from, to);
-        let counting_seconds = (to - from) as f64 / 1000.0 - maintenance_seconds;
-        let downtime = downtime_sum(&down, from, to, objective, counting_seconds);
+        let probed_seconds = probed(hours.begun(counted.minutes), (from, to), &excused);
+        let (count, down_seconds) = down.sum(from, to);
+        let downtime = DowntimeSum { count, seconds: down_seconds };
         let pace = Pace::of(&counted, range);
-        // Nobody probes what an OpenSLO document measures: nothing is known of its downtimes.
-        let lost_in_time = (!openslo::is_key(counted.service)).then_some(downtime.seconds);
-        let attainment = |good: fn(&Bucket) -> u64, lost_seconds: Option<f64>| {
-            let budget = Budget::of(probes.total, good(&probes), objective.availability);
-            let budget_total_seconds = (1.0 - objective.availability) * counting_seconds;
-            let lost = lost_seconds.unwrap_or_else(|| {
-                budget.ratio.map_or(0.0, |ratio| (1.0 - ratio) * counting_seconds)
-            });
+        let attainment = |good: fn(&Bucket) -> u64| {
+            let promised = objective.availability;
+            let budget = Budget::of(probes.total, good(&probes), promised, probed_seconds);
             Attainment {
-                objective: objective.availability,
+                objective: promised,
                 budget,
-                budget_total_seconds,
-                budget_left_seconds: budget_total_seconds - lost,
                 runs_out_at: pace.runs_out_at(range, &budget, objective, good),
             }
         };
-        let availability = attainment(|bucket| bucket.good, lost_in_time);
-        let latency = attainment(|bucket| bucket.fast, None);
+        let availability = attainment(|bucket| bucket.good);
+        let latency = attainment(|bucket| bucket.fast);
         let first = hours.first().unwrap_or(from);
         let months = range::months(zone, first, now);
         let dates = range::days(zone, from, to);
@@ -285,6 +285,7 @@ impl Detail {
                 hours: ((to - from) as u64).div_ceil(HOUR_MS as u64),
                 hours_with_probes: hours.within(from, to).filter(|(_, h)| h.seen() > 0).count()
                     as u64,
+                probed_seconds,
             },
             probes,
             percentiles: Percentiles::of(counted.latency),
@@ -323,16 +324,10 @@ fn seconds(spans: &[Span], from: i64, to: i64) -> f64 {
     clip(spans, from, to).map(|span| span.seconds()).fold(0.0, |all, one| all + one)
 }
 
-fn downtime_sum(
-    down: &Downtimes<'_>,
-    from: i64,
-    to: i64,
-    objective: Objective,
-    counting_seconds: f64,
-) -> DowntimeSum {
-    let (count, seconds) = down.sum(from, to);
-    let allowed_seconds = (1.0 - objective.availability) * counting_seconds;
-    DowntimeSum { count, seconds, allowed_seconds, remaining_seconds: allowed_seconds - seconds }
+/// The time since the first probe that counts. Where there was none, the whole of it would.
+pub(super) fn probed(begun: Option<i64>, (from, to): (i64, i64), excused: &[Span]) -> f64 {
+    let from = begun.map_or(from, |begun| begun.clamp(from, to));
+    (to - from) as f64 / 1000.0 - seconds(excused, from, to)
 }
 
 fn latest(spans: &[Span], from: i64, to: i64) -> Vec<Interval> {
@@ -350,7 +345,8 @@ fn period(
     (down, excused): (&Downtimes<'_>, &[Span]),
 ) -> Period {
     let probes = hours.sum(from, to);
-    let budget = |good| Budget::of(probes.total, good, objective.availability);
+    let all = (to - from) as f64 / 1000.0;
+    let budget = |good| Budget::of(probes.total, good, objective.availability, all);
     let (availability, latency) = (budget(probes.good), budget(probes.fast));
     let (downtimes, downtime_seconds) = down.sum(from, to);
     Period {

@@ -157,7 +157,7 @@ impl Gate {
             window: detail.window.clone(),
             status: detail.status,
             budget_left_ratio: least.and_then(|which| left(&which)),
-            budget_left_seconds: detail.availability.budget_left_seconds,
+            budget_left_seconds: detail.availability.budget.budget_left_seconds,
             runs_out_at: runs_out.into_iter().flatten().min(),
         }
     }

@@ -187,8 +187,8 @@ async fn ninety_days_equal_an_independent_calculation() {
         for (what, ours) in [
             ("downtime_seconds", detail.downtime.seconds),
             ("maintenance_seconds", detail.maintenance.seconds),
-            ("budget_total_seconds", detail.availability.budget_total_seconds),
-            ("budget_left_seconds", detail.availability.budget_left_seconds),
+            ("budget_total_seconds", detail.availability.budget.budget_total_seconds),
+            ("budget_left_seconds", detail.availability.budget.budget_left_seconds),
         ] {
             assert!(
                 (ours - number(what)).abs() < 0.001,

@@ -128,7 +128,7 @@ fn card(window: &WindowReport, report: &Report) -> String {
     }
     format!(
         "<section><h3>{name} {pill}</h3>{availability}{latency}\
-         <p><b>Down</b> {seconds} in {count} · allowed {allowed}</p>\
+         <p><b>Down</b> {seconds} in {count}</p>\
          <p class=\"dim\">{total} probes since {from}</p></section>",
         name = window.window.name(),
         pill = pill(window.status()),
@@ -140,7 +140,6 @@ fn card(window: &WindowReport, report: &Report) -> String {
         } else {
             format!("{} downtimes", down.count)
         },
-        allowed = duration(down.allowed_seconds),
         total = window.probes.total,
         from = moment(window.from.timestamp_millis()),
     )

@@ -40,14 +40,9 @@ fn report() -> Report {
         from: instant(window.start(now)),
         to: instant(now),
         probes,
-        availability: Budget::of(probes.total, probes.good, 0.9999),
-        latency: Budget::of(probes.total, probes.fast, 0.999),
-        downtime: DowntimeSum {
-            count: 1,
-            seconds: 5.0,
-            allowed_seconds: 8.64,
-            remaining_seconds: 3.64,
-        },
+        availability: Budget::of(probes.total, probes.good, 0.9999, 86_400.0),
+        latency: Budget::of(probes.total, probes.fast, 0.999, 86_400.0),
+        downtime: DowntimeSum { count: 1, seconds: 5.0 },
     };
     let down = Interval {
         start: instant(now - 5_000),

@@ -8,7 +8,7 @@ use super::{
     budget::{Budget, Standing},
     config::Objective,
     day::{Day, Downtimes},
-    detail::{BurnRate, Hours, burn_rates},
+    detail::{BurnRate, Hours, burn_rates, probed},
     interval::{Cause, Span, clip, coalesce},
     sweep::State,
     time::{DAY_MS, HOUR_MS, MINUTE_MS, floor, instant},
@@ -71,10 +71,6 @@ pub struct DowntimeSum {
     pub count: usize,
     /// How long altogether.
     pub seconds: f64,
-    /// How long the availability objective allows.
-    pub allowed_seconds: f64,
-    /// What is left of that; negative when overspent.
-    pub remaining_seconds: f64,
 }
 
 /// One window.
@@ -92,7 +88,7 @@ pub struct WindowReport {
     pub availability: Budget,
     /// Share of probes that succeed in time.
     pub latency: Budget,
-    /// The same promise in time.
+    /// Time it was down.
     pub downtime: DowntimeSum,
 }
 
@@ -169,11 +165,12 @@ impl Report {
         let now = track.now();
         let all = Downtimes::of(days);
         let excused = coalesce(days.iter().flat_map(|d| d.maintenance.iter().cloned()).collect());
+        let minutes: Vec<_> = track.minutes(now - MINUTES_MS - MINUTE_MS).collect();
+        let begun = Hours(days).begun(&minutes);
         let windows: Vec<_> = windows
             .iter()
-            .map(|w| window_report(*w, objective, days, (&all, &excused[..]), track))
+            .map(|w| window_report(*w, objective, days, (&all, &excused[..]), (track, begun)))
             .collect();
-        let minutes: Vec<_> = track.minutes(now - MINUTES_MS - MINUTE_MS).collect();
         let start = windows.iter().map(|w| w.from.timestamp_millis()).min().unwrap_or(now);
         let no_data = track.spans(State::Unknown);
         Self {
@@ -244,7 +241,7 @@ fn window_report(
     objective: Objective,
     days: &[Day],
     (downtimes, excused): (&Downtimes<'_>, &[Span]),
-    track: &Track,
+    (track, begun): (&Track, Option<i64>),
 ) -> WindowReport {
     let now = track.now();
     let from = window.start(now);
@@ -253,24 +250,16 @@ fn window_report(
         Window::Day | Window::Month => Hours(days).sum(from, now),
     };
     let (count, seconds) = downtimes.sum(from, now);
-    // Not `sum`: of no floats that is -0.
-    let excused =
-        clip(excused, from, now).map(|span| span.seconds()).fold(0.0, |all, one| all + one);
-    let counting = (now - from) as f64 / 1000.0 - excused;
-    let allowed_seconds = (1.0 - objective.availability) * counting;
+    let probed_seconds = probed(begun, (from, now), excused);
+    let budget = |good| Budget::of(probes.total, good, objective.availability, probed_seconds);
     WindowReport {
         window,
         from: instant(from),
         to: instant(now),
         probes,
-        availability: Budget::of(probes.total, probes.good, objective.availability),
-        latency: Budget::of(probes.total, probes.fast, objective.availability),
-        downtime: DowntimeSum {
-            count,
-            seconds,
-            allowed_seconds,
-            remaining_seconds: allowed_seconds - seconds,
-        },
+        availability: budget(probes.good),
+        latency: budget(probes.fast),
+        downtime: DowntimeSum { count, seconds },
     }
 }
 

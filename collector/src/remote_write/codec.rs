@@ -1,6 +1,6 @@
 //! Samples to and from the body of a remote write request: a protocol buffer in one snappy block.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use prost::Message;
 use thiserror::Error;
@@ -40,21 +40,58 @@ pub enum DecodeError {
     DuplicateLabel(String),
 }
 
+/// What a series has at a time, on its way to a receiver.
+#[derive(Debug, Clone)]
+pub(super) enum Outgoing {
+    Float(Sample),
+    Histogram(Arc<prompb::Histogram>),
+}
+
+impl Outgoing {
+    /// About how many bytes it has in a request.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Float(_) => 20,
+            Self::Histogram(histogram) => histogram.encoded_len(),
+        }
+    }
+}
+
 /// The body for samples; those of one series together.
 #[must_use]
 pub fn encode(samples: &[(Labels, Sample)]) -> Vec<u8> {
+    encode_all(samples.iter().map(|(labels, sample)| (labels, Outgoing::Float(*sample))))
+}
+
+/// The body for samples and native histograms; those of one series together, as long as they are of one kind.
+pub(super) fn encode_all<'a>(points: impl Iterator<Item = (&'a Labels, Outgoing)>) -> Vec<u8> {
     let mut at: HashMap<&Labels, usize> = HashMap::new();
     let mut timeseries: Vec<TimeSeries> = Vec::new();
-    for (labels, sample) in samples {
-        let at = *at.entry(labels).or_insert_with(|| {
+    for (labels, point) in points {
+        let begin = |timeseries: &mut Vec<TimeSeries>| {
             let label =
                 |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
             let labels = labels.iter().map(label).collect();
             timeseries.push(TimeSeries { labels, samples: Vec::new(), histograms: Vec::new() });
             timeseries.len() - 1
-        });
-        let sample = prompb::Sample { value: sample.value, timestamp: sample.timestamp_ms };
-        timeseries[at].samples.push(sample);
+        };
+        let at = at.entry(labels).or_insert_with(|| begin(&mut timeseries));
+        // A receiver takes the floats of an entry first: where the kind changes, another entry keeps the order.
+        let is_other = match point {
+            Outgoing::Float(_) => !timeseries[*at].histograms.is_empty(),
+            Outgoing::Histogram(_) => !timeseries[*at].samples.is_empty(),
+        };
+        if is_other {
+            *at = begin(&mut timeseries);
+        }
+        match point {
+            Outgoing::Float(Sample { timestamp_ms: timestamp, value }) => {
+                timeseries[*at].samples.push(prompb::Sample { value, timestamp });
+            }
+            Outgoing::Histogram(histogram) => {
+                timeseries[*at].histograms.push(Arc::unwrap_or_clone(histogram));
+            }
+        }
     }
     let plain = WriteRequest { timeseries }.encode_to_vec();
     // Fails only beyond 4 GiB; a batch has a few hundred kilobytes.
@@ -115,6 +152,48 @@ mod tests {
             let mut snappy = snap::raw::Encoder::new();
             let _ = decode(&snappy.compress_vec(&bytes).expect("compresses"));
         }
+    }
+
+    /// Recorded series may change their kind; a receiver takes each entry's floats before its histograms.
+    #[test]
+    fn histograms_travel_in_the_order_of_their_times() {
+        let histogram = |timestamp: i64| {
+            let (count_float, zero_count_float) = (Some(2.0), Some(2.0));
+            let sum = 3.0;
+            Outgoing::Histogram(Arc::new(prompb::Histogram {
+                count_float,
+                zero_count_float,
+                sum,
+                timestamp,
+                ..prompb::Histogram::default()
+            }))
+        };
+        let float = |timestamp_ms| Outgoing::Float(Sample { timestamp_ms, value: 1.0 });
+        let (one, other) = (up("a"), up("b"));
+        let points = [
+            (&one, histogram(1)),
+            (&other, float(1)),
+            (&one, histogram(2)),
+            (&one, float(3)),
+            (&one, histogram(4)),
+        ];
+        let plain = decompress(&encode_all(points.into_iter())).expect("snappy");
+        let batch = Batch::read(&plain).expect("the message");
+        let read: Vec<_> = batch
+            .iter()
+            .map(|series| {
+                let name = series.labels.iter().find(|(name, _)| *name == "instance");
+                (
+                    name.expect("a label").1,
+                    series.times().collect::<Vec<_>>(),
+                    series.histograms.len(),
+                )
+            })
+            .collect();
+        let expected =
+            [("a", vec![1, 2], 2), ("b", vec![1], 0), ("a", vec![3], 0), ("a", vec![4], 1)];
+        assert_eq!(read, expected);
+        assert_eq!(batch.iter().next().expect("one").histograms[0].value.count, 2.0);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct RemoteWriteConfig {
     /// TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsSettings>,
+    /// Whether native histograms, which rules record, are sent, too.
+    pub send_native_histograms: bool,
     /// Change, keep or drop samples.
     pub write_relabel_configs: Vec<RelabelConfig>,
     /// What waits, and how it is sent.
@@ -84,6 +86,7 @@ impl Default for RemoteWriteConfig {
             basic_auth: None,
             authorization: None,
             tls_config: None,
+            send_native_histograms: false,
             write_relabel_configs: Vec::new(),
             queue: QueueConfig::default(),
         }
@@ -134,6 +137,8 @@ pub(super) struct Way {
     pub(super) client: reqwest::Client,
     pub(super) headers: HeaderMap,
     pub(super) relabel: Relabeling,
+    /// Whether it is sent native histograms.
+    pub(super) histograms: bool,
 }
 
 impl RemoteWriteConfig {
@@ -170,7 +175,8 @@ impl RemoteWriteConfig {
             .timeout(Duration::from_millis(self.timeout_ms))
             .build()
             .map_err(|e| ("tls_config".to_owned(), e.to_string()))?;
-        Ok(Way { client, headers: self.all_headers()?, relabel })
+        let histograms = self.send_native_histograms;
+        Ok(Way { client, headers: self.all_headers()?, relabel, histograms })
     }
 
     fn all_headers(&self) -> Result<HeaderMap, Wrong> {

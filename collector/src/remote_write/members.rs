@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, interval},
 };
 use tracing::{error, info, warn};
-use watchkeep_catalog::{Client, KeyValue, Member, access::Wrong, client::Change, keys};
+use watchkeep_catalog::{Client, KeyValue, Member, access::Wrong, client::Change, keys, prompb};
 use watchkeep_series::{Labels, Sample};
 
 use super::{
@@ -109,10 +109,19 @@ impl Receivers {
 
     /// Hands samples to every receiver; never waits.
     pub(crate) fn push(&self, samples: &[(Labels, Sample)]) {
+        self.each(|queue| queue.push(samples));
+    }
+
+    /// Hands native histograms to every alerting member, and to the others that want them; never waits.
+    pub(crate) fn push_histograms(&self, histograms: &[(Labels, Arc<prompb::Histogram>)]) {
+        self.each(|queue| queue.push_histograms(histograms));
+    }
+
+    fn each(&self, mut hand: impl FnMut(&Queue)) {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-        members.values().for_each(|known| known.queue.push(samples));
+        members.values().for_each(|known| hand(&known.queue));
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
-        others.iter().for_each(|queue| queue.push(samples));
+        others.iter().for_each(hand);
     }
 
     /// Brings everything to the disk.
@@ -188,6 +197,7 @@ impl Receivers {
             client: self.client.clone(),
             headers: http::HeaderMap::new(),
             relabel: Relabeling::default(),
+            histograms: true,
         };
         let gone = url.is_none().then(Instant::now);
         let (sender, url) = watch::channel(url);

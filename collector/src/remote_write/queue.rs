@@ -18,10 +18,11 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
+use watchkeep_catalog::prompb;
 use watchkeep_series::{Labels, Sample};
 
 use super::{
-    codec,
+    codec::{self, Outgoing},
     config::{QueueConfig, Way},
     deliver::{Delivery, Shared, with},
     post::Post,
@@ -33,13 +34,17 @@ use crate::{metrics::ReceiverMetrics, relabel::Relabeling, schedule};
 const TAKEN_MAX: usize = 10_000;
 /// Series whose relabelled labels are remembered.
 const RELABELED_MAX: usize = 100_000;
+/// A request that has more is not made larger: native histograms may have any number of buckets.
+const REQUEST_BYTES_MAX: usize = 2 << 20;
 /// Requests read from disk before they are sent, for each shard.
 const AHEAD_PER_SHARD: usize = 2;
 
 /// The way to a receiver. Dropped, what waits in memory is lost; [`Queue::close`] brings it to the disk.
 #[derive(Debug)]
 pub(super) struct Queue {
-    sender: mpsc::Sender<(Labels, Sample)>,
+    sender: mpsc::Sender<(Labels, Outgoing)>,
+    /// Whether it is sent native histograms.
+    histograms: bool,
     metrics: ReceiverMetrics,
     writer: JoinHandle<()>,
     _stop: DropGuard,
@@ -56,7 +61,7 @@ impl Queue {
         metrics: ReceiverMetrics,
     ) -> Self {
         let (sender, samples) = mpsc::channel(config.capacity);
-        let stop = CancellationToken::new();
+        let (stop, histograms) = (CancellationToken::new(), way.histograms);
         metrics.waiting(spool.samples(), spool.bytes());
         let (spool, news) = (Arc::new(Mutex::new(spool)), Arc::new(Notify::new()));
         let post = Arc::new(Post {
@@ -79,18 +84,30 @@ impl Queue {
             config: config.clone(),
             relabel: way.relabel,
             relabeled: HashMap::new(),
-            batches: (0..config.max_shards).map(|_| Vec::new()).collect(),
+            batches: (0..config.max_shards).map(|_| Gathered::default()).collect(),
             metrics: metrics.clone(),
             failing: false,
         };
         let writer = tokio::spawn(writer.run(samples));
-        Self { sender, metrics, writer, _stop: stop.drop_guard() }
+        Self { sender, histograms, metrics, writer, _stop: stop.drop_guard() }
     }
 
     /// Takes samples; what finds no room in memory is dropped and counted.
     pub(super) fn push(&self, samples: &[(Labels, Sample)]) {
-        let lost = samples.iter().filter(|s| self.sender.try_send((*s).clone()).is_err()).count();
-        self.metrics.dropped.inc_by(lost as u64);
+        self.offer(samples.iter().map(|(labels, sample)| (labels, Outgoing::Float(*sample))));
+    }
+
+    /// The same with native histograms, where they are wanted.
+    pub(super) fn push_histograms(&self, histograms: &[(Labels, Arc<prompb::Histogram>)]) {
+        if self.histograms {
+            let of = |histogram: &Arc<_>| Outgoing::Histogram(Arc::clone(histogram));
+            self.offer(histograms.iter().map(|(labels, histogram)| (labels, of(histogram))));
+        }
+    }
+
+    fn offer<'a>(&self, points: impl Iterator<Item = (&'a Labels, Outgoing)>) {
+        let taken = points.map(|(labels, point)| self.sender.try_send((labels.clone(), point)));
+        self.metrics.dropped.inc_by(taken.filter(Result::is_err).count() as u64);
     }
 
     /// Brings what is in memory to the disk, and ends. What is being sent may be sent again by the next process.
@@ -102,6 +119,13 @@ impl Queue {
     }
 }
 
+/// What a shard has for its next request.
+#[derive(Default)]
+struct Gathered {
+    points: Vec<(Labels, Outgoing)>,
+    bytes: usize,
+}
+
 struct Writer {
     id: String,
     spool: Shared,
@@ -110,13 +134,13 @@ struct Writer {
     relabel: Relabeling,
     /// None: a rule drops it.
     relabeled: HashMap<Labels, Option<Labels>>,
-    batches: Vec<Vec<(Labels, Sample)>>,
+    batches: Vec<Gathered>,
     metrics: ReceiverMetrics,
     failing: bool,
 }
 
 impl Writer {
-    async fn run(mut self, mut samples: mpsc::Receiver<(Labels, Sample)>) {
+    async fn run(mut self, mut samples: mpsc::Receiver<(Labels, Outgoing)>) {
         let mut due: Option<Instant> = None;
         let mut taken = Vec::new();
         loop {
@@ -125,8 +149,8 @@ impl Writer {
                 None => Some(receiving.await),
                 Some(due) => timeout_at(due, receiving).await.ok(),
             };
-            for (labels, sample) in taken.drain(..) {
-                if let Some(full) = self.gather(labels, sample) {
+            for (labels, point) in taken.drain(..) {
+                if let Some(full) = self.gather(labels, point) {
                     self.write(full).await;
                 }
             }
@@ -140,20 +164,24 @@ impl Writer {
             if is_closed {
                 return;
             }
-            if due.is_none() && self.batches.iter().any(|batch| !batch.is_empty()) {
+            if due.is_none() && self.batches.iter().any(|batch| !batch.points.is_empty()) {
                 due = Some(Instant::now() + self.config.batch_wait());
             }
         }
     }
 
     /// Puts a sample into its shard; the shard, if that is full now.
-    fn gather(&mut self, labels: Labels, sample: Sample) -> Option<usize> {
+    fn gather(&mut self, labels: Labels, point: Outgoing) -> Option<usize> {
         let labels = self.relabel(labels)?;
         let pairs = labels.iter().flat_map(|(name, value)| [name, value]);
         let shard = schedule::hash(pairs) % self.batches.len() as u64;
         let shard = usize::try_from(shard).unwrap_or_default();
-        self.batches[shard].push((labels, sample));
-        (self.batches[shard].len() >= self.config.max_samples_per_send).then_some(shard)
+        let batch = &mut self.batches[shard];
+        batch.bytes += point.bytes();
+        batch.points.push((labels, point));
+        let is_full = batch.points.len() >= self.config.max_samples_per_send
+            || batch.bytes >= REQUEST_BYTES_MAX;
+        is_full.then_some(shard)
     }
 
     fn relabel(&mut self, labels: Labels) -> Option<Labels> {
@@ -173,7 +201,7 @@ impl Writer {
 
     /// Makes a request of what a shard has gathered.
     async fn write(&mut self, shard: usize) {
-        let batch = std::mem::take(&mut self.batches[shard]);
+        let batch = std::mem::take(&mut self.batches[shard]).points;
         if batch.is_empty() {
             return;
         }
@@ -183,7 +211,7 @@ impl Writer {
             samples: u32::try_from(samples).unwrap_or(u32::MAX),
             shard: u16::try_from(shard).unwrap_or_default(),
             shards: self.config.max_shards,
-            body: codec::encode(&batch),
+            body: codec::encode_all(batch.iter().map(|(labels, point)| (labels, point.clone()))),
         };
         let written = with(&self.spool, move |spool| {
             let lost = spool.append(&record)?;

@@ -17,6 +17,7 @@ use watchkeep_api::{
 mod endpoints;
 mod error;
 mod follow;
+mod latest;
 mod lease;
 mod login;
 mod members;
@@ -31,6 +32,7 @@ mod users;
 use endpoints::Endpoints;
 pub use error::ClientError;
 pub use follow::{Batch, Change};
+pub use latest::Latest;
 pub use lease::HeldLease;
 pub use login::Credentials;
 use login::{LOGINS_MAX, Link, Login};

@@ -20,6 +20,7 @@
 //! /watchkeep/failover-stop                                       FailoverStop
 //! /watchkeep/roles/{service}/{role}                              RoleHolder
 //! /watchkeep/drains/{service}/{instance}                         Drain
+//! /watchkeep/absent-drains/{service}/{instance}                  DrainAbsence
 //! /watchkeep/incidents/{id}                                      Incident
 //! /watchkeep/incident-keys/{digest}                              DedupKey
 //! /watchkeep/heartbeats/{name}                                   Heartbeat
@@ -70,6 +71,8 @@ pub const FAILOVER_STOP: &str = "/watchkeep/failover-stop";
 pub const ROLES: &str = "/watchkeep/roles/";
 /// Prefix of [`drain`].
 pub const DRAINS: &str = "/watchkeep/drains/";
+/// Prefix of [`absent_drain`].
+pub const ABSENT_DRAINS: &str = "/watchkeep/absent-drains/";
 /// Prefix of [`incident`].
 pub const INCIDENTS: &str = "/watchkeep/incidents/";
 /// Prefix of [`incident_key`].
@@ -190,6 +193,12 @@ pub fn role(service: &str, role: &str) -> String {
 #[must_use]
 pub fn drain(service: &str, instance: &str) -> String {
     format!("{DRAINS}{service}/{instance}")
+}
+
+/// Key of what is known of a drained instance that is not registered any more.
+#[must_use]
+pub fn absent_drain(service: &str, instance: &str) -> String {
+    format!("{ABSENT_DRAINS}{service}/{instance}")
 }
 
 /// Key of an incident.

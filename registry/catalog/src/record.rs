@@ -38,7 +38,7 @@ pub use maintenance::{Maintenance, MaintenanceError, Scope};
 pub use member::{Collector, Member};
 pub use oncall::{ChangeKind, ScheduleChange, Span, TemporaryShift};
 pub use report::{Report, ReportStatus};
-pub use role::{Drain, FailoverStop, RoleHolder, RoleHolders, effective_role};
+pub use role::{Drain, DrainAbsence, FailoverStop, RoleHolder, RoleHolders, effective_role};
 pub use rule::RuleAlert;
 pub use scrape::{Scrape, ScrapeError};
 pub use service::{Quorum, QuorumError, Service, ServiceError, SloTarget};

@@ -5,7 +5,7 @@ use clap::Args;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use watchkeep_catalog::{Drain, RoleHolder, check_name};
+use watchkeep_catalog::{Drain, RoleHolder, Time, check_name};
 
 use super::{Node, time};
 use crate::out;
@@ -15,6 +15,16 @@ use crate::out;
 pub(crate) struct Asked {
     #[command(flatten)]
     node: Node,
+}
+
+/// Arguments of `watchkeep failover drains`.
+#[derive(Debug, Args)]
+pub(crate) struct Drains {
+    #[command(flatten)]
+    node: Node,
+    /// Also those that ended because their instance was gone for long
+    #[arg(long)]
+    all: bool,
 }
 
 /// Arguments of `watchkeep failover drain`.
@@ -50,9 +60,19 @@ pub(crate) struct Release {
     target: String,
 }
 
+/// A drain as the API shows it.
 #[derive(Debug, Deserialize)]
-struct Drains {
-    drains: Vec<Drain>,
+struct Shown {
+    #[serde(flatten)]
+    drain: Drain,
+    gone_since: Option<Time>,
+    ends_at: Option<Time>,
+    ended_at: Option<Time>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AllDrains {
+    drains: Vec<Shown>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,22 +122,31 @@ impl Release {
     }
 }
 
-impl Asked {
-    pub(super) async fn drains(self) -> anyhow::Result<()> {
-        let answer: Drains = self.node.api()?.get("/v1/drains").await?;
-        let mut rows = vec![["INSTANCE", "SINCE", "BY", "REASON"].map(str::to_owned).to_vec()];
-        rows.extend(answer.drains.into_iter().map(|drain| {
-            vec![
-                format!("{}/{}", drain.service, drain.instance),
-                time(drain.since),
-                drain.by,
-                drain.reason,
-            ]
-        }));
+impl Drains {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = if self.all { "/v1/drains?all=true" } else { "/v1/drains" };
+        let answer: AllDrains = self.node.api()?.get(path).await?;
+        let head = ["INSTANCE", "SINCE", "BY", "GONE SINCE", "ENDS", "REASON"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(answer.drains.into_iter().map(
+            |Shown { drain, gone_since, ends_at, ended_at }| {
+                let ended = ended_at.map(|at| format!("ended {}", time(at)));
+                vec![
+                    format!("{}/{}", drain.service, drain.instance),
+                    time(drain.since),
+                    drain.by,
+                    gone_since.map(time).unwrap_or_default(),
+                    ended.or(ends_at.map(time)).unwrap_or_default(),
+                    drain.reason,
+                ]
+            },
+        ));
         out::table(&rows);
         Ok(())
     }
+}
 
+impl Asked {
     pub(super) async fn roles(self) -> anyhow::Result<()> {
         let answer: Roles = self.node.api()?.get("/v1/roles").await?;
         let mut rows = vec![["ROLE", "INSTANCE", "SINCE", "FAILOVER"].map(str::to_owned).to_vec()];

@@ -23,6 +23,12 @@ pub(crate) struct List {
     /// Only those of this policy
     #[arg(long)]
     policy: Option<String>,
+    /// At most so many, 1 to 1000; the last line says how to see older ones
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    /// Only those older than this fencing token
+    #[arg(long)]
+    before: Option<i64>,
 }
 
 /// Arguments of `watchkeep failover show`.
@@ -40,6 +46,7 @@ pub(crate) struct Show {
 #[derive(Debug, Deserialize)]
 struct Failovers {
     failovers: Vec<Value>,
+    next: Option<i64>,
 }
 
 /// A record as the API shows it, beside its fencing token.
@@ -51,9 +58,15 @@ pub(super) fn record(mut shown: Value) -> anyhow::Result<(Record, i64)> {
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let mut query = Serializer::new(String::new());
-        let filters =
-            [("state", &self.state), ("service", &self.service), ("policy", &self.policy)];
-        for (name, value) in filters {
+        let (limit, before) = (Some(self.limit.to_string()), self.before.map(|b| b.to_string()));
+        let asked = [
+            ("state", &self.state),
+            ("service", &self.service),
+            ("policy", &self.policy),
+            ("limit", &limit),
+            ("before", &before),
+        ];
+        for (name, value) in asked {
             if let Some(value) = value {
                 query.append_pair(name, value);
             }
@@ -75,6 +88,9 @@ impl List {
             ]);
         }
         out::table(&rows);
+        if let Some(next) = answer.next {
+            out::line(format_args!("there are older ones: --before {next}"));
+        }
         Ok(())
     }
 }

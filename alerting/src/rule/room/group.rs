@@ -11,14 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use watchkeep_catalog::Time;
 
-use super::{Shared, lock};
+use super::{Shared, alone::Teller, incident::Firing, lock};
 use crate::{
-    alertmanager::Alertmanager,
     clock,
     rule::{
         AlertState, aligned,
         evaluate::{self, GroupState, Sink},
-        group_id, missed,
+        fingerprint, group_id, missed,
         model::{Group, Labels, Measure, Sample},
         registry::{self, StateError},
         stale_marker,
@@ -45,13 +44,26 @@ impl Carried {
     }
 }
 
+/// The alerts of a group that fire, by their fingerprints.
+pub(super) fn firing<'a>(
+    group: &'a Group,
+    state: &'a GroupState,
+) -> impl Iterator<Item = (String, Firing<'a>)> {
+    let rules = state.rules.iter().zip(&group.rules);
+    let active = rules.flat_map(|(state, rule)| {
+        state.active.iter().map(|(labels, active)| (labels, active, rule.expr.as_str()))
+    });
+    let firing = active.filter(|(_, active, _)| active.state == AlertState::Firing);
+    firing.map(|(labels, active, expr)| (fingerprint(labels), Firing { labels, active, expr }))
+}
+
 /// On whose account a group is evaluated.
 #[derive(Clone)]
 pub(super) enum Office {
     /// This node leads; the number fences its writes.
     Leader(i64),
     /// The registry is lost, and who tells without it.
-    Alone(Alertmanager),
+    Alone(Teller),
 }
 
 /// Evaluates until `stop`; none when this node is fenced off.
@@ -94,8 +106,8 @@ pub(super) async fn run(
                     return None;
                 }
             }
-            Office::Alone(alertmanager) => {
-                super::alone::tell(alertmanager, &mut carried, &urls, at_ms)
+            Office::Alone(teller) => {
+                super::alone::tell(&shared, teller, &mut carried, &urls, at_ms);
             }
         }
         let late = missed(at_ms, interval, clock::now().timestamp_millis());
@@ -190,15 +202,8 @@ async fn report(shared: &Arc<Shared>, fence: i64, carried: &mut Carried, now: Ti
     if !shared.settings.opens_incidents {
         return;
     }
-    let rules = carried.state.rules.iter().zip(&carried.group.rules);
-    let active = rules.flat_map(|(state, rule)| {
-        state.active.iter().map(|(labels, active)| (labels, active, rule.expr.as_str()))
-    });
-    let firing = active.filter(|(_, active, _)| active.state == AlertState::Firing);
-    let firing = firing.map(|(labels, active, expr)| {
-        (crate::rule::fingerprint(labels), super::incident::Firing { labels, active, expr })
-    });
-    let new: Vec<_> = firing.filter(|(at, ..)| !carried.reported.contains(at)).collect();
+    let new = firing(&carried.group, &carried.state);
+    let new: Vec<_> = new.filter(|(at, _)| !carried.reported.contains(at)).collect();
     if new.is_empty() {
         return;
     }

@@ -9,7 +9,7 @@ use watchkeep_catalog::{
 
 use super::Shared;
 use crate::{
-    incident::{self, WATCHKEEP},
+    incident::{self, Finding, WATCHKEEP},
     oncall,
     rule::{Active, Labels, state::time},
     rules::Rules,
@@ -61,20 +61,43 @@ pub(super) async fn trigger(
     }
 }
 
-fn opened(
-    rules: &Rules,
-    fingerprint: &str,
-    Firing { labels, active, expr }: Firing<'_>,
-    now: Time,
-) -> Incident {
+/// What people are called for who are called without the registry.
+pub(super) fn finding(fingerprint: &str, alert: &Firing<'_>) -> Finding {
+    let Firing { labels, active, expr } = alert;
+    let mut details = active.annotations.clone();
+    details.entry("query".to_owned()).or_insert_with(|| (*expr).to_owned());
+    Finding {
+        dedup_key: format!("alert/{fingerprint}"),
+        title: title(alert),
+        alert: labels.get("alertname").cloned().unwrap_or_default(),
+        severity: severity(labels).to_owned(),
+        labels: (*labels).clone(),
+        details,
+        source: "alert".to_owned(),
+        escalation: None,
+        started_at: time(active.fired_at_ms.unwrap_or(active.active_at_ms)),
+    }
+}
+
+/// Its first line for people.
+fn title(Firing { labels, active, .. }: &Firing<'_>) -> String {
+    let said = |name: &str| active.annotations.get(name).filter(|text| !text.is_empty());
+    let said = said("summary").or(said("title")).or(said("description"));
+    let title = said.or(labels.get("alertname")).map_or("", String::as_str);
+    shorten(title, TITLE_MAX)
+}
+
+fn severity(labels: &Labels) -> &str {
+    labels.get("severity").map_or("critical", String::as_str)
+}
+
+fn opened(rules: &Rules, fingerprint: &str, firing: Firing<'_>, now: Time) -> Incident {
+    let title = title(&firing);
+    let Firing { labels, active, expr } = firing;
     let fired_at = time(active.fired_at_ms.unwrap_or(active.active_at_ms));
     let alert = labels.get("alertname").cloned().unwrap_or_default();
-    let said = |name: &str| active.annotations.get(name).filter(|text| !text.is_empty());
-    let title = said("summary").or(said("title")).or(said("description")).unwrap_or(&alert);
-    let id = id(fingerprint, fired_at);
-    let severity = labels.get("severity").map_or("critical", String::as_str);
-    let (title, began) = (shorten(title, TITLE_MAX), time(active.active_at_ms));
-    let mut record = Incident::new(id, title, &alert, severity, began, now);
+    let (id, began) = (id(fingerprint, fired_at), time(active.active_at_ms));
+    let mut record = Incident::new(id, title, &alert, severity(labels), began, now);
     record.labels = labels.clone();
     record.details = active.annotations.clone();
     record.details.entry("query".to_owned()).or_insert_with(|| expr.to_owned());

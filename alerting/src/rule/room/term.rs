@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::{
     Shared,
-    alone::{self, Last},
+    alone::{self, Last, Teller},
     group::{self, Carried, Office},
     lock,
 };
@@ -26,20 +26,22 @@ use crate::{
 /// Pause after the registry did not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Evaluates in every term, and while the registry is lost where somebody can be told without it. `term` holds the create
+/// Evaluates in every term, and while the registry is lost. `term` holds the create
 /// revision of the leader's key while this node leads.
 pub(super) async fn lead(
     shared: &Arc<Shared>,
     mut term: watch::Receiver<Option<i64>>,
     alertmanager: Option<&Alertmanager>,
 ) {
-    // Where nobody can be told, it is never lost.
+    // Where there is an Alertmanager it says whether the registry is lost, else who calls people does.
     let never = watch::Sender::new(false);
     let mut lost = alertmanager.map_or_else(|| never.subscribe(), Alertmanager::lost);
+    let mut cut_off = shared.context.alone.cut_off();
     let mut last = Last::default();
     loop {
         let fence = *term.borrow_and_update();
         let is_lost = *lost.borrow_and_update();
+        let known = cut_off.borrow_and_update().clone();
         if let Some(fence) = fence {
             tokio::select! {
                 () = serve(shared, fence) => {}
@@ -53,9 +55,13 @@ pub(super) async fn lead(
             }
             continue;
         }
+        let teller = match alertmanager {
+            Some(alertmanager) => is_lost.then(|| Teller::Alertmanager(alertmanager.clone())),
+            None => known.filter(|_| shared.settings.opens_incidents).map(Teller::People),
+        };
         let alone = async {
-            match alertmanager.filter(|_| is_lost) {
-                Some(alertmanager) => alone::serve(shared, alertmanager, &mut last).await,
+            match &teller {
+                Some(teller) => alone::serve(shared, teller, &mut last).await,
                 None => std::future::pending().await,
             }
         };
@@ -63,6 +69,7 @@ pub(super) async fn lead(
             () = alone => return,
             changed = term.changed() => if changed.is_err() { return },
             changed = lost.changed() => if changed.is_err() { return },
+            changed = cut_off.changed() => if changed.is_err() { return },
         }
         lock(&shared.states).clear();
         shared.metrics.forget();

@@ -79,14 +79,7 @@ pub(in super::super) fn burn_rates(
     minutes: &[(i64, Bucket)],
     hours: Hours<'_>,
 ) -> Vec<BurnRate> {
-    let first = match (hours.first(), minutes.iter().find(|(_, minute)| minute.seen() > 0)) {
-        (None, _) => now,
-        // Of the first hour, the minute is known.
-        (Some(hour), Some((minute, _))) if floor(minute * MINUTE_MS, HOUR_MS) == hour => {
-            minute * MINUTE_MS
-        }
-        (Some(hour), _) => hour,
-    };
+    let first = hours.begun(minutes).unwrap_or(now);
     let rate = |window: &BurnWindow| {
         let unit = if window.length_ms > 6 * HOUR_MS { HOUR_MS } else { MINUTE_MS };
         let from = floor(now - window.length_ms, unit);

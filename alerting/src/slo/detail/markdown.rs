@@ -38,14 +38,13 @@ pub(in super::super) fn markdown(detail: &Detail) -> String {
     let (down, excused) = (&detail.downtime, &detail.maintenance);
     let _ = write!(
         text,
-        "\n{} probes in {} of {} hours. Down {} in {} downtimes, of {} allowed. Maintenance: {}, and {} probes that do not \
+        "\n{} probes in {} of {} hours. Down {} in {} downtimes. Maintenance: {}, and {} probes that do not \
          count.\n\n",
         detail.probes.total,
         detail.coverage.hours_with_probes,
         detail.coverage.hours,
         duration(down.seconds),
         down.count,
-        duration(down.allowed_seconds),
         duration(excused.seconds),
         excused.probes,
     );
@@ -102,10 +101,10 @@ fn row(name: &str, objective: &Attainment) -> String {
         percent(budget.ratio),
         budget.status.words(),
         budget.allowed_probes,
-        duration(objective.budget_total_seconds),
+        duration(budget.budget_total_seconds),
         percent(budget.remaining_ratio),
         budget.remaining_probes,
-        signed(objective.budget_left_seconds),
+        signed(budget.budget_left_seconds),
         objective.runs_out_at.map_or("–".to_owned(), |at| moment(at.timestamp_millis())),
     )
 }

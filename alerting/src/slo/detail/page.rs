@@ -102,9 +102,9 @@ fn card(name: &str, attained: &Attainment) -> String {
     format!(
         "<section>{}<p>Budget <b>{}</b> or {:.1} probes · left <b>{}</b> or {:.1} probes</p><p class=\"dim\">{runs_out}</p></section>",
         objective(name, budget),
-        duration(attained.budget_total_seconds),
+        duration(budget.budget_total_seconds),
         budget.allowed_probes,
-        signed(attained.budget_left_seconds),
+        signed(budget.budget_left_seconds),
         budget.remaining_probes,
     )
 }
@@ -112,11 +112,10 @@ fn card(name: &str, attained: &Attainment) -> String {
 fn facts(detail: &Detail) -> String {
     let (down, coverage) = (&detail.downtime, &detail.coverage);
     format!(
-        "<section><p><b>Down</b> {} in {} · allowed {}</p><p><b>Maintenance</b> {} · {} probes do not count</p>\
+        "<section><p><b>Down</b> {} in {}</p><p><b>Maintenance</b> {} · {} probes do not count</p>\
          <p class=\"dim\">{} probes in {} of {} hours</p></section>",
         duration(down.seconds),
         if down.count == 1 { "1 downtime".to_owned() } else { format!("{} downtimes", down.count) },
-        duration(down.allowed_seconds),
         duration(detail.maintenance.seconds),
         detail.maintenance.probes,
         detail.probes.total,

@@ -106,13 +106,15 @@ fn what_lies_in_the_range_counts() {
     assert_eq!((found.downtime.count, found.downtime.seconds), (1, 3_600.0));
     assert_eq!((found.maintenance.seconds, found.maintenance.probes), (1_800.0, 180));
     let allowed = (30.0 * 86_400.0 + 1_800.0 - 1_800.0) * 0.0001;
-    assert!((found.availability.budget_total_seconds - allowed).abs() < 1e-6);
-    assert!((found.availability.budget_left_seconds - (allowed - 3_600.0)).abs() < 1e-6);
+    let budget = found.availability.budget;
+    assert!((budget.budget_total_seconds - allowed).abs() < 1e-6);
+    assert!((budget.budget_left_seconds - (allowed - 3_600.0)).abs() < 1e-6);
     assert_eq!(found.status, Standing::Breached);
     let last = of(&days, "24h", Tz::UTC);
     assert_eq!((last.downtime.count, last.availability.budget.bad_probes), (0, 0));
     assert_eq!(last.latency.budget.status, Standing::Breached);
-    assert_eq!(last.coverage, Coverage { hours: 25, hours_with_probes: 25 });
+    assert_eq!((last.coverage.hours, last.coverage.hours_with_probes), (25, 25));
+    assert_eq!(last.coverage.probed_seconds, 24.5 * 3_600.0 - 1_800.0);
     assert!((found.percentiles.p50_seconds.unwrap() / 0.02 - 1.0).abs() < Latency::ERROR);
     assert!((found.percentiles.p99_seconds.unwrap() / 0.08 - 1.0).abs() < Latency::ERROR);
     assert_eq!(found.downtimes[0].cause.failover.as_deref(), Some("fo-1"));
@@ -206,10 +208,33 @@ fn a_document_s_budget_in_time_is_its_share_of_bad_events() {
     assert_eq!(availability.budget.status, Standing::Breached);
     // Twice the budget is spent: in events, and in time.
     assert!((availability.budget.remaining_ratio.unwrap() + 1.0).abs() < 1e-9);
-    let left = availability.budget_left_seconds / availability.budget_total_seconds;
+    let left = availability.budget.budget_left_seconds / availability.budget.budget_total_seconds;
     assert!((left + 1.0).abs() < 1e-6, "{left}");
     assert!(!markdown(&found).contains("Within 100 ms"), "it promises nothing about times");
     assert!(!page(&found, &counted, &range, Tz::UTC).contains("Within 100 ms"));
+}
+
+/// It was missed in probes of which only one instance's failed, for twenty minutes of thirty days: nothing is left in seconds either.
+#[test]
+fn a_young_service_s_budget_is_one_in_probes_and_in_seconds() {
+    let mut days = Vec::new();
+    let young = Bucket { total: 240, good: 238, fast: 237, excluded: 0 };
+    fill(&mut days, NOW, young);
+    let latency = Latency::default();
+    let minutes = [(NOW / MINUTE_MS - 20, young)];
+    let counted = Counted { minutes: &minutes, ..counted(&days, &latency) };
+    let range = Range::of(Wish::default(), Tz::UTC, NOW, 100).unwrap();
+    let found = Detail::of(counted, &range, Tz::UTC);
+    assert_eq!((found.status, found.downtime.seconds), (Standing::Breached, 0.0));
+    assert_eq!(found.coverage.probed_seconds, 1_200.0);
+    let budget = found.availability.budget;
+    assert!((budget.budget_total_seconds - 0.12).abs() < 1e-9, "{budget:?}");
+    let in_probes = budget.remaining_probes / budget.allowed_probes;
+    let in_seconds = budget.budget_left_seconds / budget.budget_total_seconds;
+    assert!(in_seconds < 0.0 && (in_probes - in_seconds).abs() < 1e-9, "{budget:?}");
+    for form in [markdown(&found), page(&found, &counted, &range, Tz::UTC)] {
+        assert!(form.contains('−') && !form.contains("allowed 4 min"), "{form}");
+    }
 }
 
 #[test]

@@ -59,6 +59,32 @@ pub struct Drain {
     pub reason: String,
 }
 
+/// A drained instance is not registered any more; or its drain has ended by that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainAbsence {
+    /// The service.
+    pub service: String,
+    /// The instance.
+    pub instance: String,
+    /// Since when it is not registered.
+    pub since: Time,
+    /// When the drain ended, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
+    /// The drain that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+}
+
+impl DrainAbsence {
+    /// Whether this drain waits for that instance: it was made before the instance went.
+    #[must_use]
+    pub fn is_of(&self, drain: &Drain) -> bool {
+        self.ended_at.is_none() && self.since >= drain.since
+    }
+}
+
 /// While this is there, no failover is begun and none goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
