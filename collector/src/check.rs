@@ -55,18 +55,13 @@ pub(crate) struct Finished {
 }
 
 impl Check {
-    /// Found at `now`; its first run comes `within` this.
-    pub(crate) fn new(
-        target: Arc<Target>,
-        shared: Arc<Shared>,
-        (now, within): (Duration, Duration),
-    ) -> Self {
+    pub(crate) fn new(target: Arc<Target>, shared: Arc<Shared>, now: Duration) -> Self {
         let collector = &shared.collector;
         let millis = Duration::from_millis;
         let edge = target.check.edge_interval_ms.map(millis);
         let timeout = millis(target.check.timeout_ms);
         let mut check = Self {
-            timetable: Timetable::new(target.schedule(collector), edge, timeout, (now, within)),
+            timetable: Timetable::new(target.schedule(collector), edge, timeout, now),
             prober: Prober::new(&target, &shared.context).map(Arc::new),
             belief: Belief::default(),
             runs: VecDeque::new(),

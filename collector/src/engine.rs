@@ -23,7 +23,6 @@ use crate::{
     probe::Context,
     publish::Publisher,
     samples::Sink,
-    schedule,
     sharing::Sharing,
     target::{Target, TargetId},
     targets::{Effect, Targets},
@@ -223,8 +222,7 @@ impl Engine {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(target.id.clone(), number);
-        let within = schedule::first_within(self.checks.len());
-        let check = Check::new(target, self.shared.clone(), (self.now(), within));
+        let check = Check::new(target, self.shared.clone(), self.now());
         self.agenda.insert((check.timetable.due(), number));
         self.checks.insert(number, check);
     }

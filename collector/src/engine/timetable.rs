@@ -48,12 +48,12 @@ pub(crate) struct Turn {
 }
 
 impl Timetable {
-    /// Of a check found at `now` that is to run `within` this; `edge`: the interval while an opinion is about to change.
+    /// Of a check found at `now`; `edge`: the interval while an opinion is about to change.
     pub(crate) fn new(
         schedule: Schedule,
         edge: Option<Duration>,
         timeout: Duration,
-        (now, within): (Duration, Duration),
+        now: Duration,
     ) -> Self {
         let interval = schedule.interval().min(edge.unwrap_or(Duration::MAX)).as_nanos().max(1);
         let runs = timeout.as_nanos().div_ceil(interval).clamp(1, u128::from(RUNS_MAX));
@@ -62,7 +62,7 @@ impl Timetable {
             edge,
             runs_max: u32::try_from(runs).unwrap_or(RUNS_MAX),
             running: 0,
-            due: schedule.first(now, within),
+            due: schedule.first(now),
             waiting: None,
             owed: None,
             begun: Duration::ZERO,
@@ -131,12 +131,7 @@ mod tests {
     }
 
     fn timetable(interval: u64, edge: Option<u64>, timeout: u64) -> Timetable {
-        Timetable::new(
-            Schedule::new(ms(interval), 0),
-            edge.map(ms),
-            ms(timeout),
-            (ms(0), ms(1_000)),
-        )
+        Timetable::new(Schedule::new(ms(interval), 0), edge.map(ms), ms(timeout), ms(0))
     }
 
     #[test]
