@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use watchkeep_catalog::{
-    Alert, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
+    Alert, CheckPool, Clock, Drain, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
     IncidentStatus, Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders,
     Service, Status, Time, Verdict, client::Change, effective_role, keys,
 };
@@ -100,6 +100,7 @@ pub(crate) struct Mirror {
     /// When each was written, by schedule and id.
     pub(crate) change_revisions: BTreeMap<(String, String), i64>,
     pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
+    pool: CheckPool,
 }
 
 /// What a change may have changed.
@@ -198,6 +199,7 @@ impl Mirror {
         if let Some([service, instance]) = segments(&kv.key, keys::INSTANCES) {
             let target = Target::new(service, instance);
             let mut record: Versioned<Instance> = Versioned::read(kv)?;
+            self.pool.share(&mut record.record.checks);
             // The key decides: a plain put may leave the service out of the value.
             service.clone_into(&mut record.record.service);
             self.declared.insert(target.clone(), record.record.role.clone());

@@ -64,7 +64,8 @@ impl Check {
             timetable: Timetable::new(target.schedule(collector), edge, timeout, now),
             prober: Prober::new(&target, &shared.context).map(Arc::new),
             belief: Belief::default(),
-            runs: VecDeque::new(),
+            // Most never have more than one under way.
+            runs: VecDeque::with_capacity(1),
             begun: 0,
             series: Series::new(&target.id, collector),
             metrics: None,
@@ -175,7 +176,9 @@ impl Check {
         let write = debug_span!(parent: span, "opinion", service = id.service, instance = id.instance, status);
         opinion.trace_parent = trace::trace_parent(&write);
         // A record of strings and times always has a JSON form.
-        let value = serde_json::to_vec(&opinion).map(Bytes::from).unwrap_or_default();
+        // It is kept as long as the check, so with no more room than it needs.
+        let text = serde_json::to_vec(&opinion).map(Vec::into_boxed_slice);
+        let value = text.map(Bytes::from).unwrap_or_default();
         let (service, instance, reason) = (&id.service, &id.instance, &opinion.reason);
         write.in_scope(|| info!(service, instance, check = id.check, status, reason, "opinion"));
         self.shared.publisher.put(&id.opinion_key(&self.shared.collector), value, write);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use watchkeep_series::{Labels, Sample};
+use watchkeep_series::{Labels, METRIC_NAME, Sample};
 
 use crate::{
     keeper::{Local, Samples},
@@ -31,8 +31,6 @@ impl Sink {
 
 /// Labels of a target's samples, made once: a probe says the same facts each time, mostly in the same order.
 pub(crate) struct Series {
-    target: TargetId,
-    collector: String,
     success: Labels,
     duration: Labels,
     /// Those of the last probe, in its order.
@@ -42,13 +40,8 @@ pub(crate) struct Series {
 impl Series {
     pub(crate) fn new(target: &TargetId, collector: &str) -> Self {
         let success = target.labels("probe_success", collector);
-        Self {
-            duration: success.renamed("probe_duration_seconds"),
-            success,
-            facts: Vec::new(),
-            target: target.clone(),
-            collector: collector.to_owned(),
-        }
+        let duration = success.renamed("probe_duration_seconds");
+        Self { success, duration, facts: Vec::new() }
     }
 
     /// The samples of a probe: whether it succeeded, how long it took, and its first `facts_max` facts.
@@ -59,7 +52,7 @@ impl Series {
         timestamp_ms: i64,
     ) -> Samples {
         let sample = |value| Sample { timestamp_ms, value };
-        let mut samples = Vec::with_capacity(2 + outcome.facts.len());
+        let mut samples = Vec::with_capacity(2 + outcome.facts.len().min(facts_max));
         samples.push((self.success.clone(), sample(f64::from(u8::from(outcome.good)))));
         samples.push((self.duration.clone(), sample(outcome.duration.as_secs_f64())));
         for (at, fact) in outcome.facts.iter().take(facts_max).enumerate() {
@@ -77,7 +70,7 @@ impl Series {
             return labels.clone();
         }
         let found = self.facts.iter().find(is_same).map(|(_, labels)| labels.clone());
-        let labels = found.unwrap_or_else(|| self.target.fact_labels(fact, &self.collector));
+        let labels = found.unwrap_or_else(|| self.of_fact(fact));
         let entry = (fact.clone(), labels.clone());
         if at < self.facts.len() {
             self.facts[at] = entry
@@ -85,6 +78,13 @@ impl Series {
             self.facts.push(entry)
         }
         labels
+    }
+
+    /// The target's own win over the fact's.
+    fn of_fact(&self, fact: &Fact) -> Labels {
+        let more = fact.labels.iter().map(|(name, value)| (&**name, value.as_str()));
+        let own = self.success.iter().filter(|(name, _)| *name != METRIC_NAME);
+        Labels::new(more.chain(own).chain([(METRIC_NAME, &*fact.name)]))
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn facts_become_samples_with_the_targets_labels() {
-        let id = TargetId { service: "web".into(), instance: "a".into(), check: "c".into() };
+        let id = TargetId::new("web", "a", "c");
         let mut series = Series::new(&id, "n");
         let mut said = |facts: &[_]| -> Vec<String> {
             let samples = series.samples(&outcome(facts), 2, 7);
