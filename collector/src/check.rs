@@ -67,7 +67,7 @@ impl Check {
             // Most never have more than one under way.
             runs: VecDeque::with_capacity(1),
             begun: 0,
-            series: Series::new(&target.id, collector),
+            series: Series::new(&target.id, collector, target.check.interval_ms),
             metrics: None,
             target,
             shared,
