@@ -75,7 +75,7 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
         weight: 1,
         tags: config.node.roles.iter().map(ToString::to_string).collect(),
         metadata: [("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
-        checks: vec![check],
+        checks: vec![check.into()],
         scrape: None,
     };
     instance.validate()?;

@@ -1,5 +1,7 @@
 //! Records for this crate's unit tests.
 
+use std::sync::Arc;
+
 use watchkeep_catalog::{Check, Instance, Opinion, Status, TcpCheck, Time};
 
 /// Nobody has measured anything.
@@ -34,7 +36,7 @@ pub(crate) fn instance(service: &str, id: &str) -> Instance {
         weight: 1,
         tags: Vec::new(),
         metadata: std::collections::BTreeMap::new(),
-        checks: vec![Check {
+        checks: vec![Arc::new(Check {
             name: "tcp".to_owned(),
             interval_ms: 1_000,
             timeout_ms: 500,
@@ -42,7 +44,7 @@ pub(crate) fn instance(service: &str, id: &str) -> Instance {
             fall: 2,
             tcp: Some(Box::new(TcpCheck::default())),
             ..Check::default()
-        }],
+        })],
         scrape: None,
     }
 }

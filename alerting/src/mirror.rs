@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracing::warn;
 use watchkeep_catalog::{
-    Alert, Clock, Drain, DrainAbsence, Failover, FailoverState, FailoverStop, Heartbeat, Incident,
-    IncidentStatus, Instance, KeyValue, Opinion, PageState, Panic, RoleHolder, RoleHolders,
-    Service, Time, Verdict, client::Change, effective_role, keys,
+    Alert, CheckPool, Clock, Drain, DrainAbsence, Failover, FailoverState, FailoverStop, Heartbeat,
+    Incident, IncidentStatus, Instance, KeyValue, Opinion, PageState, Panic, RoleHolder,
+    RoleHolders, Service, Time, Verdict, client::Change, effective_role, keys,
 };
 
 use crate::{
@@ -78,6 +78,7 @@ pub(crate) struct Mirror {
     /// When each was written, by schedule and id.
     pub(crate) change_revisions: BTreeMap<(String, String), i64>,
     pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
+    pool: CheckPool,
 }
 
 impl Mirror {
@@ -108,8 +109,7 @@ impl Mirror {
         let mut windows = std::mem::take(&mut self.windows);
         windows.reset();
         let keeps_alerts = self.keeps_alerts;
-        let fresh =
-            Self { revision, changed: revision, windows, keeps_alerts, ..Self::default() };
+        let fresh = Self { revision, changed: revision, windows, keeps_alerts, ..Self::default() };
         let before = std::mem::replace(self, fresh);
         for kv in kvs {
             touched.merge(self.put(&kv));
@@ -159,6 +159,7 @@ impl Mirror {
         if let Some([service, instance]) = segments(&kv.key, keys::INSTANCES) {
             let target = Target::new(service, instance);
             let mut record: Versioned<Instance> = Versioned::read(kv)?;
+            self.pool.share(&mut record.record.checks);
             // The key decides: a plain put may leave the service out of the value.
             service.clone_into(&mut record.record.service);
             self.declared.insert(target.clone(), record.record.role.clone());
@@ -463,7 +464,10 @@ mod tests {
             for change in [Change::Put(put.clone()), Change::Reset(vec![put.clone()], 6)] {
                 mirror.apply(change);
                 let fires = mirror.fires(&fingerprint, alert.starts_at);
-                assert_eq!((mirror.alerts.len(), fires), (usize::from(keeps), keeps.then_some(true)));
+                assert_eq!(
+                    (mirror.alerts.len(), fires),
+                    (usize::from(keeps), keeps.then_some(true))
+                );
             }
             assert_eq!(mirror.fires("0", alert.starts_at), keeps.then_some(false));
         }

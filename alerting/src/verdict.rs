@@ -117,6 +117,8 @@ fn summary(status: Status, agree: &[Heard<'_>], opinions: usize) -> Option<Tally
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use watchkeep_catalog::Check;
 
@@ -124,7 +126,8 @@ mod tests {
     use crate::fixtures::{instance, opinion, time};
 
     fn check_named(name: &str) -> Check {
-        Check { name: name.to_owned(), ..instance("web", "web-1").checks[0].clone() }
+        let known = instance("web", "web-1").checks.remove(0);
+        Check { name: name.to_owned(), ..Arc::unwrap_or_clone(known) }
     }
 
     /// `http=cc-p tcp=p`: the opinions per check, c critical, p passing.
@@ -139,7 +142,7 @@ mod tests {
         for part in text.split_whitespace() {
             let (name, said) = part.split_once('=').unwrap();
             if !name.starts_with('!') {
-                subject.checks.push(check_named(name));
+                subject.checks.push(check_named(name).into());
             }
             for (at, letter) in said.chars().enumerate() {
                 let status = if letter == 'c' { Status::Critical } else { Status::Passing };

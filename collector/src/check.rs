@@ -55,23 +55,19 @@ pub(crate) struct Finished {
 }
 
 impl Check {
-    /// Found at `now`; its first run comes `within` this.
-    pub(crate) fn new(
-        target: Arc<Target>,
-        shared: Arc<Shared>,
-        (now, within): (Duration, Duration),
-    ) -> Self {
+    pub(crate) fn new(target: Arc<Target>, shared: Arc<Shared>, now: Duration) -> Self {
         let collector = &shared.collector;
         let millis = Duration::from_millis;
         let edge = target.check.edge_interval_ms.map(millis);
         let timeout = millis(target.check.timeout_ms);
         let mut check = Self {
-            timetable: Timetable::new(target.schedule(collector), edge, timeout, (now, within)),
+            timetable: Timetable::new(target.schedule(collector), edge, timeout, now),
             prober: Prober::new(&target, &shared.context).map(Arc::new),
             belief: Belief::default(),
-            runs: VecDeque::new(),
+            // Most never have more than one under way.
+            runs: VecDeque::with_capacity(1),
             begun: 0,
-            series: Series::new(&target.id, collector),
+            series: Series::new(&target.id, collector, target.check.interval_ms),
             metrics: None,
             target,
             shared,
@@ -180,7 +176,9 @@ impl Check {
         let write = debug_span!(parent: span, "opinion", service = id.service, instance = id.instance, status);
         opinion.trace_parent = trace::trace_parent(&write);
         // A record of strings and times always has a JSON form.
-        let value = serde_json::to_vec(&opinion).map(Bytes::from).unwrap_or_default();
+        // It is kept as long as the check, so with no more room than it needs.
+        let text = serde_json::to_vec(&opinion).map(Vec::into_boxed_slice);
+        let value = text.map(Bytes::from).unwrap_or_default();
         let (service, instance, reason) = (&id.service, &id.instance, &opinion.reason);
         write.in_scope(|| info!(service, instance, check = id.check, status, reason, "opinion"));
         self.shared.publisher.put(&id.opinion_key(&self.shared.collector), value, write);

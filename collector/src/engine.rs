@@ -23,7 +23,6 @@ use crate::{
     probe::Context,
     publish::Publisher,
     samples::Sink,
-    schedule,
     sharing::Sharing,
     target::{Target, TargetId},
     targets::{Effect, Targets},
@@ -41,6 +40,8 @@ use timetable::Turn;
 const STEPS_MAX: usize = 64;
 /// Results taken in between two looks at the clock.
 const RESULTS_MAX: usize = 256;
+/// What is due within this is begun together with what is due: to wake up for each costs about as much as a probe.
+const EARLY: Duration = Duration::from_millis(4);
 
 /// What all checks of a collector share.
 pub(crate) struct Shared {
@@ -74,7 +75,8 @@ struct Engine {
     /// At most a few for each target.
     steps: VecDeque<Step>,
     numbers: HashMap<TargetId, u64>,
-    checks: HashMap<u64, Check>,
+    /// Boxed: half of the map's places are empty.
+    checks: HashMap<u64, Box<Check>>,
     next_number: u64,
     /// When which check is due.
     agenda: BTreeSet<(Duration, u64)>,
@@ -109,13 +111,19 @@ pub(crate) async fn run(
         asking: JoinSet::new(),
         ask_at: Duration::ZERO,
     };
+    // Made once: the loop comes by here several times for each probe.
+    let (sleep, cancelled) = (sleep_until(engine.shared.epoch), token.cancelled());
+    tokio::pin!(sleep, cancelled);
     loop {
         let wake = engine.shared.epoch + engine.wake();
+        if sleep.deadline() != wake {
+            sleep.as_mut().reset(wake);
+        }
         tokio::select! {
             biased;
-            () = token.cancelled() => return,
+            () = &mut cancelled => return,
             Some(ended) = engine.probes.join_next() => engine.ended(ended),
-            () = sleep_until(wake) => {}
+            () = &mut sleep => {}
             Some(change) = members.recv() => engine.members(change),
             Some(answer) = engine.asking.join_next() => engine.handed_over(answer.unwrap_or_default()),
             Some(change) = instances.recv(), if engine.steps.len() < STEPS_MAX => engine.instances(change),
@@ -223,8 +231,7 @@ impl Engine {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(target.id.clone(), number);
-        let within = schedule::first_within(self.checks.len());
-        let check = Check::new(target, self.shared.clone(), (self.now(), within));
+        let check = Box::new(Check::new(target, self.shared.clone(), self.now()));
         self.agenda.insert((check.timetable.due(), number));
         self.checks.insert(number, check);
     }
@@ -244,14 +251,21 @@ impl Engine {
         }
     }
 
-    /// All whose time has come are queued.
+    /// All whose time has come are queued, and with them those whose time is near.
     fn tick(&mut self) {
         let now = self.now();
+        if self.agenda.first().is_none_or(|(due, _)| *due > now) {
+            return;
+        }
         while let Some((due, number)) = self.agenda.first().copied()
-            && due <= now
+            && due <= now + EARLY
         {
+            let check = self.checks.get_mut(&number);
+            if due > now && check.as_ref().is_some_and(|check| !check.timetable.bears(EARLY)) {
+                return;
+            }
             self.agenda.pop_first();
-            let Some(check) = self.checks.get_mut(&number) else { continue };
+            let Some(check) = check else { continue };
             let turn = check.timetable.tick(now);
             self.agenda.insert((check.timetable.due(), number));
             self.turn(number, turn);
@@ -262,9 +276,14 @@ impl Engine {
         self.shared.metrics.missed_runs.inc_by(turn.missed);
         self.shared.metrics.shed_runs.inc_by(turn.shed);
         if turn.queue
-            && let Some(check) = self.checks.get(&number)
+            && let Some(check) = self.checks.get_mut(&number)
         {
-            self.queue.push(&check.target.id.service, number);
+            // Mostly nobody waits, and there are permits enough: then there are no turns to be kept.
+            if self.queue.is_empty() && self.probes.len() * 2 < self.shared.probes_max {
+                check.begin(number, &mut self.probes);
+            } else {
+                self.queue.push(&check.target.id.service, number);
+            }
         }
     }
 

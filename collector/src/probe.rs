@@ -83,18 +83,18 @@ pub(crate) struct Prober {
     assertions: Assertions,
 }
 
-/// A probe per kind.
+/// A probe per kind; the larger ones are boxed, so that a check takes no more room than it needs.
 #[derive(Debug)]
 enum Probe {
     Http(Box<HttpProbe>),
-    Tcp(TcpProbe),
+    Tcp(Box<TcpProbe>),
     Tls(Box<CertificateProbe>),
     WebSocket(Box<WebSocketProbe>),
     Unix(UnixProbe),
     Grpc(Box<GrpcProbe>),
     Dns(Box<DnsProbe>),
     Icmp(IcmpProbe),
-    Script(ScriptProbe),
+    Script(Box<ScriptProbe>),
     Etcd(Box<EtcdProbe>),
     Ttl(TtlProbe),
     Alias(Box<AliasProbe>),
@@ -141,7 +141,7 @@ impl Prober {
         };
         let probe = match kind {
             Kind::Http(http) => Probe::Http(Box::new(HttpProbe::new(&endpoint, http, context)?)),
-            Kind::Tcp(tcp) => Probe::Tcp(TcpProbe::new(&endpoint, tcp, context)?),
+            Kind::Tcp(tcp) => Probe::Tcp(Box::new(TcpProbe::new(&endpoint, tcp, context)?)),
             Kind::Tls(tls) => Probe::Tls(Box::new(CertificateProbe::new(&endpoint, tls, context)?)),
             Kind::WebSocket(socket) => {
                 Probe::WebSocket(Box::new(WebSocketProbe::new(&endpoint, socket, context)?))
@@ -150,11 +150,10 @@ impl Prober {
             Kind::Grpc(grpc) => Probe::Grpc(Box::new(GrpcProbe::new(&endpoint, grpc, context)?)),
             Kind::Dns(dns) => Probe::Dns(Box::new(DnsProbe::new(&endpoint, dns, context)?)),
             Kind::Icmp(icmp) => Probe::Icmp(IcmpProbe::new(icmp)),
-            Kind::Script(script) => Probe::Script(ScriptProbe::new(
-                &endpoint,
-                script,
-                context.rooms.scripts.as_deref(),
-            )?),
+            Kind::Script(script) => {
+                let folder = context.rooms.scripts.as_deref();
+                Probe::Script(Box::new(ScriptProbe::new(&endpoint, script, folder)?))
+            }
             Kind::Etcd(etcd) => Probe::Etcd(Box::new(EtcdProbe::new(&endpoint, etcd, context)?)),
             Kind::Ttl(ttl) => Probe::Ttl(TtlProbe::new(id, ttl, context.rooms.reports.as_ref())?),
             Kind::Alias(alias) => {
@@ -208,20 +207,22 @@ impl Prober {
         self.assertions.judge(watch.take_exposed())
     }
 
+    /// A probe is as large as the largest kind, and is moved more than once before it runs: so each has a box of its own.
     async fn ask(&self, watch: &mut Stopwatch) -> Result<String, String> {
+        let endpoint = &self.endpoint;
         match &self.probe {
-            Probe::Http(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Tcp(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Tls(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::WebSocket(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Unix(probe) => probe.run(watch).await,
-            Probe::Grpc(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Dns(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Icmp(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Script(probe) => probe.run(watch).await,
-            Probe::Etcd(probe) => probe.run(&self.endpoint, watch).await,
-            Probe::Ttl(probe) => probe.run(watch).await,
-            Probe::Alias(probe) => probe.run(watch).await,
+            Probe::Http(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Tcp(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Tls(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::WebSocket(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Unix(probe) => Box::pin(probe.run(watch)).await,
+            Probe::Grpc(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Dns(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Icmp(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Script(probe) => Box::pin(probe.run(watch)).await,
+            Probe::Etcd(probe) => Box::pin(probe.run(endpoint, watch)).await,
+            Probe::Ttl(probe) => Box::pin(probe.run(watch)).await,
+            Probe::Alias(probe) => Box::pin(probe.run(watch)).await,
         }
     }
 

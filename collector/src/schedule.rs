@@ -2,8 +2,7 @@
 //!
 //! The grid of a target lies at `phase + n * interval`, the phase drawn from a hash of the target, so that
 //! probes of many targets are spread evenly and one that takes long shifts none after it. Since a new target
-//! should not wait a minute for its first probe, that one comes within a second and off the grid (later where there are
-//! thousands of others: all at once they would be late, and take much memory):
+//! should not wait a minute for its first probe, that one comes within a second and off the grid:
 //!
 //! ```text
 //! interval 10 s, phase 3.2 s, found at 14 s:  first at 14.2 s, then 23.2 s, 33.2 s, …
@@ -13,14 +12,6 @@ use std::time::Duration;
 
 /// A new target is probed within this.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
-/// Unless there are so many that each would have less than this: ten thousand take two seconds.
-const FIRST_EACH: Duration = Duration::from_micros(200);
-
-/// How soon one of so many targets is probed first.
-pub(crate) fn first_within(targets: usize) -> Duration {
-    let each = FIRST_EACH.saturating_mul(u32::try_from(targets).unwrap_or(u32::MAX));
-    FIRST_WITHIN.max(each)
-}
 
 /// The times of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +31,9 @@ impl Schedule {
         Duration::from_nanos(self.interval)
     }
 
-    /// When a target that was found at `now` is first probed: `within` this, and no later than by its grid.
-    pub(crate) fn first(&self, now: Duration, within: Duration) -> Duration {
-        let within = nanos(within).max(1);
+    /// When a target that was found at `now` is first probed.
+    pub(crate) fn first(&self, now: Duration) -> Duration {
+        let within = nanos(FIRST_WITHIN);
         let now = nanos(now);
         let due = if self.interval <= within { self.tick(now) } else { now + self.phase % within };
         Duration::from_nanos(due)
@@ -100,7 +91,7 @@ mod tests {
             (quick, 14_201, 15_200),
             (quick, 0, 200),
         ] {
-            assert_eq!(schedule.first(ms(now), first_within(1)), ms(first), "{schedule:?} {now}");
+            assert_eq!(schedule.first(ms(now)), ms(first), "{schedule:?} {now}");
         }
         for (schedule, due, now, next, missed) in [
             (slow, 14_200, 14_210, 23_200, 0),
@@ -123,24 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn many_new_targets_do_not_come_at_once() {
-        assert_eq!(first_within(1), ms(1_000));
-        assert_eq!(first_within(5_000), ms(1_000));
-        assert_eq!(first_within(20_000), ms(4_000));
-        // By the grid where that is sooner.
-        let quick = Schedule::new(ms(1_000), ms(200).as_nanos() as u64);
-        assert_eq!(quick.first(ms(14_300), first_within(20_000)), ms(15_200));
-        let slow = Schedule::new(ms(60_000), ms(7_300).as_nanos() as u64);
-        assert_eq!(slow.first(ms(14_000), first_within(20_000)), ms(17_300));
-    }
-
-    #[test]
     fn targets_are_spread() {
         let mut tenths = [0; 10];
         for n in 0..10_000 {
             let n = n.to_string();
             let schedule = Schedule::new(ms(1_000), hash(["web", n.as_str(), "http"]));
-            tenths[(schedule.first(ms(0), FIRST_WITHIN).as_millis() / 100) as usize] += 1;
+            tenths[(schedule.first(ms(0)).as_millis() / 100) as usize] += 1;
         }
         assert!(tenths.iter().all(|n| (850..1150).contains(n)), "{tenths:?}");
         assert_ne!(hash(["ab", "c"]), hash(["a", "bc"]));

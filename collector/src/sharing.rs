@@ -152,8 +152,8 @@ impl Sharing {
     }
 }
 
-fn of_check(TargetId { service, instance, check }: &TargetId) -> u64 {
-    hash([&**service, instance, check])
+fn of_check(target: &TargetId) -> u64 {
+    hash([&*target.service, &target.instance, &target.check])
 }
 
 fn id_of(key: &str) -> Option<&str> {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use watchkeep_catalog::{Instance, KeyValue, client::Change, keys};
+use watchkeep_catalog::{CheckPool, Instance, KeyValue, client::Change, keys};
 
 use crate::target::{Target, TargetId};
 
@@ -20,21 +20,27 @@ pub(crate) enum Effect {
     Invalid { key: String, message: String },
 }
 
-/// All instances by key, each with its targets by check.
+/// The targets of one instance, by the names of their checks.
+type OfInstance = Box<[Arc<Target>]>;
+
+/// All instances by key.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
-    known: BTreeMap<String, BTreeMap<String, Arc<Target>>>,
+    known: BTreeMap<String, OfInstance>,
+    /// Of all instances together.
+    len: usize,
+    pool: CheckPool,
     invalid: BTreeMap<String, String>,
 }
 
 impl Targets {
     pub(crate) fn len(&self) -> usize {
-        self.known.values().map(BTreeMap::len).sum()
+        self.len
     }
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.known.values().flat_map(BTreeMap::values)
+        self.known.values().flatten()
     }
 
     /// Records that are not taken.
@@ -48,7 +54,7 @@ impl Targets {
         let of_service = self.known.range(prefix.clone()..);
         of_service
             .take_while(|(key, _)| key.starts_with(&prefix))
-            .any(|(_, t)| t.contains_key(check))
+            .any(|(_, targets)| find(targets, check).is_some())
     }
 
     pub(crate) fn apply(&mut self, change: Change) -> Vec<Effect> {
@@ -69,9 +75,11 @@ impl Targets {
 
     fn put(&mut self, kv: &KeyValue, effects: &mut Vec<Effect>) {
         match read(kv) {
-            Ok(instance) => {
+            Ok(mut instance) => {
                 self.invalid.remove(&kv.key);
-                let targets = Target::of(&instance).map(|t| (t.id.check.clone(), t)).collect();
+                self.pool.share(&mut instance.checks);
+                let mut targets: OfInstance = Target::of(&instance).collect();
+                targets.sort_by(|a, b| a.id.check.cmp(&b.id.check));
                 self.replace(&kv.key, targets, effects);
             }
             Err(message) => {
@@ -85,28 +93,34 @@ impl Targets {
 
     fn delete(&mut self, key: &str, effects: &mut Vec<Effect>) {
         self.invalid.remove(key);
-        self.replace(key, BTreeMap::new(), effects);
+        self.replace(key, OfInstance::default(), effects);
     }
 
-    fn replace(
-        &mut self,
-        key: &str,
-        now: BTreeMap<String, Arc<Target>>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn replace(&mut self, key: &str, mut now: OfInstance, effects: &mut Vec<Effect>) {
         let before = self.known.remove(key).unwrap_or_default();
-        for (check, target) in &before {
-            if now.get(check) != Some(target) {
-                let gone = !now.contains_key(check);
-                effects.push(Effect::Stop { id: target.id.clone(), gone });
+        for target in &before {
+            let other = find(&now, &target.id.check);
+            if other != Some(target) {
+                effects.push(Effect::Stop { id: target.id.clone(), gone: other.is_none() });
             }
         }
-        let started = now.iter().filter(|(check, target)| before.get(*check) != Some(target));
-        effects.extend(started.map(|(_, target)| Effect::Start(target.clone())));
+        for target in &mut now {
+            match find(&before, &target.id.check).filter(|known| *known == target) {
+                // It is probed already: not to be kept twice.
+                Some(known) => target.clone_from(known),
+                None => effects.push(Effect::Start(target.clone())),
+            }
+        }
+        self.len = self.len - before.len() + now.len();
         if !now.is_empty() {
             self.known.insert(key.to_owned(), now);
         }
     }
+}
+
+fn find<'a>(targets: &'a [Arc<Target>], check: &str) -> Option<&'a Arc<Target>> {
+    let at = targets.binary_search_by(|target| target.id.check.as_str().cmp(check)).ok()?;
+    Some(&targets[at])
 }
 
 /// The instance at a key, with the service that the key says if the record says none.
@@ -197,6 +211,23 @@ mod tests {
         let delete = Change::Delete { key: kv("web/b", "").key, revision: 10 };
         assert_eq!(text(&targets.apply(delete)), "-web/b/z");
         assert_eq!((targets.len(), targets.has("web", "z")), (1, false));
+    }
+
+    #[test]
+    fn what_is_equal_is_kept_once() {
+        let mut targets = Targets::default();
+        let mut put = |id: &str| -> Vec<Arc<Target>> {
+            let record = instance(id, 1, &[("y", 50), ("x", 50)]);
+            targets.apply(Change::Put(kv(&format!("web/{id}"), &record)));
+            targets.iter().cloned().collect()
+        };
+        put("a");
+        let (before, after) = (put("b"), put("a"));
+        assert!(before.iter().zip(&after).all(|(before, after)| Arc::ptr_eq(before, after)));
+        let checks: Vec<_> = after.iter().map(|target| target.id.check.as_str()).collect();
+        assert_eq!(checks, ["x", "y", "x", "y"]);
+        assert!(Arc::ptr_eq(&after[0].check, &after[2].check));
+        assert!(Arc::ptr_eq(&after[1].check, &after[3].check));
     }
 
     #[test]

@@ -73,9 +73,10 @@ pub(crate) struct WalOptions {
 }
 
 impl WalOptions {
-    /// The defaults: segments of 64 MiB, 4,096 requests queued, 64 MiB of entries in memory.
+    /// The defaults: segments of 64 MiB, 4,096 requests queued, 16 MiB of entries in memory: seconds of what a follower may be
+    /// behind at the highest rates. One that is further behind reads files, which the page cache mostly has.
     pub(crate) fn new(salt: u64) -> Self {
-        WalOptions { segment_bytes: 64 << 20, queue_max: 4096, cache_bytes: 64 << 20, salt }
+        WalOptions { segment_bytes: 64 << 20, queue_max: 4096, cache_bytes: 16 << 20, salt }
     }
 
     fn validate(&self) -> Result<(), WalError> {

@@ -1,6 +1,6 @@
 //! `watchkeep service register | deregister | report | list`: over the HTTP API of a node, or straight into the registry.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -209,7 +209,12 @@ impl Register {
             weight: 1,
             tags: self.tags.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
-            checks: probed.then_some(check).into_iter().chain(self.checks.clone()).collect(),
+            checks: probed
+                .then_some(check)
+                .into_iter()
+                .chain(self.checks.clone())
+                .map(Arc::new)
+                .collect(),
             scrape: self.scrape_path.clone().map(|path| Scrape { path, ..Scrape::default() }),
         }
     }

@@ -304,12 +304,13 @@ fn in_panic_the_last_good_set_is_kept() {
 #[test]
 fn the_most_impatient_critical_check_deregisters() {
     let mut subject = instance("db", "one");
-    subject.checks[0].deregister_after_seconds = Some(60);
-    subject.checks.push(watchkeep_catalog::Check {
-        name: "other".to_owned(),
-        deregister_after_seconds: Some(5),
-        ..subject.checks[0].clone()
-    });
+    let known = watchkeep_catalog::Check::clone(&subject.checks[0]);
+    let check = |name: &str, seconds| watchkeep_catalog::Check {
+        name: name.to_owned(),
+        deregister_after_seconds: Some(seconds),
+        ..known.clone()
+    };
+    subject.checks = vec![check("tcp", 60).into(), check("other", 5).into()];
     let target = Target::new("db", "one");
     let (critical, passing) = (opinion(Critical, 1), opinion(Passing, 1));
     let heard: Vec<Heard<'_>> = vec![("tcp", &critical), ("other", &passing)];

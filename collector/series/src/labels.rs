@@ -77,6 +77,16 @@ impl Labels {
         self.iter().take_while(|(n, _)| *n <= name).find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
+    /// Where they lie, which their copies share, and nothing else while one of them is there.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
+    /// How many copies there are.
+    pub(crate) fn copies(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// All labels, sorted by name.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {

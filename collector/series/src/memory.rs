@@ -12,7 +12,10 @@ use crate::{
 
 mod cardinality;
 mod flush;
+mod hints;
 mod recovery;
+
+use hints::Hints;
 
 pub use cardinality::{Cardinality, Count};
 
@@ -49,6 +52,7 @@ enum Taken<'a> {
 pub(crate) struct Memory {
     options: Options,
     pub(crate) index: Index,
+    hints: Hints,
     pub(crate) total: Appended,
     pub(crate) meta: Meta,
     /// The latest time of all samples.
@@ -81,6 +85,7 @@ impl Memory {
         Self {
             options,
             index: Index::default(),
+            hints: Hints::default(),
             total: Appended::default(),
             meta,
             newest_ms: i64::MIN,
@@ -106,17 +111,18 @@ impl Memory {
 
     /// About what series and samples take, those as they were at the last [`Self::rest`].
     pub(crate) fn bytes(&self) -> usize {
-        self.index.bytes() + self.head_bytes
+        self.index.bytes() + self.hints.bytes() + self.head_bytes
     }
 
     pub(crate) fn unlogged(&self) -> usize {
         self.row.samples + self.failed_samples
     }
 
-    /// Takes samples of series whose labels are sorted by name, each name once, no value empty.
+    /// Takes samples of series whose labels are sorted by name, each name once, no value empty; beside them the same as
+    /// [`Labels`], where they are such, which may come again.
     pub(crate) fn append<'a, P>(
         &mut self,
-        batch: impl Iterator<Item = (P, &'a [Sample], &'a [HistogramSample])>,
+        batch: impl Iterator<Item = (Option<&'a Labels>, P, &'a [Sample], &'a [HistogramSample])>,
         now_ms: i64,
     ) -> Result<Appended, SeriesError>
     where
@@ -126,7 +132,7 @@ impl Memory {
         let newest_ms = now_ms.saturating_add(FUTURE_MS_MAX);
         let mut became = Appended::default();
         let mut offender = None;
-        for (labels, floats, histograms) in batch {
+        for (known, labels, floats, histograms) in batch {
             let mut id = None;
             let floats = floats.iter().map(|s| (s.timestamp_ms, Taken::Float(*s)));
             let histograms = histograms.iter().map(|s| (s.timestamp_ms, Taken::Histogram(s)));
@@ -139,7 +145,7 @@ impl Memory {
                     became.too_new += 1;
                     continue;
                 }
-                id = id.or_else(|| self.id(labels.clone()));
+                id = id.or_else(|| self.id_of(known, labels.clone()));
                 match id {
                     Some(id) => self.push(id, timestamp_ms, sample, &mut became),
                     None => {
@@ -167,6 +173,23 @@ impl Memory {
                 appended: became,
             }),
         }
+    }
+
+    /// As [`Self::id`], without a look at labels that were here before.
+    fn id_of<'a>(
+        &mut self,
+        known: Option<&Labels>,
+        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Option<Id> {
+        let Some(known) = known else { return self.id(labels) };
+        let hint = self.hints.get(known);
+        // The series may be gone, and one with these labels has another id then.
+        if let Some(id) = hint.filter(|id| self.index.get(*id).is_some()) {
+            return Some(id);
+        }
+        let id = self.id(labels)?;
+        self.hints.put(known, id);
+        Some(id)
     }
 
     /// The series' id, a new one if need be; none when there are too many.
@@ -219,6 +242,7 @@ impl Memory {
     /// Seals what ended before `cutoff_ms`; the heads concerned are written with the next flush, so that a
     /// recovery does not begin the same chunk again.
     pub(crate) fn rest(&mut self, cutoff_ms: i64) {
+        self.hints.forget();
         (self.open_bytes, self.head_bytes) = (0, 0);
         for (id, head) in self.index.heads() {
             if head.rest(cutoff_ms) {

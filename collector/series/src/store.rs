@@ -188,7 +188,7 @@ impl SeriesStore {
         self.make_room(batch.len())?;
         let series = batch
             .iter()
-            .map(|(labels, sample)| (labels.iter(), std::slice::from_ref(sample), &[][..]));
+            .map(|(l, sample)| (Some(l), l.iter(), std::slice::from_ref(sample), &[][..]));
         self.write().append(series, now_ms)
     }
 
@@ -202,8 +202,7 @@ impl SeriesStore {
         now_ms: i64,
     ) -> Result<Appended, SeriesError> {
         self.make_room(batch.clone().map(|series| series.times().count()).sum())?;
-        let series =
-            batch.map(|series| (series.labels.iter().copied(), series.samples, series.histograms));
+        let series = batch.map(|s| (None, s.labels.iter().copied(), s.samples, s.histograms));
         self.write().append(series, now_ms)
     }
 

@@ -108,9 +108,8 @@ mod tests {
         let check =
             format!(r#"{{"name":"http","interval_ms":{interval_ms},"fall":3,"http":{{}}}}"#);
         let check: Check = serde_json::from_str(&check).expect("a check");
-        let id =
-            TargetId { service: "web".into(), instance: instance.into(), check: "http".into() };
-        Target { id, address: "::1".into(), port: 1, check }
+        let id = TargetId::new("web", instance, "http");
+        Target { id, address: "::1".into(), port: 1, check: check.into() }
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
     pub(crate) fn push(&mut self, service: &str, check: u64) {
         match self.of_service.get_mut(service) {
             Some(waiting) => waiting.push_back(check),
@@ -49,9 +53,10 @@ mod tests {
         {
             queue.push(service, check);
         }
+        assert!(!queue.is_empty());
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, [1, 4, 6, 2, 7, 3, 5]);
-        assert!(queue.of_service.is_empty() && queue.turns.is_empty());
+        assert!(queue.of_service.is_empty() && queue.is_empty());
     }
 
     proptest! {

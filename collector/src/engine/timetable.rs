@@ -18,6 +18,8 @@ use crate::schedule::Schedule;
 
 /// Runs of one check at a time, whatever its timeout.
 const RUNS_MAX: u32 = 8;
+/// A run is never before its time by more than this part of the interval.
+const EARLY_PART: u32 = 20;
 
 /// The times of one check.
 #[derive(Debug)]
@@ -48,12 +50,12 @@ pub(crate) struct Turn {
 }
 
 impl Timetable {
-    /// Of a check found at `now` that is to run `within` this; `edge`: the interval while an opinion is about to change.
+    /// Of a check found at `now`; `edge`: the interval while an opinion is about to change.
     pub(crate) fn new(
         schedule: Schedule,
         edge: Option<Duration>,
         timeout: Duration,
-        (now, within): (Duration, Duration),
+        now: Duration,
     ) -> Self {
         let interval = schedule.interval().min(edge.unwrap_or(Duration::MAX)).as_nanos().max(1);
         let runs = timeout.as_nanos().div_ceil(interval).clamp(1, u128::from(RUNS_MAX));
@@ -62,7 +64,7 @@ impl Timetable {
             edge,
             runs_max: u32::try_from(runs).unwrap_or(RUNS_MAX),
             running: 0,
-            due: schedule.first(now, within),
+            due: schedule.first(now),
             waiting: None,
             owed: None,
             begun: Duration::ZERO,
@@ -73,7 +75,13 @@ impl Timetable {
         self.due
     }
 
-    /// The tick that is due has come.
+    /// Whether a run may begin so much before its time.
+    pub(crate) fn bears(&self, early: Duration) -> bool {
+        let interval = self.schedule.interval().min(self.edge.unwrap_or(Duration::MAX));
+        early.saturating_mul(EARLY_PART) <= interval
+    }
+
+    /// The tick that is due has come, or is near.
     pub(crate) fn tick(&mut self, now: Duration) -> Turn {
         let due = self.due;
         let (next, missed) = self.schedule.next(due, now);
@@ -131,12 +139,7 @@ mod tests {
     }
 
     fn timetable(interval: u64, edge: Option<u64>, timeout: u64) -> Timetable {
-        Timetable::new(
-            Schedule::new(ms(interval), 0),
-            edge.map(ms),
-            ms(timeout),
-            (ms(0), ms(1_000)),
-        )
+        Timetable::new(Schedule::new(ms(interval), 0), edge.map(ms), ms(timeout), ms(0))
     }
 
     #[test]
@@ -153,6 +156,20 @@ mod tests {
         assert_eq!(table.tick(ms(4_000)), Turn::default(), "owed");
         assert_eq!(table.end(ms(4_600)), Turn { missed: 1, ..Turn::default() }, "too late");
         assert_eq!(table.tick(ms(5_000)), Turn { queue: true, ..Turn::default() });
+    }
+
+    #[test]
+    fn a_run_before_its_time_changes_no_other() {
+        let mut table = timetable(100, None, 50);
+        assert!(table.bears(ms(5)) && !table.bears(ms(6)));
+        assert!(!timetable(1_000, Some(99), 50).bears(ms(5)));
+        for tick in [0, 100, 200] {
+            assert_eq!(table.due(), ms(tick));
+            let now = ms(tick).saturating_sub(ms(5));
+            assert_eq!(table.tick(now), Turn { queue: true, ..Turn::default() });
+            assert_eq!(table.begin(), Some(ms(tick)));
+            assert_eq!(table.end(now + ms(1)), Turn::default());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a foreign key and its value to an instance. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ pub(super) fn read(config: &ForeignConfig, key: &str, value: &[u8]) -> Result<In
         "metadata": metadata,
     }))
     .map_err(|e| e.to_string())?;
-    instance.checks.clone_from(&config.checks);
+    instance.checks = config.checks.iter().cloned().map(Arc::new).collect();
     instance.validate().map_err(|e| e.to_string())?;
     Ok(instance)
 }

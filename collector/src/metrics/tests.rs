@@ -10,7 +10,7 @@ use prometheus::{Encoder, TextEncoder};
 use super::*;
 
 fn id(service: &str, instance: &str) -> TargetId {
-    TargetId { service: service.into(), instance: instance.into(), check: "http".into() }
+    TargetId::new(service, instance, "http")
 }
 
 fn render(registry: &Registry) -> String {

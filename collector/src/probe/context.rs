@@ -8,6 +8,7 @@ use watchkeep_catalog::{Client, TlsSettings};
 use super::{
     assertion::Language,
     files::Files,
+    http::Recipes,
     policy::Policy,
     tls::{self, Clients, Tls},
 };
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     /// The rest of the collector, as far as probes use it.
     pub(crate) rooms: Rooms,
     clients: Clients,
+    /// What HTTP checks share.
+    pub(super) recipes: Recipes,
 }
 
 /// What only a whole collector has: a probe that is run by hand goes without.
@@ -65,6 +68,7 @@ impl Context {
             language: Language::default(),
             rooms,
             clients: Clients::default(),
+            recipes: Recipes::default(),
         }))
     }
 

@@ -63,7 +63,9 @@ impl TcpProbe {
         watch.fact("probe_failed_due_to_regex", 0.0);
         let stream = endpoint.connect(watch).await?;
         let mut stream: Box<dyn Stream> = match &self.tls {
-            Some(tls) if self.tls_at_once => Box::new(tls.connect(stream, endpoint, watch).await?),
+            Some(tls) if self.tls_at_once => {
+                Box::new(Box::pin(tls.connect(stream, endpoint, watch)).await?)
+            }
             _ if self.steps.is_empty() => return Ok("connected".to_owned()),
             _ => Box::new(stream),
         };
@@ -74,7 +76,7 @@ impl TcpProbe {
             if let Some(tls) = self.tls.as_ref().filter(|_| step.starttls) {
                 // Behind TLS nothing counts that was said in plain text.
                 lines.clear();
-                stream = Box::new(tls.connect(stream, endpoint, watch).await?);
+                stream = Box::new(Box::pin(tls.connect(stream, endpoint, watch)).await?);
             }
         }
         Ok(match self.steps.len() {

@@ -23,10 +23,10 @@ pub(super) const SHORT_MS: u64 = 150;
 pub(super) fn target(port: u16, timeout_ms: u64, kind: &str) -> Target {
     let check = format!(r#"{{"name":"c","timeout_ms":{timeout_ms},{kind}}}"#);
     Target {
-        id: TargetId { service: "s".into(), instance: "i".into(), check: "c".into() },
+        id: TargetId::new("s", "i", "c"),
         address: "127.0.0.1".into(),
         port,
-        check: serde_json::from_str(&check).expect("a check"),
+        check: Arc::new(serde_json::from_str(&check).expect("a check")),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     state::LastScrape,
     target::Target,
 };
-use crate::{keeper::Samples, schedule};
+use crate::keeper::Samples;
 
 /// The series that tell of the scrape itself.
 const REPORTS: [&str; 5] = [
@@ -54,7 +54,7 @@ impl Work {
     pub(super) async fn run(mut self, stop: CancellationToken) -> Self {
         let schedule = self.target.schedule();
         let epoch = self.shared.epoch;
-        let mut due = schedule.first(epoch.elapsed(), schedule::first_within(1));
+        let mut due = schedule.first(epoch.elapsed());
         let endless = async {
             loop {
                 sleep_until(epoch + due).await;

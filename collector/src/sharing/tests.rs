@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn target(n: usize) -> TargetId {
-    TargetId { service: "web".into(), instance: format!("web-{n}"), check: "http".into() }
+    TargetId::new("web", &format!("web-{n}"), "http")
 }
 
 fn member(id: &str, zone: &str) -> KeyValue {

@@ -1,8 +1,8 @@
 //! The records under `/watchkeep/`: JSON, the same in every language.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::name::{NameError, check_name};
@@ -72,9 +72,14 @@ pub struct Instance {
     /// Anything else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// How it is probed. Empty: it counts as passing while it is registered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub checks: Vec<Check>,
+    /// How it is probed. Empty: it counts as passing while it is registered. A [`CheckPool`] keeps equal ones once.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "write_checks",
+        deserialize_with = "read_checks"
+    )]
+    pub checks: Vec<Arc<Check>>,
     /// Where its own metrics are; none: a collector fetches them only if its configuration says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape: Option<Scrape>,
@@ -82,6 +87,18 @@ pub struct Instance {
 
 fn one() -> u32 {
     1
+}
+
+fn write_checks<S: Serializer>(checks: &[Arc<Check>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(checks.iter().map(|check| &**check))
+}
+
+/// In a list that has room for no more: many instances are kept.
+fn read_checks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Arc<Check>>, D::Error> {
+    let read = Vec::<Check>::deserialize(from)?;
+    let mut checks = Vec::with_capacity(read.len());
+    checks.extend(read.into_iter().map(Arc::new));
+    Ok(checks)
 }
 
 /// Why an instance is refused.

@@ -100,7 +100,8 @@ mod tests {
         let refused = |memory: &mut Memory, now_ms| {
             let sample = [Sample { timestamp_ms: now_ms, value: 1.0 }];
             let pairs = [("a", "1"), ("a", "2")];
-            let batch = pairs.iter().map(|pair| (std::iter::once(*pair), &sample[..], &[][..]));
+            let once = std::iter::once;
+            let batch = pairs.iter().map(|pair| (None, once(*pair), &sample[..], &[][..]));
             let SeriesError::SeriesMax { culprits, .. } = memory.append(batch, now_ms).unwrap_err()
             else {
                 panic!()

@@ -63,7 +63,7 @@ impl Auth {
             Self::None => return Ok(None),
             Self::Basic(user, password) => basic(user, password.as_ref()),
             Self::Token(scheme, credentials) => format!("{scheme} {}", credentials.text()),
-            Self::OAuth2(client) => client.token(endpoint, watch).await?,
+            Self::OAuth2(client) => Box::pin(client.token(endpoint, watch)).await?,
         };
         let mut value = HeaderValue::from_str(&text)
             .map_err(|_| "http.authorization: the secret holds a line break".to_owned())?;

@@ -92,8 +92,8 @@ impl Connection {
         let cannot = |e: hyper::Error| format!("no answer: {}", words(&e));
         let io = TokioIo::new(stream);
         if is_two {
-            let (sender, driver) =
-                http2::handshake(TokioExecutor::new(), io).await.map_err(cannot)?;
+            let shaking = Box::pin(http2::handshake(TokioExecutor::new(), io));
+            let (sender, driver) = shaking.await.map_err(cannot)?;
             return Ok(Self { sender: Sender::Two(sender), driver: Some(Box::pin(driver)) });
         }
         let (sender, driver) = http1::handshake(io).await.map_err(cannot)?;

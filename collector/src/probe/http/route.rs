@@ -184,7 +184,8 @@ impl Route {
             }
             (None, None) => {
                 let stream = endpoint.connect(watch).await?;
-                peer = stream.peer_addr().ok();
+                // Only the next probe over this connection asks for it.
+                peer = if endpoint.reuse { stream.peer_addr().ok() } else { None };
                 Box::new(Plain(stream))
             }
             (None, Some(via)) => {
@@ -200,10 +201,11 @@ impl Route {
                         .unwrap_or_default()
                 };
                 if tls.is_some() {
-                    Box::new(Plain(via.tunnel(endpoint, &address, place, watch).await?))
+                    let tunnel = Box::pin(via.tunnel(endpoint, &address, place, watch));
+                    Box::new(Plain(tunnel.await?))
                 } else {
                     through_proxy = true;
-                    Box::new(Plain(via.connect(endpoint, watch).await?))
+                    Box::new(Plain(Box::pin(via.connect(endpoint, watch)).await?))
                 }
             }
         };
@@ -212,7 +214,7 @@ impl Route {
         let stream: Box<dyn Stream> = match tls {
             None => stream,
             Some(tls) => {
-                let stream = tls.connect(stream, endpoint, watch).await?;
+                let stream = Box::pin(tls.connect(stream, endpoint, watch)).await?;
                 let connection = stream.get_ref().1;
                 shown = tls.shown(connection);
                 match (self.version, connection.alpn_protocol() == Some(b"h2")) {

@@ -14,6 +14,7 @@ mod grpc;
 mod http;
 mod icmp;
 mod kind;
+mod pool;
 mod script;
 mod secret;
 mod tcp;
@@ -33,6 +34,7 @@ pub use http::{
 };
 pub use icmp::IcmpCheck;
 pub use kind::{CheckKind, Kind};
+pub use pool::CheckPool;
 pub use script::ScriptCheck;
 pub use secret::Secret;
 pub use tcp::{DialogueStep, TcpCheck};

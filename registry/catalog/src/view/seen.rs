@@ -44,10 +44,10 @@ pub struct Seen {
     pub reason: Option<String>,
     /// Why nobody is told that it is critical, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub silenced: Option<Silence>,
+    pub silenced: Option<Box<Silence>>,
     /// Why it is left out of answers although it may be well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub drained: Option<Drain>,
+    pub drained: Option<Box<Drain>>,
     /// The role that it says of itself; who has it is said by a failover's promotion, if there was one.
     #[serde(skip)]
     pub declared_role: String,
@@ -73,7 +73,7 @@ impl Seen {
             None => Health::Unknown,
         };
         let (since, reason) = (verdict.map(|v| v.since), verdict.map(|v| v.reason.clone()));
-        let silenced = verdict.and_then(|v| v.silenced.clone());
+        let silenced = verdict.and_then(|v| v.silenced.clone()).map(Box::new);
         let (drained, declared_role) = (None, instance.role.clone());
         Self { instance, status, since, reason, silenced, drained, declared_role, lease }
     }
@@ -83,7 +83,7 @@ impl Seen {
     pub fn moved(mut self, holders: Option<&RoleHolders>, drained: Option<&Drain>) -> Self {
         let role = effective_role(&self.instance.id, &self.declared_role, holders);
         self.instance.role = role.to_owned();
-        self.drained = drained.cloned();
+        self.drained = drained.cloned().map(Box::new);
         self
     }
 

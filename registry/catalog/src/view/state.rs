@@ -7,7 +7,8 @@ use std::{
 
 use super::{Catalog, Seen, ServiceSeen};
 use crate::{
-    Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Service, Status, Verdict,
+    CheckPool, Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Service, Status,
+    Verdict,
     client::{Batch, Change},
     keys,
 };
@@ -30,6 +31,7 @@ pub struct State {
     drains: HashMap<Place, Drain>,
     /// Keys whose records are not taken: they cannot be read, or there are too many.
     left_out: BTreeSet<String>,
+    pool: CheckPool,
 }
 
 impl State {
@@ -61,7 +63,8 @@ impl State {
 
     /// What is as it was keeps its revision: nobody is told of it again.
     fn reset(&mut self, kvs: &[KeyValue], revision: i64) {
-        let before = std::mem::take(self).catalog;
+        let Self { catalog: before, pool, .. } = std::mem::take(self);
+        self.pool = pool;
         kvs.iter().for_each(|kv| self.put(kv));
         let catalog = &mut self.catalog;
         (catalog.changed, catalog.removed) = (before.changed, before.removed);
@@ -148,6 +151,7 @@ impl State {
             self.delete(&kv.key, kv.mod_revision);
             return false;
         };
+        self.pool.share(&mut instance.checks);
         // The key decides: a plain put may leave the service out of the value.
         service.clone_into(&mut instance.service);
         let place: Place = (service.into(), id.into());
