@@ -70,7 +70,7 @@ impl Client {
         Ok(self.range(&format!("list {prefix} at {revision}"), request).await?.0)
     }
 
-    async fn range(
+    pub(super) async fn range(
         &self,
         what: &str,
         request: RangeRequest,
