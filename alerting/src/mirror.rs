@@ -156,8 +156,7 @@ impl Mirror {
         let mut windows = std::mem::take(&mut self.windows);
         windows.reset();
         let keeps_alerts = self.keeps_alerts;
-        let fresh =
-            Self { revision, changed: revision, windows, keeps_alerts, ..Self::default() };
+        let fresh = Self { revision, changed: revision, windows, keeps_alerts, ..Self::default() };
         let before = std::mem::replace(self, fresh);
         for kv in kvs {
             touched.merge(self.put(&kv));
@@ -551,7 +550,10 @@ mod tests {
             for change in [Change::Put(put.clone()), Change::Reset(vec![put.clone()], 6)] {
                 mirror.apply(change);
                 let fires = mirror.fires(&fingerprint, alert.starts_at);
-                assert_eq!((mirror.alerts.len(), fires), (usize::from(keeps), keeps.then_some(true)));
+                assert_eq!(
+                    (mirror.alerts.len(), fires),
+                    (usize::from(keeps), keeps.then_some(true))
+                );
             }
             assert_eq!(mirror.fires("0", alert.starts_at), keeps.then_some(false));
         }

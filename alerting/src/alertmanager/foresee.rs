@@ -37,7 +37,8 @@ impl Board {
     /// What will be told of alerts as soon as they are in the registry.
     pub(crate) fn foresee(&self, alerts: &Arriving, now: Time) -> Vec<Foreseen> {
         // Whoever keeps others quiet does so once it is on the board.
-        let may_inhibit = |(_, alert): &(u64, Arc<Alert>)| self.inhibitor.may_inhibit(&alert.labels);
+        let may_inhibit =
+            |(_, alert): &(u64, Arc<Alert>)| self.inhibitor.may_inhibit(&alert.labels);
         if alerts.len() > 1 && alerts.iter().any(may_inhibit) {
             return Vec::new();
         }
@@ -60,11 +61,7 @@ impl Board {
     }
 
     /// The groups that are not there yet and due at once, by route and labels, with their alerts.
-    fn beginnings(
-        &self,
-        alerts: &Arriving,
-        now: Time,
-    ) -> BTreeMap<(usize, LabelSet), Vec<Shown>> {
+    fn beginnings(&self, alerts: &Arriving, now: Time) -> BTreeMap<(usize, LabelSet), Vec<Shown>> {
         let mut found: BTreeMap<_, Vec<Shown>> = BTreeMap::new();
         let Some(groups) = &self.groups else { return found };
         for (fingerprint, alert) in alerts {

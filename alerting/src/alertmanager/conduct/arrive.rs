@@ -59,7 +59,9 @@ impl Arrival {
         match tokio::time::timeout(ANSWER_MAX, client.txn(txn)).await {
             Ok(Ok(outcome)) if outcome.succeeded => return Some(outcome.revision),
             Ok(Ok(_)) => debug!("another node leads: the alerts go there by themselves"),
-            Ok(Err(error)) => debug!(%error, "alerts and what is told of them not written together"),
+            Ok(Err(error)) => {
+                debug!(%error, "alerts and what is told of them not written together")
+            }
             Err(_) => debug!("no answer to alerts and what is told of them"),
         }
         None

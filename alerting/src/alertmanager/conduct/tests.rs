@@ -185,8 +185,11 @@ fn begin(conductor: &mut Conductor, handover: Handover) -> Arrival {
     let (at, epoch) = (time(1), board.epoch);
     let foreseen = board.foresee(&handover.alerts, at);
     drop(board);
-    let ids: Vec<_> =
-        foreseen.iter().flat_map(|group| &group.tellings).map(|telling| telling.id.clone()).collect();
+    let ids: Vec<_> = foreseen
+        .iter()
+        .flat_map(|group| &group.tellings)
+        .map(|telling| telling.id.clone())
+        .collect();
     conductor.begin_write(ids);
     conductor.arriving = true;
     Arrival { handover, foreseen, epoch, at }
