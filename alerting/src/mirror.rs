@@ -82,7 +82,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Empty but for the windows of the configuration. Alerts are many: they are kept where policies are triggered by them.
+    /// Empty but for the windows of the configuration. Alerts are many: they are kept where somebody asks for them.
     pub(crate) fn new(windows: Windows, keeps_alerts: bool) -> Self {
         Self { windows, keeps_alerts, ..Self::default() }
     }

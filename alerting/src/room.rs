@@ -151,11 +151,13 @@ pub(crate) async fn run(
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let windows = context.rules.windows.clone();
     let by_alert = context.rules.policies.iter().any(|policy| !policy.when.alert.is_empty());
+    let opens_incidents = context.rules.opens_incidents;
     let mut lost = context.alone.lost();
     let mut room = Room {
         rules: context.rules.clone(),
         context,
-        mirror: Mirror::new(windows, by_alert),
+        // Those that open incidents are known without the registry, too.
+        mirror: Mirror::new(windows, by_alert || opens_incidents),
         term: None,
         dirty: BTreeMap::new(),
         deciding: HashSet::new(),

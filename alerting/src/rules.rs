@@ -55,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) failover_enabled: bool,
     /// How long a drain waits for an instance that is not registered any more; none: for ever.
     pub(crate) drain_retention: Option<TimeDelta>,
+    /// Alerts of rules become incidents: there are no routes for them.
+    pub(crate) opens_incidents: bool,
 }
 
 impl Rules {
@@ -107,6 +109,7 @@ impl Rules {
                 0 => None,
                 hours => Some(TimeDelta::hours(i64::from(hours))),
             },
+            opens_incidents: config.alertmanager_config.is_none(),
         })
     }
 

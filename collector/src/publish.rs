@@ -220,12 +220,20 @@ impl Inner {
     }
 
     async fn attempt(&self, batch: &[Wished], lease: i64) -> Result<(), ClientError> {
-        let span = batch.first().map_or(Span::none(), |wished| wished.wish.span.clone());
+        if let [Wished { key, wish, .. }] = batch {
+            return match &wish.value {
+                Some(value) => {
+                    let put = self.client.put(key, value.clone(), lease);
+                    put.instrument(wish.span.clone()).await.map(|_revision| ())
+                }
+                None => self.client.delete(key).await.map(|_existed| ()),
+            };
+        }
         let ops = batch.iter().map(|Wished { key, wish, .. }| match &wish.value {
             Some(value) => Op::put(key, value.clone(), lease),
             None => Op::delete(key),
         });
-        self.client.write(ops.collect()).instrument(span).await.map(|_revision| ())
+        self.client.write(ops.collect()).await.map(|_revision| ())
     }
 
     /// How long the batch waits after its failure.

@@ -96,10 +96,9 @@ pub(super) async fn run(
             .group_duration_seconds
             .with_label_values(&[&name])
             .set(began.elapsed().as_secs_f64());
-        lock(&shared.states).insert(id.clone(), carried.state.clone());
-        count(&shared);
         let urls = urls(&shared, &carried.group);
         match &office {
+            // What is shown is written: whoever leads next goes on from there.
             Office::Leader(fence) => {
                 let settled = settle(&shared, *fence, (&id, &urls), &mut carried, at_ms).await;
                 if let Err(StateError::Fenced) = settled {
@@ -110,6 +109,8 @@ pub(super) async fn run(
                 super::alone::tell(&shared, teller, &mut carried, &urls, at_ms);
             }
         }
+        lock(&shared.states).insert(id.clone(), carried.state.clone());
+        count(&shared);
         let late = missed(at_ms, interval, clock::now().timestamp_millis());
         shared.metrics.missed.with_label_values(&[&name]).inc_by(late);
         at_ms = at_ms.saturating_add(step.saturating_mul(1 + i64::try_from(late).unwrap_or(0)));
