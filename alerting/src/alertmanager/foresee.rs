@@ -232,7 +232,7 @@ receivers:
     fn what_was_foreseen_and_comes_late_is_not_what_was_told() {
         let mut board = board();
         let (one, two) = (alert("x", "1", None), alert("x", "2", None));
-        let late = board.foresee(&[one.clone()], time(20)).remove(0).tellings.remove(0);
+        let late = board.foresee(std::slice::from_ref(&one), time(20)).remove(0).tellings.remove(0);
         for (fingerprint, alert) in [one, two] {
             board.put_alert(fingerprint, alert, 2, time(21));
         }

@@ -42,7 +42,7 @@ pub(crate) struct Known {
 /// What is to be done.
 #[derive(Debug, PartialEq)]
 enum Step {
-    Call(String, Finding),
+    Call(String, Box<Finding>),
     End(String),
 }
 
@@ -81,11 +81,11 @@ impl Desk {
             if !is_known && self.calls.len() >= CALLS_MAX {
                 beyond += 1;
             } else if begins(&mut self.calls, key, now) {
-                steps.push(Step::Call(key.clone(), (*finding).clone()));
+                steps.push(Step::Call(key.clone(), Box::new((*finding).clone())));
             }
         }
         if beyond > 0 && begins(&mut self.calls, MORE, now) {
-            steps.push(Step::Call(MORE.to_owned(), more(beyond)));
+            steps.push(Step::Call(MORE.to_owned(), Box::new(more(beyond))));
         }
         let gone = self.calls.iter_mut();
         for (key, standing) in gone.filter(|(key, _)| *key != MORE && !firing.contains_key(*key)) {
