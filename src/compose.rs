@@ -52,6 +52,12 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
         false => None,
     };
     let mut client = config.client()?;
+    // A user that is known by a certificate has to show it.
+    let shows_certificate =
+        config.registry.client_tls.as_ref().is_some_and(|tls| tls.cert.is_some());
+    if let Some(node) = node.as_ref().filter(|_| !shows_certificate) {
+        client = client.with_own_member(&config.own_endpoint(), &node.client_service());
+    }
     if let Some(credentials) = config.credentials().context("registry.password_file")? {
         client = client.with_credentials(credentials);
     }

@@ -1,14 +1,17 @@
 //! A member that runs: opens what is on disk, joins its cluster, serves clients and members.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use axum::Router;
+use http::{Request, Response};
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use prometheus::Registry;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{body::Body, service::Routes};
 use tonic_health::server::HealthReporter;
+use tower::{ServiceExt, util::BoxCloneSyncService};
 use tracing::{info, warn};
 use watchkeep_api::peer::peer_server::PeerServer;
 
@@ -105,6 +108,7 @@ pub(crate) fn raft_numbers(raft: &Raft) -> Status {
 pub struct Node {
     cluster: Cluster,
     log: LogStore,
+    clients: Router,
     client_addr: SocketAddr,
     stop: CancellationToken,
     listeners: JoinSet<()>,
@@ -216,7 +220,7 @@ impl Node {
             client_listener,
             Some(meters),
             client_door,
-            clients,
+            clients.clone(),
             metrics,
             stop.clone(),
         ));
@@ -247,7 +251,7 @@ impl Node {
         duties.spawn(log.clone().keep_committed());
         duties.spawn(run_snapshots(raft, config.log_entries_kept));
         info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
-        Ok(Self { cluster, log, client_addr, stop, listeners, duties })
+        Ok(Self { cluster, log, clients, client_addr, stop, listeners, duties })
     }
 
     #[cfg(test)]
@@ -259,6 +263,16 @@ impl Node {
     #[must_use]
     pub fn client_addr(&self) -> SocketAddr {
         self.client_addr
+    }
+
+    /// What the client listener answers, for callers in this process: without a connection, on the threads of the caller, who
+    /// is whoever its token says.
+    #[must_use]
+    pub fn client_service(&self) -> BoxCloneSyncService<Request<Body>, Response<Body>, Infallible> {
+        let clients = self.clients.clone();
+        let answers =
+            ServiceExt::<Request<Body>>::map_response(clients, |answer| answer.map(Body::new));
+        BoxCloneSyncService::new(answers)
     }
 
     /// Raft's numbers at this moment.

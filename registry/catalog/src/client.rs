@@ -26,6 +26,7 @@ mod read;
 mod renew;
 mod snapshot;
 mod tls;
+mod transport;
 mod txn;
 mod users;
 
@@ -41,6 +42,7 @@ pub(crate) use raw::RawWatch;
 pub use renew::Renewer;
 pub use snapshot::Snapshot;
 pub use tls::ClientTlsConfig;
+pub use transport::OwnMember;
 pub use txn::{Compare, Op, OpOutcome, Txn, TxnOutcome};
 pub use users::{Access, KeyRange, Permission};
 
@@ -123,6 +125,13 @@ impl Client {
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         Self { login: Login::new(credentials), ..self }
+    }
+
+    /// The same client where the member behind the endpoint `url` runs in this process: its calls need no connection, and
+    /// run on the threads of whoever calls. Without an endpoint of that name nothing changes.
+    #[must_use]
+    pub fn with_own_member(self, url: &str, member: &OwnMember) -> Self {
+        Self { endpoints: self.endpoints.with_own(url, member), ..self }
     }
 
     /// Runs `call` on one endpoint after the other until one answers or [`RETRY_FOR`] is over; each gets `limit`.

@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tonic::transport::Channel;
 use watchkeep_api::tls::{self, ClientTls};
 
-use super::{ClientError, ClientTlsConfig};
+use super::{
+    ClientError, ClientTlsConfig,
+    transport::{OwnMember, Transport},
+};
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,7 +23,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
 pub(super) struct Endpoints {
-    channels: Arc<[(String, Channel)]>,
+    channels: Arc<[(String, Transport)]>,
     current: Arc<AtomicUsize>,
 }
 
@@ -41,8 +43,17 @@ impl Endpoints {
         Ok(Self { channels, current: Arc::default() })
     }
 
+    /// The same, with the endpoint at `url` in this process. Where there is no such endpoint, nothing changes.
+    pub(super) fn with_own(self, url: &str, member: &OwnMember) -> Self {
+        let own = |(at, network): &(String, Transport)| match at == url {
+            true => (at.clone(), Transport::Own(member.clone())),
+            false => (at.clone(), network.clone()),
+        };
+        Self { channels: self.channels.iter().map(own).collect(), ..self }
+    }
+
     /// The endpoint in use and its number.
-    pub(super) fn current(&self) -> (usize, Channel) {
+    pub(super) fn current(&self) -> (usize, Transport) {
         let at = self.current.load(Ordering::Relaxed) % self.channels.len();
         (at, self.channels[at].1.clone())
     }
@@ -69,7 +80,7 @@ impl Endpoints {
     }
 }
 
-fn connect(url: &str, tls: Option<&ClientTls>) -> Result<(String, Channel), ClientError> {
+fn connect(url: &str, tls: Option<&ClientTls>) -> Result<(String, Transport), ClientError> {
     let refuse = |message: String| ClientError::Endpoint { endpoint: url.to_owned(), message };
     let secure = url.starts_with("https://");
     let endpoint = tls::endpoint(url).map_err(|e| refuse(e.to_string()))?;
@@ -82,5 +93,5 @@ fn connect(url: &str, tls: Option<&ClientTls>) -> Result<(String, Channel), Clie
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
-    Ok((url.to_owned(), tls::channel(endpoint, tls.filter(|_| secure))))
+    Ok((url.to_owned(), Transport::Network(tls::channel(endpoint, tls.filter(|_| secure)))))
 }

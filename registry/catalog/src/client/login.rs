@@ -11,13 +11,14 @@ use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::Channel,
 };
 use tracing::Span;
 use watchkeep_api::{
     etcdserverpb::{AuthenticateRequest, auth_client::AuthClient},
     trace::trace_parent,
 };
+
+use super::transport::Transport;
 
 /// How often a call is tried with a new token.
 pub(super) const LOGINS_MAX: usize = 3;
@@ -59,7 +60,7 @@ impl Credentials {
 }
 
 /// A connection on which every call says who it is of, and which trace it belongs to.
-pub(super) type Link = InterceptedService<Channel, Bearer>;
+pub(super) type Link = InterceptedService<Transport, Bearer>;
 
 type Token = MetadataValue<Ascii>;
 
@@ -126,7 +127,7 @@ impl Login {
     }
 
     /// The connection for a call; logs in first, if need be.
-    pub(super) async fn link(&self, channel: Channel) -> Result<Link, Status> {
+    pub(super) async fn link(&self, channel: Transport) -> Result<Link, Status> {
         let Some(user) = &self.0 else {
             return Ok(InterceptedService::new(channel, Bearer(None)));
         };
@@ -174,7 +175,7 @@ impl User {
         self.known.read().unwrap_or_else(PoisonError::into_inner).bearer()
     }
 
-    async fn log_in(&self, channel: Channel) -> Result<Bearer, Status> {
+    async fn log_in(&self, channel: Transport) -> Result<Bearer, Status> {
         let _asking = self.asking.lock().await;
         // Another call may have done it meanwhile.
         if let Some(bearer) = self.bearer() {
