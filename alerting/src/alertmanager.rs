@@ -13,7 +13,10 @@
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use watchkeep_catalog::Alert;
 
@@ -98,12 +101,12 @@ impl Alertmanager {
         let shared = || Arc::clone(&self.shared);
         // The intake waits for each to be answered.
         let (dispatcher, handovers) = mpsc::channel(1);
-        tokio::join!(
-            follow::follow(shared(), token.clone()),
-            alone::heed(shared(), ear, token.clone()),
-            intake::run(shared(), requests, dispatcher, token.clone()),
-            conduct::run(shared(), term, handovers, token),
-        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow::follow(shared(), token.clone()));
+        tasks.spawn(alone::heed(shared(), ear, token.clone()));
+        tasks.spawn(intake::run(shared(), requests, dispatcher, token.clone()));
+        tasks.spawn(conduct::run(shared(), term, handovers, token));
+        tasks.join_all().await;
     }
 
     /// Reads the configuration again; a wrong one changes nothing.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use watchkeep_catalog::Client;
 
@@ -206,31 +206,44 @@ impl Alerting {
             term: self.term.clone(),
             metrics: self.context.metrics.clone(),
         };
-        tokio::join!(
-            election.run(&token),
-            room::run(Arc::clone(&self.context), self.term.subscribe(), &token),
-            self.slo.clone().run(token.clone(), self.term.subscribe()),
-            self.slo.clone().dispatch(
-                Arc::clone(&self.context),
-                token.clone(),
-                self.term.subscribe()
-            ),
-            async {
-                if let Some(rules) = &self.rules {
-                    let alertmanager = self.alertmanager.as_ref();
-                    rules.run(self.term.subscribe(), alertmanager, &token).await;
-                }
-            },
-            async {
-                let ear = Ear::new(self.ttl_seconds);
-                match &self.alertmanager {
-                    Some(alertmanager) => {
-                        alertmanager.run(token.clone(), self.term.subscribe(), ear).await;
-                    }
-                    None => alone::watch(Arc::clone(&self.context), ear, token.clone()).await,
-                }
-            },
-        );
+        // Each a task of its own: as one, whatever one of them waits for would have all of them looked at.
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
+            let token = token.clone();
+            async move { election.run(&token).await }
+        });
+        tasks.spawn({
+            let (context, term, token) = self.parts(&token);
+            async move { room::run(context, term, &token).await }
+        });
+        tasks.spawn(self.slo.clone().run(token.clone(), self.term.subscribe()));
+        tasks.spawn({
+            let (context, term, token) = self.parts(&token);
+            self.slo.clone().dispatch(context, token, term)
+        });
+        if let Some(rules) = self.rules.clone() {
+            let (_, term, token) = self.parts(&token);
+            let alertmanager = self.alertmanager.clone();
+            tasks.spawn(async move { rules.run(term, alertmanager.as_ref(), &token).await });
+        }
+        let (context, term, token) = self.parts(&token);
+        let ear = Ear::new(self.ttl_seconds);
+        match self.alertmanager.clone() {
+            Some(alertmanager) => {
+                tasks.spawn(async move { alertmanager.run(token, term, ear).await });
+            }
+            None => {
+                tasks.spawn(alone::watch(context, ear, token));
+            }
+        }
+        tasks.join_all().await;
+    }
+
+    fn parts(
+        &self,
+        token: &CancellationToken,
+    ) -> (Arc<Context>, watch::Receiver<Option<i64>>, CancellationToken) {
+        (Arc::clone(&self.context), self.term.subscribe(), token.clone())
     }
 
     /// `/v1/oncall`, `/v1/incidents[/{id}]`, `/v1/failovers[/{id}]`, `/v1/maintenance[/{id}]`, `/v1/slo[/{service}[/report]]`, and

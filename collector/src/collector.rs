@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use chrono::Utc;
 use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use watchkeep_catalog::{Client, Collector as Record, NameError, check_name};
 use watchkeep_series::SeriesStore;
@@ -195,14 +195,30 @@ impl Collector {
         let client = &self.client;
         let stop = token.child_token();
         let reports = shared.context.rooms.reports.clone().unwrap_or_default();
-        tokio::join!(
-            membership::hold(client.clone(), publisher, self.metrics, record, ttl, stop.clone()),
-            stop.run_until_cancelled(remote_write::follow(self.receivers.clone(), client.clone())),
-            stop.run_until_cancelled(reports.follow(client)),
-            engine::run(shared, sharing, client, &token),
-            scraping.run(client.clone(), token.clone()),
-            mirroring,
-        );
+        // Each a task of its own: as one, the end of each probe would have all of them looked at.
+        let mut tasks = JoinSet::new();
+        let holding =
+            membership::hold(client.clone(), publisher, self.metrics, record, ttl, stop.clone());
+        tasks.spawn(holding);
+        tasks.spawn({
+            let (stop, receivers, client) = (stop.clone(), self.receivers.clone(), client.clone());
+            async move {
+                stop.run_until_cancelled(remote_write::follow(receivers, client)).await;
+            }
+        });
+        tasks.spawn({
+            let client = client.clone();
+            async move {
+                stop.run_until_cancelled(reports.follow(&client)).await;
+            }
+        });
+        tasks.spawn(scraping.run(client.clone(), token.clone()));
+        tasks.spawn(mirroring);
+        tasks.spawn({
+            let client = client.clone();
+            async move { engine::run(shared, sharing, &client, &token).await }
+        });
+        tasks.join_all().await;
         writing.cancel();
         self.receivers.close().await;
         // An error means that the thread panicked: its message is out already.
