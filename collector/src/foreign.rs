@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use watchkeep_catalog::{
     Client, ClientError,
-    client::{Change, Compare, Op, Txn},
+    client::{Change, Changes, Compare, Op, Txn},
     keys,
 };
 
@@ -120,11 +120,7 @@ pub(crate) async fn run(
     stop.run_until_cancelled(mirroring).await;
 }
 
-async fn pass_on(
-    mut changes: mpsc::Receiver<Change>,
-    whose: Option<usize>,
-    told: mpsc::Sender<Told>,
-) {
+async fn pass_on(mut changes: Changes, whose: Option<usize>, told: mpsc::Sender<Told>) {
     loop {
         let change = tokio::select! {
             change = changes.recv() => change,

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tokio::{sync::mpsc, time::Instant};
-use watchkeep_catalog::{Status, client::Change};
+use tokio::time::Instant;
+use watchkeep_catalog::{
+    Status,
+    client::{Change, Changes},
+};
 
 use super::{Room, gauges};
 use crate::{clock, mirror::Target};
@@ -13,11 +16,11 @@ const BATCH_MAX: usize = 256;
 
 impl Room {
     /// Takes in a change and what waits behind it.
-    pub(super) fn absorb(&mut self, first: Change, more: &mut mpsc::Receiver<Change>) {
+    pub(super) fn absorb(&mut self, first: Change, more: &mut Changes) {
         let now = Instant::now();
         let mut touched = self.mirror.apply(first);
         for _ in 1..BATCH_MAX {
-            let Ok(change) = more.try_recv() else { break };
+            let Some(change) = more.try_recv() else { break };
             touched.merge(self.mirror.apply(change));
         }
         self.dispute(&touched.targets);

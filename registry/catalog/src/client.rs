@@ -32,7 +32,7 @@ mod users;
 
 use endpoints::Endpoints;
 pub use error::ClientError;
-pub use follow::{Batch, Change};
+pub use follow::{Batch, Change, Changes};
 pub use latest::Latest;
 pub use lease::HeldLease;
 pub use login::Credentials;

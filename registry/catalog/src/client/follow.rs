@@ -16,8 +16,6 @@ use watchkeep_api::{
 
 use super::{Client, ClientError, KeyValue, prefix_end};
 
-/// Changes that wait for a slow reader; beyond it the watch itself waits.
-const CHANGES_MAX: usize = 1024;
 /// Batches that wait for a slow reader; beyond it the watch itself waits.
 const BATCHES_MAX: usize = 16;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -47,28 +45,41 @@ pub struct Batch {
     pub revision: i64,
 }
 
+/// The changes under a followed prefix, one by one.
+#[derive(Debug)]
+pub struct Changes {
+    batches: mpsc::Receiver<Batch>,
+    told: std::vec::IntoIter<Change>,
+}
+
+impl Changes {
+    /// The next one; waits for it. None is lost when the future is dropped. It does not end as long as the runtime runs.
+    pub async fn recv(&mut self) -> Option<Change> {
+        loop {
+            if let Some(change) = self.told.next() {
+                return Some(change);
+            }
+            self.told = self.batches.recv().await?.changes.into_iter();
+        }
+    }
+
+    /// The next one, if it is here already.
+    pub fn try_recv(&mut self) -> Option<Change> {
+        loop {
+            if let Some(change) = self.told.next() {
+                return Some(change);
+            }
+            self.told = self.batches.try_recv().ok()?.changes.into_iter();
+        }
+    }
+}
+
 impl Client {
     /// Lists `prefix`, then watches it, for ever: after a lost connection it goes on where it was, after a
     /// compaction it starts again with a [`Change::Reset`]. Ends when the receiver is dropped.
     #[must_use]
-    pub fn follow(&self, prefix: &str) -> mpsc::Receiver<Change> {
-        let (sender, receiver) = mpsc::channel(CHANGES_MAX);
-        let mut batches = self.follow_batches(prefix);
-        tokio::spawn(async move {
-            loop {
-                let batch = tokio::select! {
-                    batch = batches.recv() => batch,
-                    () = sender.closed() => None,
-                };
-                let Some(batch) = batch else { return };
-                for change in batch.changes {
-                    if sender.send(change).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        receiver
+    pub fn follow(&self, prefix: &str) -> Changes {
+        Changes { batches: self.follow_batches(prefix), told: Vec::new().into_iter() }
     }
 
     /// As [`Self::follow`], with what belongs together kept together.
