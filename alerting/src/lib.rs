@@ -55,6 +55,7 @@ mod text;
 mod throttle;
 mod verdict;
 
+pub use api::wrong_query;
 pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::StatusCode,
 };
 use chrono::TimeDelta;
@@ -17,7 +17,7 @@ use watchkeep_catalog::{
     keys,
 };
 
-use super::{Problem, check_id};
+use super::{Asked, Problem, check_id};
 use crate::{
     clock,
     context::Context,
@@ -65,9 +65,8 @@ async fn windows(context: &Context) -> Result<Windows, Problem> {
 
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    filter: Result<Query<Filter>, QueryRejection>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<List>, Problem> {
-    let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
     let now = clock::now();
     let windows = windows(&context).await?;
     let mut maintenance: Vec<Shown> =
