@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
     Maintenance, Time,
     client::{Compare, Op, Txn},
-    keys,
+    keys, read_json,
 };
 
 use super::{Asked, Problem, check_id};
@@ -102,7 +102,7 @@ pub(super) async fn create(
             format!("the body has {} bytes: at most {BODY_MAX} are read", body.len()),
         ));
     }
-    let record: Maintenance = serde_json::from_slice(&body).map_err(|e| {
+    let record: Maintenance = read_json(&body).map_err(|e| {
         Problem::bad_request(format!(
             "maintenance window: {e}; such as {{\"scope\": {{\"service\": \"db\"}}, \"duration_seconds\": 3600}}"
         ))
