@@ -206,7 +206,7 @@ fn by_hand(modules: &Path, targets: &Targets) {
     let (socket, script) = (dir.path().join("a.sock"), dir.path().join("check"));
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     std::fs::write(&script, "#!/bin/sh\necho fine\n").expect("a script");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
     std::fs::set_permissions(&script, mode).expect("it may run");
     let collector = json!({"targets": {"allow": [dir.path()]}, "scripts": {"dir": dir.path()}});
     let config = dir.path().join("watchkeep.yaml");
