@@ -37,7 +37,7 @@ fn wrong(text: &[u8], error: &Error) -> String {
     match (place.as_str(), value) {
         ("", _) => said,
         // Others say what is wrong, but not with what.
-        (place, Some(value)) if !is_serdes && !said.contains(value.trim_matches('"')) => {
+        (place, Some(value)) if !is_serdes && (value.len() <= 2 || !said.contains(value)) => {
             format!("{place} is {value}: {said}")
         }
         (place, _) => format!("{place}: {said}"),
