@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_listener_refuses_is_said_in_words() {
         let router = Router::new()
-            .route("/a", routing::get(async || "a").post(async |body: String| body))
+            .route("/a", routing::get(|| async { "a" }).post(|body: String| async { body }))
             .layer(DefaultBodyLimit::max(4))
             .layer(middleware::from_fn(in_words));
         for (method, body, status, words) in [

@@ -104,7 +104,9 @@ pub(super) async fn show(
     check_id("failover", &id)?;
     match context.client.get(&keys::failover(&id)).await? {
         Some(kv) => Ok(Json(shown(&kv)?)),
-        None => Err(Problem::not_found(format!("failover {id} does not exist"))),
+        None => Err(Problem::not_found(format!(
+            "failover {id} does not exist: /v1/failovers lists them"
+        ))),
     }
 }
 

@@ -86,7 +86,9 @@ pub(super) async fn show(
     check_id("incident", &id)?;
     match context.client.get(&keys::incident(&id)).await? {
         Some(kv) => Ok(Json(kv.json()?)),
-        None => Err(Problem::not_found(format!("incident {id} does not exist"))),
+        None => Err(Problem::not_found(format!(
+            "incident {id} does not exist: /v1/incidents lists them"
+        ))),
     }
 }
 

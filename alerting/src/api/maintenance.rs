@@ -88,7 +88,9 @@ pub(super) async fn show(
 }
 
 fn missing(id: &str) -> Problem {
-    Problem::not_found(format!("maintenance window {id} does not exist"))
+    Problem::not_found(format!(
+        "maintenance window {id} does not exist: /v1/maintenance?all=true lists them"
+    ))
 }
 
 /// Registers a window. It begins now unless it says otherwise; a length may be given instead of an end.

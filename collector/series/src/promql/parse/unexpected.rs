@@ -34,14 +34,18 @@ pub(super) fn explain(text: &str, said: String) -> String {
     if tokens.len() > TOKENS_MAX {
         return "this is not an expression".to_owned();
     }
-    let begins = |count: &usize| {
-        let end = tokens.get(*count).map_or(text.len(), |next| next.start);
-        may_go_on(text.get(..end).unwrap_or_default(), &tokens[..*count])
+    let begins = |count: usize| {
+        let end = tokens.get(count).map_or(text.len(), |next| next.start);
+        may_go_on(text.get(..end).unwrap_or_default(), &tokens[..count])
     };
     let (mut good, mut bad) = (0, tokens.len() + 1);
     while good + 1 < bad {
         let middle = good.midpoint(bad);
-        *(if begins(&middle) { &mut good } else { &mut bad }) = middle;
+        if begins(middle) {
+            good = middle;
+        } else {
+            bad = middle;
+        }
     }
     match tokens.get(good) {
         Some(token) => {
