@@ -17,8 +17,8 @@ pub(super) async fn show(State(site): State<Site>) -> Result<Html<String>, Probl
     let mut body = "<h1>On call</h1>".to_owned();
     let names = schedules["schedules"].as_array().into_iter().flatten();
     for name in names.filter_map(Value::as_str) {
-        let now = get(alerting.clone(), &format!("/v1/oncall?schedule={name}")).await?;
-        let shifts = get(alerting.clone(), &format!("/v1/oncall/schedules/{name}")).await?;
+        let now: Value = get(alerting.clone(), &format!("/v1/oncall?schedule={name}")).await?;
+        let shifts: Value = get(alerting.clone(), &format!("/v1/oncall/schedules/{name}")).await?;
         body.push_str(&schedule(name, &now, &shifts));
     }
     if schedules["schedules"].as_array().is_none_or(Vec::is_empty) {
