@@ -173,10 +173,11 @@ async fn in_words(request: Request, next: Next) -> Response {
             }
             problem
         }
-        StatusCode::PAYLOAD_TOO_LARGE if is_bare => {
-            Problem::new(status, format!("the body is larger than {BODY_BYTES_MAX} bytes: send less"))
-                .into_response()
-        }
+        StatusCode::PAYLOAD_TOO_LARGE if is_bare => Problem::new(
+            status,
+            format!("the body is larger than {BODY_BYTES_MAX} bytes: send less"),
+        )
+        .into_response(),
         _ => answer,
     }
 }

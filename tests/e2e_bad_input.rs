@@ -231,15 +231,45 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
         problem(&said);
     }
     for (method, path, body, code, words) in [
-        (Method::PATCH, "/v1/services/web", None, 405, "PATCH is not possible on /v1/services/web: use "),
-        (Method::POST, "/v1/incidents", Some("x".repeat(2_000_000)), 413, "larger than 1572864 bytes"),
+        (
+            Method::PATCH,
+            "/v1/services/web",
+            None,
+            405,
+            "PATCH is not possible on /v1/services/web: use ",
+        ),
+        (
+            Method::POST,
+            "/v1/incidents",
+            Some("x".repeat(2_000_000)),
+            413,
+            "larger than 1572864 bytes",
+        ),
         (Method::GET, "/api/v2/silences", None, 404, "set alerting.alertmanager_config"),
         (Method::GET, "/probe?target=x", None, 404, "set collector.blackbox_config"),
-        (Method::GET, "/v1/services/web/instances?healthy=maybe", None, 400, "healthy is \"maybe\": give true"),
-        (Method::GET, "/v1/services/web/instances?index=x", None, 400, "index is \"x\": give a whole number"),
+        (
+            Method::GET,
+            "/v1/services/web/instances?healthy=maybe",
+            None,
+            400,
+            "healthy is \"maybe\": give true",
+        ),
+        (
+            Method::GET,
+            "/v1/services/web/instances?index=x",
+            None,
+            400,
+            "index is \"x\": give a whole number",
+        ),
         (Method::GET, "/v1/maintenance?all=1", None, 400, "all is \"1\": give true or false"),
         (Method::GET, "/v1/drains?every=1", None, 400, "there is no parameter `every`; give `all`"),
-        (Method::GET, "/api/v1/rules?type=foo", None, 400, "type \"foo\" is not known: give alert or record"),
+        (
+            Method::GET,
+            "/api/v1/rules?type=foo",
+            None,
+            400,
+            "type \"foo\" is not known: give alert or record",
+        ),
         (Method::GET, "/api/v1/query?query=up%20up", None, 400, "1:4: unexpected \"up\""),
         (
             Method::POST,

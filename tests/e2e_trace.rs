@@ -252,10 +252,12 @@ async fn opinions_that_wait_are_one_write_linked_with_their_traces() {
     let otlp = OtlpReceiver::start(dir.path()).await;
     let mut nginx = Nginx::start(dir.path(), "web-1").await;
     let telemetry = json!({"otlp_endpoint": otlp.url()});
-    let layout = Cluster::layout_roles(&["registry", "collector"], None, &[("telemetry", telemetry)]);
+    let layout =
+        Cluster::layout_roles(&["registry", "collector"], None, &[("telemetry", telemetry)]);
     let mut cluster = layout.run().await;
     for number in 0..COUNT {
-        let check = json!({"name": "home", "interval_ms": 300, "timeout_ms": 250, "fall": 1, "http": {}});
+        let check =
+            json!({"name": "home", "interval_ms": 300, "timeout_ms": 250, "fall": 1, "http": {}});
         let instance = json!({"id": format!("web-{number}"), "address": "127.0.0.1", "port": nginx.port,
                               "checks": [check]});
         cluster.nodes[0].register("web", &instance).await;
@@ -264,7 +266,8 @@ async fn opinions_that_wait_are_one_write_linked_with_their_traces() {
     let probed = async |success: &str| {
         let page = http::text(http::client().get(&page)).await?;
         let lines = page.lines().filter(|line| line.starts_with("probe_success{"));
-        let found = lines.filter(|line| line.contains("\"web\"") && line.ends_with(success)).count();
+        let found =
+            lines.filter(|line| line.contains("\"web\"") && line.ends_with(success)).count();
         ensure(found == COUNT, || format!("{found} of {COUNT} have{success}"))
     };
     eventually("all pass", SOON, async || probed(" 1").await).await;

@@ -55,8 +55,8 @@ mod text;
 mod throttle;
 mod verdict;
 
-pub use api::wrong_query;
 pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
+pub use api::wrong_query;
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use failover::replay;

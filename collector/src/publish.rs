@@ -265,12 +265,7 @@ impl Inner {
             return None;
         }
         let Entry { wish, version, alone, .. } = entries.get(key)?;
-        Some(Wished {
-            key: Arc::clone(key),
-            wish: wish.clone(),
-            version: *version,
-            alone: *alone,
-        })
+        Some(Wished { key: Arc::clone(key), wish: wish.clone(), version: *version, alone: *alone })
     }
 
     /// Whether anything is to be written of a key; when nothing is, it is no longer under way.

@@ -160,7 +160,8 @@ impl Place {
     /// A program's name, or what else is no address, becomes the setting it is meant as.
     fn read(kind: &str, target: &str) -> anyhow::Result<Self> {
         let here = |name: &str| {
-            let (address, settings) = ("localhost".to_owned(), vec![(name.to_owned(), json!(target))]);
+            let (address, settings) =
+                ("localhost".to_owned(), vec![(name.to_owned(), json!(target))]);
             Ok(Self { address, port: 0, settings })
         };
         match kind {

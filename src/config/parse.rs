@@ -130,9 +130,9 @@ fn explain(text: &str, entry: Option<&Entry>) -> String {
         | "input is out of range"
         | "input is not enough for unique date and time"
         | "premature end of input"
-        | "trailing input" => {
-            number("a day, or a time where one is expected; write it as 2026-01-05, or 2026-01-05T09:00:00Z")
-        }
+        | "trailing input" => number(
+            "a day, or a time where one is expected; write it as 2026-01-05, or 2026-01-05T09:00:00Z",
+        ),
         "invalid socket address syntax" => {
             number("an address; write it as ip:port, like 127.0.0.1:2379")
         }
@@ -177,7 +177,10 @@ mod tests {
     fn every_misfit_is_named() {
         for (text, expected) in [
             ("node: {id: one}", vec!["f:1: node.id: \"one\" is not a whole number of 0 or more"]),
-            ("node:\n  idd: 1\n", vec!["f:2: node: unknown field `idd`; known: id, listen, is_on, start"]),
+            (
+                "node:\n  idd: 1\n",
+                vec!["f:2: node: unknown field `idd`; known: id, listen, is_on, start"],
+            ),
             (
                 "node:\n  is_on: maybe\n  start: y\n",
                 vec![

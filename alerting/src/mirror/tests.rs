@@ -42,10 +42,7 @@ fn alerts_are_kept_where_policies_ask_for_them() {
         for change in [Change::Put(put.clone()), Change::Reset(vec![put.clone()], 6)] {
             mirror.apply(change);
             let fires = mirror.fires(&fingerprint, alert.starts_at);
-            assert_eq!(
-                (mirror.alerts.len(), fires),
-                (usize::from(keeps), keeps.then_some(true))
-            );
+            assert_eq!((mirror.alerts.len(), fires), (usize::from(keeps), keeps.then_some(true)));
         }
         assert_eq!(mirror.fires("0", alert.starts_at), keeps.then_some(false));
     }
@@ -62,11 +59,7 @@ fn an_event_on_its_way_does_not_undo_what_was_written_since() {
     let new =
         Versioned { record: verdict(Status::Critical, 2), create_revision: 1, mod_revision: 9 };
     mirror.set_verdict(&web, new.clone());
-    mirror.apply(Change::Put(kv(
-        keys::verdict("web", "web-1"),
-        &verdict(Status::Passing, 1),
-        7,
-    )));
+    mirror.apply(Change::Put(kv(keys::verdict("web", "web-1"), &verdict(Status::Passing, 1), 7)));
     mirror.apply(Change::Delete { key: keys::verdict("web", "web-1"), revision: 8 });
     assert_eq!(mirror.verdicts.get(&web), Some(&new));
     mirror.apply(Change::Reset(Vec::new(), 8));
