@@ -34,7 +34,10 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
     let mut config = Config::default();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).map_err(|e| {
-            anyhow::anyhow!("cannot read the configuration {}: {e}", path.display())
+            anyhow::anyhow!(
+                "cannot read the configuration {}: {e}; --config names another file",
+                path.display()
+            )
         })?;
         let name = path.display().to_string();
         (config, origin.index) = parse::parse(&name, &text).map_err(Problems)?;

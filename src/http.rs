@@ -5,9 +5,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::{Method, StatusCode},
+    http::{
+        Method, StatusCode,
+        header::{ALLOW, CONTENT_TYPE},
+    },
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use watchkeep_catalog::Client;
 use watchkeep_collector::ForeignState;
@@ -102,18 +105,81 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
         Some(alerting) => router.merge(alerting),
         None => router.merge(self::prometheus::no_rules()),
     };
+    let absent = Absent::of(&site);
     router
         .merge(console::router(site))
-        .fallback(nothing_here)
+        .fallback(move |request: Request| async move { absent.answer(request.uri().path()) })
         .layer(past)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(in_words))
         .layer(middleware::from_fn(same_site))
         .layer(middleware::from_fn_with_state(metrics, observe::observe))
 }
 
-async fn nothing_here(request: Request) -> Problem {
-    let path = request.uri().path();
-    Problem::not_found(format!("{path}: there is nothing here; / lists what there is"))
+/// What this node could have and has not.
+#[derive(Debug, Clone, Copy)]
+struct Absent {
+    alerting: bool,
+    probe: bool,
+}
+
+impl Absent {
+    fn of(site: &Site) -> Self {
+        Self { alerting: site.alerting.is_none(), probe: site.probe.is_none() }
+    }
+
+    /// Where there is nothing: why, if that is known.
+    fn answer(self, path: &str) -> Problem {
+        const ALERTING: [&str; 10] = [
+            "/v1/oncall",
+            "/v1/incidents",
+            "/v1/failover",
+            "/v1/maintenance",
+            "/v1/slo",
+            "/v1/drains",
+            "/v1/roles",
+            "/v1/links",
+            "/v1/heartbeats/",
+            "/v2/enqueue",
+        ];
+        let why = if self.alerting && ALERTING.iter().any(|begin| path.starts_with(begin)) {
+            "role alerting does not run on this node: ask one where it does"
+        } else if path.starts_with("/api/v2/") {
+            "this node is no Alertmanager, or has no such call: set alerting.alertmanager_config (docs/alertmanager.md)"
+        } else if self.probe && path == "/probe" {
+            "this node has no modules: set collector.blackbox_config (docs/blackbox.md) where role collector runs"
+        } else {
+            "there is nothing here; / lists what there is"
+        };
+        Problem::not_found(format!("{path}: {why}"))
+    }
+}
+
+/// What the listener itself refuses is refused in the API's words, too: a method that a path does not have, a body that is
+/// too large.
+async fn in_words(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answer = next.run(request).await;
+    let status = answer.status();
+    let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_bare = text(CONTENT_TYPE).is_none_or(|kind| kind.starts_with("text/plain"));
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED if is_bare => {
+            let allowed = text(ALLOW).unwrap_or_default().replace(',', ", ");
+            let said = format!("{method} is not possible on {path}: use {allowed}");
+            let mut problem = Problem::new(status, said).into_response();
+            if let Some(allow) = answer.headers().get(ALLOW) {
+                problem.headers_mut().insert(ALLOW, allow.clone());
+            }
+            problem
+        }
+        StatusCode::PAYLOAD_TOO_LARGE if is_bare => Problem::new(
+            status,
+            format!("the body is larger than {BODY_BYTES_MAX} bytes: send less"),
+        )
+        .into_response(),
+        _ => answer,
+    }
 }
 
 /// Keeps pages of other sites from changing anything through a visitor's browser. Browsers say where a
@@ -125,4 +191,55 @@ async fn same_site(request: Request, next: Next) -> Result<Response, Problem> {
         return Ok(next.run(request).await);
     }
     Err(Problem::new(StatusCode::FORBIDDEN, "a page of another site may not change anything here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn said(router: &Router, method: Method, path: &str, body: &str) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::from(body.to_owned())).expect("a request");
+        let answer = router.clone().oneshot(request).await.expect("an answer");
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await.expect("a body").to_bytes();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[tokio::test]
+    async fn what_the_listener_refuses_is_said_in_words() {
+        let router = Router::new()
+            .route("/a", routing::get(|| async { "a" }).post(|body: String| async { body }))
+            .layer(DefaultBodyLimit::max(4))
+            .layer(middleware::from_fn(in_words));
+        for (method, body, status, words) in [
+            (Method::GET, "", 200, "a"),
+            (Method::POST, "four", 200, "four"),
+            (Method::POST, "fives", 413, "the body is larger than 1572864 bytes: send less"),
+            (Method::DELETE, "", 405, "DELETE is not possible on /a: use GET, HEAD, POST"),
+        ] {
+            let (found, said) = said(&router, method, "/a", body).await;
+            assert!(found.as_u16() == status && said.contains(words), "{found} {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_says_why() {
+        let absent = Absent { alerting: true, probe: true };
+        for (path, why) in [
+            ("/v1/incidents/x", "/v1/incidents/x: role alerting does not run on this node"),
+            ("/api/v2/silences", "set alerting.alertmanager_config"),
+            ("/probe", "set collector.blackbox_config"),
+            ("/nowhere", "/nowhere: there is nothing here; / lists what there is"),
+        ] {
+            let problem = format!("{:?}", absent.answer(path));
+            assert!(problem.contains(why), "{path}: {problem}");
+        }
+        let absent = Absent { alerting: false, probe: false };
+        assert!(format!("{:?}", absent.answer("/v1/slo/x/y")).contains("nothing here"));
+    }
 }

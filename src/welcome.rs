@@ -33,6 +33,9 @@ fn lines(config: &Config) -> Vec<String> {
     } else {
         lines.push(format!("  registry      {}", config.registry.endpoints.join(", ")));
     }
+    if let Some(dns) = config.listen.dns {
+        lines.push(format!("  DNS           {dns} (*.{})", config.dns.domain));
+    }
     lines.push("try:".to_owned());
     if config.runs(Role::Registry) {
         lines.push(format!("  export ETCDCTL_API=3 {}", etcdctl(config)));

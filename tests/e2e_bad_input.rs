@@ -230,6 +230,73 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
         assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}: {said}");
         problem(&said);
     }
+    for (method, path, body, code, words) in [
+        (
+            Method::PATCH,
+            "/v1/services/web",
+            None,
+            405,
+            "PATCH is not possible on /v1/services/web: use ",
+        ),
+        (
+            Method::POST,
+            "/v1/incidents",
+            Some("x".repeat(2_000_000)),
+            413,
+            "larger than 1572864 bytes",
+        ),
+        (Method::GET, "/api/v2/silences", None, 404, "set alerting.alertmanager_config"),
+        (Method::GET, "/probe?target=x", None, 404, "set collector.blackbox_config"),
+        (
+            Method::GET,
+            "/v1/services/web/instances?healthy=maybe",
+            None,
+            400,
+            "healthy is \"maybe\": give true",
+        ),
+        (
+            Method::GET,
+            "/v1/services/web/instances?index=x",
+            None,
+            400,
+            "index is \"x\": give a whole number",
+        ),
+        (Method::GET, "/v1/maintenance?all=1", None, 400, "all is \"1\": give true or false"),
+        (Method::GET, "/v1/drains?every=1", None, 400, "there is no parameter `every`; give `all`"),
+        (
+            Method::GET,
+            "/api/v1/rules?type=foo",
+            None,
+            400,
+            "type \"foo\" is not known: give alert or record",
+        ),
+        (Method::GET, "/api/v1/query?query=up%20up", None, 400, "1:4: unexpected \"up\""),
+        (
+            Method::POST,
+            instances,
+            Some(check(json!({"name": "c", "tcp": {}, "interval_ms": "5s"}))),
+            400,
+            "instance: checks[0].interval_ms: invalid type: string \"5s\", expected a whole number",
+        ),
+        (
+            Method::POST,
+            "/v1/maintenance",
+            Some(json!({"scope": {"service": "web"}, "to": "soon"}).to_string()),
+            400,
+            "to is \"soon\": ",
+        ),
+        (
+            Method::POST,
+            "/v1/services/web/instances/w/checks/c",
+            Some(json!({"status": "ok"}).to_string()),
+            400,
+            "status: unknown variant `ok`",
+        ),
+    ] {
+        let (status, said) = http::any(method.clone(), &node.url(path), body.as_deref()).await;
+        assert_eq!(status.as_u16(), code, "{method} {path}: {said}");
+        assert!(problem(&said).contains(words), "{method} {path}: {words:?} is not in {said}");
+    }
     for path in [
         "/v1/oncall?at=yesterday",
         "/v1/slo?window=1y",

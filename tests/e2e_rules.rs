@@ -244,3 +244,25 @@ async fn recorded_native_histograms_reach_the_other_members() {
     cluster.nodes[away].ready().await;
     is(&cluster.nodes[away], "histogram_sum(job:latency:sum)", "37").await;
 }
+
+/// The runbooks of what is shipped are where people reach them, not where the rule file's author was.
+#[tokio::test(flavor = "multi_thread")]
+async fn shipped_rules_link_runbooks_that_people_reach() {
+    for url in ["", "https://watch.example.org/w/"] {
+        let alerting = json!({"external_url": url, "shipped_rules": true});
+        let cluster = Cluster::start(1, &[("alerting", alerting)]).await;
+        let node = &cluster.nodes[0];
+        let rules = node.url("/api/v1/rules?type=alert&rule_name[]=WatchkeepNoLeader");
+        let rule = eventually("the rule", SOON, async || {
+            let answer = http::get(&rules).await?;
+            let rule = answer["data"]["groups"][0]["rules"][0].clone();
+            ensure(rule["name"] == "WatchkeepNoLeader", || answer.to_string())?;
+            Ok(rule)
+        })
+        .await;
+        let own = node.url("/");
+        let base = if url.is_empty() { &own } else { url };
+        let expected = format!("{base}runbooks/WatchkeepNoLeader");
+        assert_eq!(rule["annotations"]["runbook_url"], expected.as_str(), "{rule}");
+    }
+}

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    process::Command,
     time::Duration,
 };
 
@@ -241,4 +242,50 @@ async fn a_share_of_none_keeps_faults_and_what_callers_keep() {
         "{log}"
     );
     assert!(otlp.points().is_empty(), "metrics were not asked for");
+}
+
+/// Opinions that have to wait for the registry are written together, with a link to the trace of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn opinions_that_wait_are_one_write_linked_with_their_traces() {
+    const COUNT: usize = 40;
+    let dir = TempDir::new().expect("temporary folder");
+    let otlp = OtlpReceiver::start(dir.path()).await;
+    let mut nginx = Nginx::start(dir.path(), "web-1").await;
+    let telemetry = json!({"otlp_endpoint": otlp.url()});
+    let layout =
+        Cluster::layout_roles(&["registry", "collector"], None, &[("telemetry", telemetry)]);
+    let mut cluster = layout.run().await;
+    for number in 0..COUNT {
+        let check =
+            json!({"name": "home", "interval_ms": 300, "timeout_ms": 250, "fall": 1, "http": {}});
+        let instance = json!({"id": format!("web-{number}"), "address": "127.0.0.1", "port": nginx.port,
+                              "checks": [check]});
+        cluster.nodes[0].register("web", &instance).await;
+    }
+    let page = cluster.nodes[1].url("/metrics");
+    let probed = async |success: &str| {
+        let page = http::text(http::client().get(&page)).await?;
+        let lines = page.lines().filter(|line| line.starts_with("probe_success{"));
+        let found =
+            lines.filter(|line| line.contains("\"web\"") && line.ends_with(success)).count();
+        ensure(found == COUNT, || format!("{found} of {COUNT} have{success}"))
+    };
+    eventually("all pass", SOON, async || probed(" 1").await).await;
+    let id = cluster.nodes[0].process().id();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &id.to_string()]).status();
+        assert!(sent.expect("kill").success(), "{name}");
+    };
+    signal("-STOP");
+    nginx.kill();
+    eventually("all fail", SOON, async || probed(" 0").await).await;
+    signal("-CONT");
+    let written = eventually("a write of many", SOON, async || {
+        let writes = otlp.spans().into_iter().filter(|span| span.name == "write");
+        writes.max_by_key(|span| span.links.len()).ok_or("no write of several".to_owned())
+    })
+    .await;
+    let others: BTreeSet<&String> = written.links.iter().collect();
+    assert!(others.len() >= 8 && !others.contains(&written.trace), "{written:?}");
+    assert_eq!(written.attributes["keys"], json!(written.links.len() + 1), "{written:?}");
 }

@@ -12,6 +12,7 @@ use watchkeep_catalog::{ClientError, check_name};
 
 use crate::{context::Context, store::StoreError};
 
+mod asked;
 mod changes;
 mod enqueue;
 mod failovers;
@@ -21,6 +22,10 @@ mod links;
 mod maintenance;
 mod moved;
 mod oncall;
+mod pages;
+
+pub(crate) use asked::Asked;
+pub use asked::wrong_query;
 
 pub(crate) fn router(context: Arc<Context>) -> Router {
     Router::new()

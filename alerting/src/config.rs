@@ -38,6 +38,15 @@ pub(crate) use validate::undefined;
 const SHIPPED_RULES: [(&str, &str); 1] =
     [("shipped/watchkeep.yml", include_str!("../rules/watchkeep.yml"))];
 
+/// Where the rules that come with the program look for its runbooks: whoever takes their file elsewhere puts in an address
+/// of theirs.
+const RUNBOOKS: &str = "runbook_url: http://127.0.0.1:8480/runbooks/";
+
+/// Rules that come with the program, with their runbooks where people reach them.
+pub(crate) fn at_home(rules: &str, url: &str) -> String {
+    rules.replace(RUNBOOKS, &format!("runbook_url: {url}/runbooks/"))
+}
+
 /// What is recorded of every service's promise where a Prometheus evaluates the alerts on it. Nothing here asks for that.
 const SLO_RECORDS: &str = include_str!("../rules/slo-records.yml");
 

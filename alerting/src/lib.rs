@@ -56,6 +56,7 @@ mod throttle;
 mod verdict;
 
 pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
+pub use api::wrong_query;
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use failover::replay;
@@ -147,12 +148,15 @@ impl Alerting {
     /// When a rule file is wrong, or a metric's name is taken on `registry`.
     pub fn with_rules(
         self,
-        settings: rule::RuleSettings,
+        mut settings: rule::RuleSettings,
         expressions: rule::SharedExpressions,
         source: Arc<dyn Source>,
         registry: &prometheus::Registry,
     ) -> Result<Self, AlertingError> {
         let context = Arc::clone(&self.context);
+        for (_, text) in &mut settings.origin.shipped {
+            *text = config::at_home(text, &context.url);
+        }
         let rules = rule::Rules::new(context, source, expressions, settings, registry)?;
         Ok(Self { rules: Some(rules), ..self })
     }

@@ -19,8 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use tracing::{Instrument, Span, debug, warn};
-use watchkeep_catalog::{Client, ClientError, client::Op};
+use tracing::{Instrument, Span, debug, info_span, warn};
+use watchkeep_catalog::{Client, ClientError, client::Op, trace};
 
 use crate::metrics::Metrics;
 
@@ -179,7 +179,7 @@ impl Inner {
         }
     }
 
-    /// The next wishes that go together. One that is traced goes alone: what the registry does with it is part of its trace.
+    /// The next wishes that go together.
     fn batch(&self) -> Vec<Wished> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
@@ -213,7 +213,10 @@ impl Inner {
             }
         }
         let again = batch.into_iter().map(|wished| wished.key);
-        let again: Vec<_> = again.filter(|key| self.wished(key).is_some()).collect();
+        let again: Vec<_> = {
+            let mut entries = self.entries();
+            again.filter(|key| self.is_due(&mut entries, key)).collect()
+        };
         if !again.is_empty() {
             self.enqueue(again);
         }
@@ -233,7 +236,8 @@ impl Inner {
             Some(value) => Op::put(key, value.clone(), lease),
             None => Op::delete(key),
         });
-        self.client.write(ops.collect()).await.map(|_revision| ())
+        let write = self.client.write(ops.collect());
+        write.instrument(joined(batch)).await.map(|_revision| ())
     }
 
     /// How long the batch waits after its failure.
@@ -254,28 +258,31 @@ impl Inner {
         longest
     }
 
-    /// What is to be written; none when all is: then it is no longer under way.
+    /// What is to be written of a key, if there is anything.
     fn wished(&self, key: &Arc<str>) -> Option<Wished> {
         let mut entries = self.entries();
-        let entry = entries.get_mut(key)?;
+        if !self.is_due(&mut entries, key) {
+            return None;
+        }
+        let Entry { wish, version, alone, .. } = entries.get(key)?;
+        Some(Wished { key: Arc::clone(key), wish: wish.clone(), version: *version, alone: *alone })
+    }
+
+    /// Whether anything is to be written of a key; when nothing is, it is no longer under way.
+    fn is_due(&self, entries: &mut HashMap<Arc<str>, Entry>, key: &str) -> bool {
+        let Some(entry) = entries.get_mut(key) else { return false };
         let is_written = match (&entry.wish.value, entry.written) {
             (_, None) => false,
             (None, Some((version, _))) => version == entry.version,
             (Some(_), Some(written)) => written == (entry.version, *self.lease.borrow()),
         };
-        if !is_written {
-            return Some(Wished {
-                key: Arc::clone(key),
-                wish: entry.wish.clone(),
-                version: entry.version,
-                alone: entry.alone || !entry.wish.span.is_disabled(),
-            });
+        if is_written {
+            entry.writing = false;
+            if entry.wish.value.is_none() {
+                entries.remove(key);
+            }
         }
-        entry.writing = false;
-        if entry.wish.value.is_none() {
-            entries.remove(key);
-        }
-        None
+        !is_written
     }
 
     fn written(&self, Wished { key, version, .. }: &Wished, lease: i64) {
@@ -309,6 +316,20 @@ struct Wished {
     version: u64,
     /// Nothing else goes with it.
     alone: bool,
+}
+
+/// The span of a write of several wishes: what the registry does is part of the first trace among them that is kept, and
+/// linked with the others.
+fn joined(batch: &[Wished]) -> Span {
+    let spans = batch.iter().map(|wished| &wished.wish.span);
+    let mut traced: Vec<&Span> = spans.filter(|span| !span.is_disabled()).collect();
+    if traced.is_empty() {
+        return Span::none();
+    }
+    let kept = traced.iter().position(|span| trace::is_kept(span)).unwrap_or(0);
+    let span = info_span!(parent: traced.swap_remove(kept), "write", keys = batch.len());
+    traced.into_iter().for_each(|other| trace::link(&span, other));
+    span
 }
 
 /// A put answers `NotFound` only for its lease.

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::form_urlencoded::Serializer;
 use watchkeep_catalog::{Incident as Record, check_name};
 
 use super::api::Node;
@@ -41,6 +42,12 @@ pub(crate) struct List {
     /// Only those that are `triggered`, `acknowledged` or `resolved`
     #[arg(long)]
     status: Option<String>,
+    /// At most so many, 1 to 1000; the last line says how to see older ones
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    /// Only those older than what the last line said
+    #[arg(long)]
+    before: Option<i64>,
 }
 
 /// Arguments of `watchkeep incident open`.
@@ -130,6 +137,7 @@ pub(crate) struct Report {
 #[derive(Debug, Deserialize)]
 struct Incidents {
     incidents: Vec<Record>,
+    next: Option<i64>,
 }
 
 impl Incident {
@@ -162,8 +170,15 @@ impl Incident {
 
 impl List {
     async fn run(self) -> anyhow::Result<()> {
-        let query = self.status.map(|s| format!("?status={s}")).unwrap_or_default();
-        let path = format!("/v1/incidents{query}");
+        let mut query = Serializer::new(String::new());
+        query.append_pair("limit", &self.limit.to_string());
+        if let Some(status) = &self.status {
+            query.append_pair("status", status);
+        }
+        if let Some(before) = self.before {
+            query.append_pair("before", &before.to_string());
+        }
+        let path = format!("/v1/incidents?{}", query.finish());
         let answer: Incidents = self.node.api()?.get(&path).await?;
         let mut rows = vec![["INCIDENT", "STATUS", "SINCE", "TITLE"].map(str::to_owned).to_vec()];
         rows.extend(answer.incidents.into_iter().map(|i| {
@@ -172,6 +187,9 @@ impl List {
             vec![i.id, status.as_str().unwrap_or_default().to_owned(), since, i.title]
         }));
         out::table(&rows);
+        if let Some(next) = answer.next {
+            out::line(format_args!("there are older ones: --before {next}"));
+        }
         Ok(())
     }
 }

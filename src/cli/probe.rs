@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use url::Url;
-use watchkeep_catalog::{Check, Kind};
+use watchkeep_catalog::{Check, Kind, read_value};
 use watchkeep_collector::{
     ByHand, Report,
     blackbox::{Module, Modules},
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct Probe {
     /// How: http, tcp, dns, icmp, grpc, or any other kind of check
     kind: String,
-    /// What: host, host:port, or a URL
+    /// What: host, host:port, or a URL; of unix the socket's path, of script the program's name
     target: String,
     /// Settings of the check, as in a registration: '{"expected_status": [404]}'
     #[arg(long, value_name = "JSON", conflicts_with = "module")]
@@ -113,9 +113,17 @@ impl Probe {
             settings.entry(name).or_insert(value);
         }
         let check = json!({"name": "probe", "timeout_ms": self.timeout_ms, &self.kind: settings});
-        let check =
-            serde_json::from_value(check).map_err(|error| anyhow!("--settings: {error}"))?;
+        let check = read_value(&check).map_err(|error| {
+            let example = self.example().map(|it| format!("; such as --settings '{it}'"));
+            anyhow!("--settings: {error}{}", example.unwrap_or_default())
+        })?;
         Ok((place.address, place.port, check))
+    }
+
+    /// Settings without which there is no probe of this kind.
+    fn example(&self) -> Option<&'static str> {
+        (self.kind == "dns" && self.settings.is_none())
+            .then_some(r#"{"query_name": "example.org", "query_type": "A"}"#)
     }
 
     fn print(&self, report: &Report) -> anyhow::Result<()> {
@@ -149,7 +157,22 @@ struct Place {
 }
 
 impl Place {
+    /// A program's name, or what else is no address, becomes the setting it is meant as.
     fn read(kind: &str, target: &str) -> anyhow::Result<Self> {
+        let here = |name: &str| {
+            let (address, settings) =
+                ("localhost".to_owned(), vec![(name.to_owned(), json!(target))]);
+            Ok(Self { address, port: 0, settings })
+        };
+        match kind {
+            "unix" => return here("path"),
+            "script" => return here("command"),
+            "ttl" | "alias" => bail!(
+                "{kind} is nothing that can be probed by hand: it is what is reported to the registry; \
+                 `watchkeep service list SERVICE` shows it"
+            ),
+            _ => {}
+        }
         // An IPv6 address alone has no brackets to show where the port begins.
         let bare = target.parse::<std::net::Ipv6Addr>().is_ok();
         let (scheme, rest) = target.split_once("://").unwrap_or(("", target));
@@ -217,8 +240,20 @@ mod tests {
                 );
             }
         }
-        for (kind, target) in [("tcp", "web.example"), ("http", "http://"), ("http", "http://a b/")]
-        {
+        for (kind, target, settings) in [
+            ("unix", "/run/app.sock", r#"[["path","/run/app.sock"]]"#),
+            ("script", "check_disk", r#"[["command","check_disk"]]"#),
+        ] {
+            let place = Place::read(kind, target).expect(target);
+            assert_eq!(serde_json::to_string(&place.settings).expect("JSON"), settings);
+        }
+        for (kind, target) in [
+            ("tcp", "web.example"),
+            ("http", "http://"),
+            ("http", "http://a b/"),
+            ("ttl", "web"),
+            ("alias", "web"),
+        ] {
             assert!(Place::read(kind, target).is_err(), "{target}");
         }
     }

@@ -119,6 +119,9 @@ pub(crate) struct List {
     node: Node,
     /// Only the instances of this service
     service: Option<String>,
+    /// The same, as the other subcommands have it
+    #[arg(long = "service", value_name = "SERVICE", conflicts_with = "service")]
+    named: Option<String>,
     /// As it was then: 2026-01-05T09:00:00Z, or seconds since 1970
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -313,7 +316,7 @@ impl List {
                 .finish()
         };
         let query = self.at.as_ref().map(at).unwrap_or_default();
-        if let Some(service) = &self.service {
+        if let Some(service) = self.service.as_ref().or(self.named.as_ref()) {
             let path = format!("/v1/services/{}/instances{query}", segment(service)?);
             let answer: Instances = self.node.api()?.get(&path).await?;
             if answer.instances.is_empty() {

@@ -122,7 +122,17 @@ fn explain(text: &str, entry: Option<&Entry>) -> String {
         "invalid u16" => number("a whole number of 0 to 65535"),
         "invalid u8" => number("a whole number of 0 to 255"),
         "invalid f64" => number("a number"),
-        "invalid bool" | "invalid boolean" => number("true or false"),
+        "invalid bool" | "invalid boolean" | "invalid boolean (true or false expected)" => {
+            number("true or false")
+        }
+        // As chrono says it, which knows neither what was given nor what is right.
+        "input contains invalid characters"
+        | "input is out of range"
+        | "input is not enough for unique date and time"
+        | "premature end of input"
+        | "trailing input" => number(
+            "a day, or a time where one is expected; write it as 2026-01-05, or 2026-01-05T09:00:00Z",
+        ),
         "invalid socket address syntax" => {
             number("an address; write it as ip:port, like 127.0.0.1:2379")
         }
@@ -159,13 +169,26 @@ mod tests {
     struct Node {
         id: u64,
         listen: Option<std::net::SocketAddr>,
+        is_on: bool,
+        start: Option<chrono::NaiveDate>,
     }
 
     #[test]
     fn every_misfit_is_named() {
         for (text, expected) in [
             ("node: {id: one}", vec!["f:1: node.id: \"one\" is not a whole number of 0 or more"]),
-            ("node:\n  idd: 1\n", vec!["f:2: node: unknown field `idd`; known: id, listen"]),
+            (
+                "node:\n  idd: 1\n",
+                vec!["f:2: node: unknown field `idd`; known: id, listen, is_on, start"],
+            ),
+            (
+                "node:\n  is_on: maybe\n  start: y\n",
+                vec![
+                    "f:2: node.is_on: \"maybe\" is not true or false",
+                    "f:3: node.start: \"y\" is not a day, or a time where one is expected; write it as 2026-01-05, or \
+                     2026-01-05T09:00:00Z",
+                ],
+            ),
             ("nod: 1\n", vec!["f:1: unknown field `nod`; known: node, nodes, peers"]),
             (
                 "node:\n  id: x\n  listen: y\npeers: 3\n",

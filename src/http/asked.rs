@@ -1,12 +1,14 @@
-//! What a reader of services and instances may ask for: `?healthy=`, `?stale=`, `?index=&wait=`, and a stream of events.
+//! What stands behind the `?` of a request; and what a reader of services and instances may ask for: `?healthy=`, `?stale=`,
+//! `?index=&wait=`, and a stream of events.
 
 use std::time::Duration;
 
 use axum::{
-    extract::{FromRequestParts, Query, rejection::QueryRejection},
+    extract::{self, FromRequestParts},
     http::{header, request::Parts},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use watchkeep_alerting::wrong_query;
 
 use super::problem::Problem;
 
@@ -98,12 +100,28 @@ fn duration(text: &str) -> Option<Duration> {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
+/// The query of a request; what is wrong there is told by name and value.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Query(raw) = Query::<Raw>::try_from_uri(&parts.uri)
-            .map_err(|e: QueryRejection| Problem::bad_request(e.body_text()))?;
+        match extract::Query::try_from_uri(&parts.uri) {
+            Ok(extract::Query(asked)) => Ok(Self(asked)),
+            Err(error) => {
+                let query = parts.uri.query().unwrap_or_default();
+                Err(Problem::bad_request(wrong_query(query, &error.body_text())))
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(raw) = Query::<Raw>::from_request_parts(parts, state).await?;
         let text = |name| parts.headers.get(name).and_then(|v| v.to_str().ok());
         let accept = text(header::ACCEPT).unwrap_or_default();
         let last_event = text(header::HeaderName::from_static("last-event-id"));

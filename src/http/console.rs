@@ -12,10 +12,7 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use url::form_urlencoded;
-use watchkeep_catalog::{
-    Client, ClientError, Failover, Incident, IncidentStatus, Service, Time, keys,
-};
+use watchkeep_catalog::{Client, ClientError, Failover, Incident, Service, Time, keys};
 
 use super::{
     BODY_BYTES_MAX, Site,
@@ -27,15 +24,17 @@ use super::{
 
 mod duty;
 mod incident;
+mod incidents;
 
 /// Rows of what is over: resolved incidents and failovers.
 const PAST_MAX: usize = 10;
-/// Answers of the alerting API that the console reads.
-const ANSWER_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Answers of the alerting API that the console reads: a page of incidents, each as long as a record may be.
+const ANSWER_BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
 
 pub(super) fn router(site: Site) -> Router {
     Router::new()
         .route("/", routing::get(home))
+        .route("/incidents", routing::get(incidents::show))
         .route("/incidents/{id}", routing::get(incident::show).post(incident::act))
         .route("/incidents/{id}/acknowledge", routing::post(acknowledge))
         .route("/oncall", routing::get(duty::show))
@@ -75,7 +74,7 @@ async fn home(State(site): State<Site>) -> Html<String> {
     body.push_str(&cluster(&site));
     match known(&site.client).await {
         Ok(known) => {
-            body.push_str(&incidents(&known));
+            body.push_str(&incidents::of_now(&known.incidents));
             body.push_str(&on_call(&site).await);
             body.push_str(&services(&known));
             body.push_str(&failovers(&known));
@@ -115,50 +114,6 @@ fn cluster(site: &Site) -> String {
     };
     let members = table(&["Id", "Role", "Peer address", ""], &rows, "No members yet.");
     format!("<h2>Registry</h2><p>Term {}{leader}</p>{members}", state.term)
-}
-
-/// What the runbook's commands may name, so that they can be pasted as they are.
-fn names(incident: &Incident) -> String {
-    let mut names = form_urlencoded::Serializer::new(String::new());
-    names.append_pair("INCIDENT", &incident.id);
-    for (label, variable) in [("service", "SERVICE"), ("instance", "INSTANCE")] {
-        if let Some(value) = incident.labels.get(label) {
-            names.append_pair(variable, value);
-        }
-    }
-    names.finish()
-}
-
-fn incidents(known: &Known) -> String {
-    let row = |incident: &Incident| {
-        let status = word(&incident.status);
-        let id = Text(&incident.id);
-        let action = match incident.status {
-            // The name is filled in, since the page loads itself again before one is typed.
-            IncidentStatus::Triggered => format!(
-                "<form method=\"post\" action=\"/incidents/{id}/acknowledge\">\
-                 <input name=\"by\" value=\"{}\" placeholder=\"your name\" required maxlength=\"128\" \
-                 aria-label=\"your name\"> <button>Acknowledge</button></form>",
-                Text(incident.on_call.as_deref().unwrap_or_default())
-            ),
-            IncidentStatus::Acknowledged | IncidentStatus::Resolved => {
-                Text(incident.acknowledged_by.as_deref().unwrap_or_default()).to_string()
-            }
-        };
-        let alert = Text(&incident.alert);
-        vec![
-            format!("<span class=\"{status}\">{status}</span>"),
-            format!("<a href=\"/incidents/{id}\">{}</a>", Text(&incident.title)),
-            format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident))),
-            time(incident.started_at),
-            action,
-        ]
-    };
-    let (past, open): (Vec<_>, Vec<_>) =
-        known.incidents.iter().partition(|i| i.status == IncidentStatus::Resolved);
-    let rows: Vec<_> = open.into_iter().chain(past.into_iter().take(PAST_MAX)).map(row).collect();
-    let table = table(&["Status", "Incident", "Runbook", "Since", "Taken by"], &rows, "None.");
-    format!("<h2>Incidents</h2>{table}")
 }
 
 async fn on_call(site: &Site) -> String {
@@ -266,6 +221,21 @@ async fn acknowledge(
         return Ok(Redirect::to("/").into_response());
     }
     Err(Problem::new(status, answer["error"].as_str().unwrap_or("refused")))
+}
+
+/// What the alerting API of this node has under `path`.
+async fn get<T: DeserializeOwned>(alerting: Option<Router>, path: &str) -> Result<T, Problem> {
+    let Some(alerting) = alerting else {
+        return Err(Problem::not_found(
+            "role alerting does not run on this node: ask one where it does",
+        ));
+    };
+    let (status, answer) = ask(alerting, Method::GET, path, None).await?;
+    if !status.is_success() {
+        return Err(Problem::new(status, answer["error"].as_str().unwrap_or("refused")));
+    }
+    serde_json::from_value(answer)
+        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{path}: {e}")))
 }
 
 /// One call of the alerting API, within this process.

@@ -145,6 +145,8 @@ mod tests {
                 drains: &[],
             });
             assert_eq!(seen[0].status, expected);
+            let is_told = !verdicts.is_empty() || !opinions.is_empty();
+            assert_eq!(seen[0].reason.is_some(), is_told, "why it is so");
             assert_eq!(seen[0].instance.service, "s");
         }
     }

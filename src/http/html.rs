@@ -53,7 +53,7 @@ pub(super) fn page(title: &str, live: bool, body: &str) -> Html<String> {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{refresh}\
          <title>{title}</title><style>{STYLE}</style></head><body>\
-         <nav><a href=\"/\">Console</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
+         <nav><a href=\"/\">Console</a><a href=\"/incidents\">Incidents</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
          <a href=\"/runbooks/\">Runbooks</a><a href=\"/dashboards/\">Dashboards</a>\
          <a href=\"/metrics\">Metrics</a></nav>{body}</body></html>\n",
         title = Text(title),

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
-use watchkeep_catalog::{Instance, check_name, deregister, heartbeat, register};
+use watchkeep_catalog::{Instance, check_name, deregister, heartbeat, read_value, register};
 
 use super::{
     asked::Asked,
@@ -122,8 +122,7 @@ pub(super) fn read(
             "service is {name} in the body and {service:?} in the path: make them equal, or leave it out"
         ));
     }
-    let instance: Instance =
-        serde_json::from_value(body.into()).map_err(|e| format!("instance: {e}"))?;
+    let instance: Instance = read_value(&body.into()).map_err(|e| format!("instance: {e}"))?;
     for check in &instance.checks {
         watchkeep_collector::judge(check).map_err(|e| format!("check {:?}: {e}", check.name))?;
     }

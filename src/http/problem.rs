@@ -9,7 +9,7 @@ use axum::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use watchkeep_catalog::{ClientError, NameError, RegisterError};
+use watchkeep_catalog::{ClientError, NameError, RegisterError, read_json};
 
 /// An answer that says no.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 _ => Problem::new(status, e.body_text()),
             }
         })?;
-        let value = serde_json::from_slice(&bytes)
+        let value = read_json(&bytes)
             .map_err(|e| Problem::bad_request(format!("the body is not the JSON expected: {e}")))?;
         Ok(Self(value))
     }

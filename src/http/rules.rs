@@ -53,6 +53,13 @@ async fn list(State(rules): State<Rules>, RawQuery(query): RawQuery) -> Response
         let name = name.trim_end_matches("[]").to_owned();
         wanted.entry(name).or_default().push(value.into_owned());
     }
+    if let Some(kind) = wanted.get("type").and_then(|kinds| kinds.first())
+        && !matches!(kind.as_str(), "alert" | "record")
+    {
+        let error = format!("type {kind:?} is not known: give alert or record");
+        let body = json!({ "status": "error", "errorType": "bad_data", "error": error });
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+    }
     match rules.groups().await {
         Ok(groups) => {
             let groups: Vec<Value> = groups.iter().filter_map(|g| group(g, &wanted)).collect();

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use url::form_urlencoded;
-use watchkeep_catalog::{Catalog, Seen};
+use watchkeep_catalog::{Catalog, Scheme, Seen};
 
 use super::{
     problem::Problem,
@@ -20,7 +20,7 @@ use super::{
 /// Prefix of every label.
 const PREFIX: &str = "__meta_watchkeep_";
 /// What can be asked for.
-const FILTERS: &str = "service, tag, role, zone, healthy";
+const FILTERS: &str = "service, tag, role, zone, healthy, scrape";
 
 /// `GET /v1/sd/prometheus`.
 pub(super) fn router(reader: Reader) -> Router {
@@ -42,6 +42,14 @@ struct Wanted {
     roles: Vec<String>,
     zones: Vec<String>,
     healthy: Option<bool>,
+    /// Only those that say where their metrics are, with that as the target; or only those that do not.
+    scrape: Option<bool>,
+}
+
+/// Reads a filter that is true or false.
+fn yes_or_no(name: &str, value: &str) -> Result<Option<bool>, String> {
+    let read = value.parse().map(Some);
+    read.map_err(|_| format!("{name} is {value:?}: give true or false, or leave it out"))
 }
 
 impl Wanted {
@@ -54,10 +62,11 @@ impl Wanted {
                 "role" => &mut wanted.roles,
                 "zone" => &mut wanted.zones,
                 "healthy" => {
-                    let healthy = value.parse();
-                    wanted.healthy = Some(healthy.map_err(|_| {
-                        format!("healthy is {value:?}: give true or false, or leave it out")
-                    })?);
+                    wanted.healthy = yes_or_no(&name, &value)?;
+                    continue;
+                }
+                "scrape" => {
+                    wanted.scrape = yes_or_no(&name, &value)?;
                     continue;
                 }
                 other => {
@@ -77,6 +86,7 @@ impl Wanted {
             && any(&self.zones, &instance.zone)
             && self.tags.iter().all(|tag| instance.tags.contains(tag))
             && self.healthy.is_none_or(|healthy| seen.serves() == healthy)
+            && self.scrape.is_none_or(|scrape| instance.scrape.is_some() == scrape)
     }
 
     fn of(&self, catalog: &Catalog) -> Vec<Group> {
@@ -87,7 +97,7 @@ impl Wanted {
         services
             .flat_map(|(_, service)| service.instances.values())
             .filter(|seen| self.takes(seen))
-            .map(|seen| group(seen))
+            .map(|seen| group(seen, self.scrape == Some(true)))
             .collect()
     }
 }
@@ -101,11 +111,14 @@ async fn list(
     Ok(indexed(catalog.changed(), catalog.revision(), wanted.of(&catalog)))
 }
 
-fn group(seen: &Seen) -> Group {
+/// `of_page`: the target is the page of metrics that the instance has named, where it has.
+fn group(seen: &Seen, of_page: bool) -> Group {
     let i = &seen.instance;
+    let page = i.scrape.as_ref().filter(|_| of_page);
+    let port = page.and_then(|page| page.port).unwrap_or(i.port);
     let target = match i.address.contains(':') {
-        true => format!("[{}]:{}", i.address, i.port),
-        false => format!("{}:{}", i.address, i.port),
+        true => format!("[{}]:{port}", i.address),
+        false => format!("{}:{port}", i.address),
     };
     // Separators on both sides, so that `.*,blue,.*` matches wherever the tag stands.
     let tags = i.tags.iter().fold(String::from(","), |all, tag| all + tag + ",");
@@ -127,6 +140,18 @@ fn group(seen: &Seen) -> Group {
     for (key, value) in &i.metadata {
         let key = key.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '_'), "_");
         labels.insert(format!("{PREFIX}metadata_{key}"), value.clone());
+    }
+    if let Some(page) = page {
+        let (path, query) = page.path.split_once('?').unwrap_or((page.path.as_str(), ""));
+        let scheme = match page.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        labels.insert("__scheme__".to_owned(), scheme.to_owned());
+        labels.insert("__metrics_path__".to_owned(), path.to_owned());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            labels.insert(format!("__param_{name}"), value.into_owned());
+        }
     }
     Group { targets: [target], labels }
 }
@@ -168,11 +193,27 @@ mod tests {
             let error = Wanted::read(query).expect_err(part);
             assert!(error.contains(part), "{error}");
         }
-        let group = group(&blue);
-        assert_eq!(group.targets, ["[::1]:80"]);
-        let label = |name: &str| group.labels[&format!("{PREFIX}{name}")].as_str();
+        let found = group(&blue, true);
+        assert_eq!(found.targets, ["[::1]:80"]);
+        assert!(!found.labels.contains_key("__metrics_path__"));
+        let label = |name: &str| found.labels[&format!("{PREFIX}{name}")].as_str();
         assert_eq!((label("tags"), label("metadata_build_id")), (",blue,v2,", "7"));
         assert_eq!((label("status"), label("service")), ("passing", "web"));
+        let page = seen(
+            r#"{"service":"web","id":"b","address":"h","port":80,
+                "scrape":{"scheme":"https","path":"/m?format=text","port":9100}}"#,
+            Health::Passing,
+        );
+        let wanted = Wanted::read("scrape=true").expect("a query");
+        assert!(wanted.takes(&page) && !wanted.takes(&blue));
+        let found = group(&page, true);
+        assert_eq!(found.targets, ["h:9100"]);
+        for (name, value) in
+            [("__scheme__", "https"), ("__metrics_path__", "/m"), ("__param_format", "text")]
+        {
+            assert_eq!(found.labels[name], value);
+        }
+        assert_eq!(group(&page, false).targets, ["h:80"]);
         // Not judged yet is not healthy.
         let unknown = Seen { status: Health::Unknown, ..blue };
         assert!(!Wanted::read("healthy=true").expect("a query").takes(&unknown));

@@ -9,7 +9,9 @@ use axum::{
     routing,
 };
 use serde::Serialize;
-use watchkeep_catalog::{Catalog, Client, Service, check_name, keys, view::ServiceSeen};
+use watchkeep_catalog::{
+    Catalog, Client, Service, check_name, keys, read_value, view::ServiceSeen,
+};
 
 use super::{
     asked::Asked,
@@ -133,7 +135,7 @@ async fn put(
             "name is {name} in the body and {service:?} in the path: make them equal, or leave name out"
         )));
     }
-    let record: Service = serde_json::from_value(record.into())
+    let record: Service = read_value(&record.into())
         .map_err(|e| Problem::bad_request(format!("service {service:?}: {e}")))?;
     record.validate().map_err(|e| Problem::bad_request(e.to_string()))?;
     refuse_circles(records(&reader.client, "").await?, &record)?;

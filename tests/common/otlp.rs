@@ -29,6 +29,8 @@ pub struct Span {
     pub end: u64,
     /// Its attributes.
     pub attributes: Map<String, Value>,
+    /// The traces of those that it is linked with.
+    pub links: Vec<String>,
 }
 
 /// A point of a metric.

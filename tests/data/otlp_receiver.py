@@ -53,6 +53,7 @@ class Traces(trace_grpc.TraceServiceServicer):
                     "begin": span.start_time_unix_nano,
                     "end": span.end_time_unix_nano,
                     "attributes": plain(span.attributes),
+                    "links": [link.trace_id.hex() for link in span.links],
                 })
         return trace.ExportTraceServiceResponse()
 

@@ -201,6 +201,20 @@ fn by_hand(modules: &Path, targets: &Targets) {
     assert_eq!(err.trim_end(), report["reason"].as_str().expect("a reason"));
     let missing = r#"{"expected_status": [404]}"#;
     assert_eq!(run(&["http", &targets.url("/missing"), "--settings", missing]).0, Some(0));
+    // Kinds whose target is no address, where the configuration allows them.
+    let dir = TempDir::new().expect("a folder");
+    let (socket, script) = (dir.path().join("a.sock"), dir.path().join("check"));
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    std::fs::write(&script, "#!/bin/sh\necho fine\n").expect("a script");
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).expect("it may run");
+    let collector = json!({"targets": {"allow": [dir.path()]}, "scripts": {"dir": dir.path()}});
+    let config = dir.path().join("watchkeep.yaml");
+    std::fs::write(&config, json!({"collector": collector}).to_string()).expect("a configuration");
+    for (kind, target) in [("unix", socket.display().to_string()), ("script", "check".to_owned())] {
+        let (code, out, err) = run(&[kind, &target, "--config", &config.display().to_string()]);
+        assert!(code == Some(0) && out.contains("passing"), "{kind}: {out}{err}");
+    }
     let file = modules.display().to_string();
     let with = ["--module", "tcp_banner", "--blackbox-config", &file];
     let (code, out, err) = run(&[&["tcp", targets.banner.as_str()], &with[..]].concat());
@@ -213,7 +227,9 @@ fn by_hand(modules: &Path, targets: &Targets) {
             &["tcp", "h:1", "--module", "m", "--blackbox-config", &file],
             "module \"m\" is not defined; defined: ",
         ),
-        (&["http", "h:1", "--settings", "{\"a\": 1}"], "--settings: unknown field `a`"),
+        (&["http", "h:1", "--settings", "{\"a\": 1}"], "--settings: http.a: unknown field `a`"),
+        (&["dns", "h:1"], "such as --settings '{\"query_name\": \"example.org\""),
+        (&["alias", "web"], "watchkeep service list SERVICE"),
         (&["tcp", "169.254.169.254:80"], "169.254.169.254 must not be probed"),
     ] {
         let (code, _, err) = run(args);

@@ -64,6 +64,13 @@ async fn prometheus_scrapes_what_is_registered_and_no_more() {
     scraped(&["web-1", "web-2"]).await;
     deregister(node, "web", "web-1").await;
     scraped(&["web-2"]).await;
+    // Who names its metrics page is found there.
+    let page = json!({"scrape": {"path": "/m", "port": 9100}});
+    register(node, "app", "app-1", &node.http, page).await;
+    let found = http::get(&node.url("/v1/sd/prometheus?scrape=true")).await.expect("targets");
+    let (target, path) = (&found[0]["targets"][0], &found[0]["labels"]["__metrics_path__"]);
+    assert_eq!((target, path), (&json!("127.0.0.1:9100"), &json!("/m")), "{found}");
+    assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
     let (status, body) =
         http::any(Method::GET, &node.url("/v1/sd/prometheus?colour=blue"), None).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);

@@ -178,7 +178,7 @@ async fn reports_the_gate_and_the_badge() {
         ("/v1/slo/up/report?window=soon", 400, "give a duration"),
         ("/v1/slo/up/report?format=pdf", 400, "use json, html, csv or md"),
         ("/v1/slo/up/report?time_zone=Mars", 400, "Europe/Berlin"),
-        ("/v1/slo/up/report?when=now", 400, "allowed are window, from, to"),
+        ("/v1/slo/up/report?when=now", 400, "give one of `window`, `from`, `to`"),
         (
             "/v1/slo/up/report?window=last_day&to=-262143-01-01",
             400,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use watchkeep_catalog::{
     ChangeKind, ScheduleChange, Time,
     client::{Compare, Op, Txn},
-    keys,
+    keys, read_json,
 };
 
 use super::{Problem, check_id, oncall::schedule};
@@ -180,7 +180,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T,
         let size = body.len();
         return Err(Problem::bad_request(format!("the body has {size} bytes: at most {BODY_MAX}")));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    read_json(body).map_err(|error| {
         Problem::bad_request(format!("the body is wrong: {error}; such as {example}"))
     })
 }

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use watchkeep_catalog::Time;
+use watchkeep_catalog::{Time, read_json};
 
 use super::Problem;
 use crate::{
@@ -70,7 +70,7 @@ pub(super) async fn enqueue(State(context): State<Arc<Context>>, body: Bytes) ->
     if body.len() > BODY_MAX {
         return refused(&[format!("the event has {} bytes: at most {BODY_MAX}", body.len())]);
     }
-    let event: Event = match serde_json::from_slice(&body) {
+    let event: Event = match read_json(&body) {
         Ok(event) => event,
         Err(error) => return refused(&[format!("the body is not an event: {error}")]),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -14,7 +14,7 @@ use watchkeep_catalog::{
     ClientError, Failover, FailoverMode, FailoverState, FailoverStop, KeyValue, check_name, keys,
 };
 
-use super::{Problem, changes::read, check_id};
+use super::{Asked, Problem, changes::read, check_id, pages::Page};
 use crate::{
     clock, config::FailoverPolicy, context::Context, failover::control, incident::check_by,
     mirror::Versioned, store, text::address,
@@ -26,13 +26,6 @@ pub(super) struct Shown {
     failover: Failover,
     fencing_token: i64,
 }
-
-/// Failovers in one answer, where nobody says how many.
-const LIMIT: usize = 100;
-/// Most in one answer.
-const LIMIT_MAX: usize = 1_000;
-/// Records that are looked at first where some are asked for.
-const SEARCHED_FIRST: usize = 500;
 
 #[derive(Serialize)]
 pub(super) struct List {
@@ -53,25 +46,6 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn limit(&self) -> Result<usize, Problem> {
-        match self.limit.unwrap_or(LIMIT) {
-            limit @ 1..=LIMIT_MAX => Ok(limit),
-            limit => {
-                let text = format!("limit {limit} is out of range: give 1 to {LIMIT_MAX}");
-                Err(Problem::bad_request(text))
-            }
-        }
-    }
-
-    fn before(&self) -> Result<Option<i64>, Problem> {
-        match self.before {
-            Some(before) if before < 1 => Err(Problem::bad_request(format!(
-                "before {before} is no fencing token: give the `next` of the answer before"
-            ))),
-            before => Ok(before),
-        }
-    }
-
     fn is_any(&self) -> bool {
         self.state.is_none() && self.service.is_none() && self.policy.is_none()
     }
@@ -114,35 +88,13 @@ impl From<Versioned<Failover>> for Shown {
 /// The latest first.
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    filter: Result<Query<Filter>, QueryRejection>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<List>, Problem> {
-    let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let (limit, mut before) = (filter.limit()?, filter.before()?);
-    let mut failovers: Vec<Shown> = Vec::new();
-    let mut page = if filter.is_any() { limit + 1 } else { SEARCHED_FIRST };
-    let more = loop {
-        let latest = context.client.list_latest(keys::FAILOVERS, before, page).await?;
-        before = latest.kvs.last().map(|kv| kv.create_revision).or(before);
-        failovers.extend(latest.kvs.iter().filter_map(|kv| filter.take(kv)));
-        if !latest.more || failovers.len() > limit {
-            break latest.more;
-        }
-        // Each page costs the registry a walk through all of them: few, of growing size.
-        page = page.saturating_mul(4);
-    };
-    let next = cut(&mut failovers, limit, more);
+    let page = Page::read(filter.limit, filter.before)?;
+    let take = |kv: &KeyValue| filter.take(kv);
+    let (failovers, next) =
+        page.of(&context.client, keys::FAILOVERS, filter.is_any(), take).await?;
     Ok(Json(List { failovers, next }))
-}
-
-/// Cuts after `limit`, but not between those that one transaction created; the token behind which it goes on, if it does:
-/// with what is cut off, or with `more` that was not looked at.
-fn cut(failovers: &mut Vec<Shown>, limit: usize, more: bool) -> Option<i64> {
-    let last = failovers.get(limit.checked_sub(1)?)?.fencing_token;
-    let behind = failovers.iter().skip(limit).take_while(|shown| shown.fencing_token == last);
-    let shown = limit + behind.count();
-    let next = (more || shown < failovers.len()).then_some(last);
-    failovers.truncate(shown);
-    next
 }
 
 pub(super) async fn show(
@@ -152,7 +104,9 @@ pub(super) async fn show(
     check_id("failover", &id)?;
     match context.client.get(&keys::failover(&id)).await? {
         Some(kv) => Ok(Json(shown(&kv)?)),
-        None => Err(Problem::not_found(format!("failover {id} does not exist"))),
+        None => Err(Problem::not_found(format!(
+            "failover {id} does not exist: /v1/failovers lists them"
+        ))),
     }
 }
 
@@ -307,24 +261,6 @@ pub(super) async fn policies(State(context): State<Arc<Context>>) -> Json<serde_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::opened_failover;
-
-    #[test]
-    fn what_one_transaction_created_is_not_cut_apart() {
-        for (tokens, limit, more, left, next) in [
-            (&[9, 8, 7][..], 2, false, 2, Some(8)),
-            (&[9, 8, 8, 8, 7], 2, false, 4, Some(8)),
-            (&[9, 8, 8], 2, false, 3, None),
-            (&[9, 8, 8], 2, true, 3, Some(8)),
-            (&[9, 8], 2, false, 2, None),
-            (&[9], 2, false, 1, None),
-            (&[], 1, false, 0, None),
-        ] {
-            let of = |token: &i64| Shown { failover: opened_failover(), fencing_token: *token };
-            let mut list: Vec<_> = tokens.iter().map(of).collect();
-            assert_eq!((cut(&mut list, limit, more), list.len()), (next, left), "{tokens:?}");
-        }
-    }
 
     #[test]
     fn secrets_of_a_policy_are_not_shown() {

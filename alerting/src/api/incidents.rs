@@ -1,4 +1,4 @@
-//! `GET /v1/incidents[?status=]`, `GET /v1/incidents/{id}[/report]`, what others find: `POST /v1/incidents`, and what
+//! `GET /v1/incidents[?status=&limit=&before=]`, `GET /v1/incidents/{id}[/report]`, what others find: `POST /v1/incidents`, and what
 //! people do: `POST /v1/incidents/{id}`.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use watchkeep_catalog::{Incident, IncidentStatus, Time, keys};
+use watchkeep_catalog::{Incident, IncidentStatus, KeyValue, Time, keys};
 
-use super::{Problem, changes::read, check_id};
+use super::{Asked, Problem, changes::read, check_id, pages::Page};
 use crate::{
     clock,
     context::Context,
@@ -28,25 +28,44 @@ const KEY_MAX: usize = 1_024;
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
     status: Option<String>,
+    limit: Option<usize>,
+    before: Option<i64>,
 }
 
 #[derive(Serialize)]
 pub(super) struct List {
     incidents: Vec<Incident>,
+    /// There are older ones: they are before this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+/// What is asked for by: incidents with long timelines that are not asked for are not read as a whole.
+#[derive(Deserialize)]
+struct Facts {
+    status: IncidentStatus,
+}
+
+fn take(wanted: Option<IncidentStatus>, kv: &KeyValue) -> Option<Incident> {
+    if let Some(wanted) = wanted
+        && kv.json::<Facts>().ok()?.status != wanted
+    {
+        return None;
+    }
+    kv.json().ok()
 }
 
 /// The latest first. A record that cannot be read is left out: the mirror has warned of it.
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    filter: Result<Query<Filter>, QueryRejection>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<List>, Problem> {
-    let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
     let wanted = filter.status.as_deref().map(status).transpose()?;
-    let (kvs, _) = context.client.list(keys::INCIDENTS).await?;
-    let mut incidents: Vec<Incident> = kvs.iter().filter_map(|kv| kv.json().ok()).collect();
-    incidents.retain(|incident| wanted.is_none_or(|wanted| incident.status == wanted));
-    incidents.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| b.id.cmp(&a.id)));
-    Ok(Json(List { incidents }))
+    let page = Page::read(filter.limit, filter.before)?;
+    let take = |kv: &KeyValue| take(wanted, kv);
+    let (incidents, next) =
+        page.of(&context.client, keys::INCIDENTS, wanted.is_none(), take).await?;
+    Ok(Json(List { incidents, next }))
 }
 
 fn status(text: &str) -> Result<IncidentStatus, Problem> {
@@ -67,7 +86,9 @@ pub(super) async fn show(
     check_id("incident", &id)?;
     match context.client.get(&keys::incident(&id)).await? {
         Some(kv) => Ok(Json(kv.json()?)),
-        None => Err(Problem::not_found(format!("incident {id} does not exist"))),
+        None => Err(Problem::not_found(format!(
+            "incident {id} does not exist: /v1/incidents lists them"
+        ))),
     }
 }
 

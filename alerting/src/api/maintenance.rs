@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::StatusCode,
 };
 use chrono::TimeDelta;
@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use watchkeep_catalog::{
     Maintenance, Time,
     client::{Compare, Op, Txn},
-    keys,
+    keys, read_json,
 };
 
-use super::{Problem, check_id};
+use super::{Asked, Problem, check_id};
 use crate::{
     clock,
     context::Context,
@@ -65,9 +65,8 @@ async fn windows(context: &Context) -> Result<Windows, Problem> {
 
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    filter: Result<Query<Filter>, QueryRejection>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<List>, Problem> {
-    let Query(filter) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
     let now = clock::now();
     let windows = windows(&context).await?;
     let mut maintenance: Vec<Shown> =
@@ -89,7 +88,9 @@ pub(super) async fn show(
 }
 
 fn missing(id: &str) -> Problem {
-    Problem::not_found(format!("maintenance window {id} does not exist"))
+    Problem::not_found(format!(
+        "maintenance window {id} does not exist: /v1/maintenance?all=true lists them"
+    ))
 }
 
 /// Registers a window. It begins now unless it says otherwise; a length may be given instead of an end.
@@ -103,7 +104,7 @@ pub(super) async fn create(
             format!("the body has {} bytes: at most {BODY_MAX} are read", body.len()),
         ));
     }
-    let record: Maintenance = serde_json::from_slice(&body).map_err(|e| {
+    let record: Maintenance = read_json(&body).map_err(|e| {
         Problem::bad_request(format!(
             "maintenance window: {e}; such as {{\"scope\": {{\"service\": \"db\"}}, \"duration_seconds\": 3600}}"
         ))

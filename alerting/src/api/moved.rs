@@ -5,13 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{Drain, DrainAbsence, RoleHolder, Time, keys};
 
-use super::{Problem, changes::read, check_id};
+use super::{Asked, Problem, changes::read, check_id};
 use crate::{clock, context::Context, incident::check_by, text::shorten};
 
 /// Longest reason, in characters.
@@ -49,9 +49,8 @@ pub(super) struct Drains {
 /// `GET /v1/drains[?all=true]`.
 pub(super) async fn drains(
     State(context): State<Arc<Context>>,
-    filter: Result<Query<Filter>, QueryRejection>,
+    Asked(Filter { all }): Asked<Filter>,
 ) -> Result<Json<Drains>, Problem> {
-    let Query(Filter { all }) = filter.map_err(|e| Problem::bad_request(e.body_text()))?;
     let client = &context.client;
     let (drains, absences) =
         tokio::try_join!(client.list(keys::DRAINS), client.list(keys::ABSENT_DRAINS))?;

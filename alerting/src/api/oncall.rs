@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
 };
@@ -13,7 +13,7 @@ use chrono::{Datelike, TimeDelta};
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::Time;
 
-use super::Problem;
+use super::{Asked, Problem};
 use crate::{
     clock,
     config::undefined,
@@ -45,9 +45,8 @@ pub(super) struct OnCall {
 
 pub(super) async fn who(
     State(context): State<Arc<Context>>,
-    question: Result<Query<Question>, QueryRejection>,
+    Asked(question): Asked<Question>,
 ) -> Result<Json<OnCall>, Problem> {
-    let Query(question) = question.map_err(|e| Problem::bad_request(e.body_text()))?;
     let at = question.at.as_deref().map_or_else(|| Ok(clock::now()), |at| instant("at", at))?;
     let rules = &context.rules;
     let schedule = schedule(rules, question.schedule.as_deref())?;
@@ -85,9 +84,8 @@ pub(super) struct Final {
 pub(super) async fn show(
     State(context): State<Arc<Context>>,
     Path(name): Path<String>,
-    within: Result<Query<Within>, QueryRejection>,
+    Asked(Within { from, to }): Asked<Within>,
 ) -> Result<Json<Final>, Problem> {
-    let Query(Within { from, to }) = within.map_err(|e| Problem::bad_request(e.body_text()))?;
     let schedule = schedule(&context.rules, Some(&name))?;
     let read = |name, text: Option<String>| text.map(|text| instant(name, &text)).transpose();
     let from = read("from", from)?.unwrap_or_else(clock::now);

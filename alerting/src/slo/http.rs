@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, header::ACCEPT},
     response::{Html, IntoResponse, Response},
     routing,
@@ -19,7 +19,7 @@ use super::{
     report::{Report, Window},
     time::instant,
 };
-use crate::source::SourceError;
+use crate::{api::Asked, source::SourceError};
 
 mod report;
 
@@ -38,7 +38,7 @@ pub(super) fn router(engine: Arc<Engine>) -> Router {
 /// What may stand behind the `?`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct Wish {
     window: Option<String>,
     format: Option<String>,
 }
@@ -58,8 +58,6 @@ enum Problem {
     Window(String),
     #[error("format {0:?} is not known: use json or html")]
     Format(String),
-    #[error("{0}; allowed are window (1h, 24h, 30d) and format (json, html)")]
-    Query(String),
     #[error("{0}")]
     Range(String),
     #[error(
@@ -75,9 +73,7 @@ enum Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::Window(_) | Self::Format(_) | Self::Query(_) | Self::Range(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Window(_) | Self::Format(_) | Self::Range(_) => StatusCode::BAD_REQUEST,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::NotReady | Self::Source(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -85,14 +81,11 @@ impl IntoResponse for Problem {
     }
 }
 
-type AskedFor = Result<Query<Asked>, axum::extract::rejection::QueryRejection>;
-
 async fn list(
     State(engine): State<Arc<Engine>>,
     headers: HeaderMap,
-    asked: AskedFor,
+    Asked(asked): Asked<Wish>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::Query(e.body_text()))?;
     let html = wants_html(&headers, asked.format.as_deref())?;
     let window = window(asked.window)?.unwrap_or(Window::Day);
     let known = services(&engine)?;
@@ -114,9 +107,8 @@ async fn one(
     State(engine): State<Arc<Engine>>,
     Path(service): Path<String>,
     headers: HeaderMap,
-    asked: AskedFor,
+    Asked(asked): Asked<Wish>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::Query(e.body_text()))?;
     let html = wants_html(&headers, asked.format.as_deref())?;
     let windows = window(asked.window)?.map_or(Window::ALL.to_vec(), |window| vec![window]);
     if !services(&engine)?.contains(&service) {

@@ -277,7 +277,7 @@ pub(super) fn frame(title: &str, body: &str) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{} · Watchkeep</title><style>{STYLE}</style></head><body>\
-         <nav><a href=\"/\">Console</a><a href=\"/v1/slo?format=html\">SLO</a>\
+         <nav><a href=\"/\">Console</a><a href=\"/incidents\">Incidents</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
          <a href=\"/runbooks/\">Runbooks</a><a href=\"/dashboards/\">Dashboards</a>\
          <a href=\"/metrics\">Metrics</a></nav><main>{body}</main></body></html>\n",
         Text(title)

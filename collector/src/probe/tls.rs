@@ -30,10 +30,12 @@ use super::{
 
 mod anybody;
 mod chain;
+mod named;
 
 use anybody::Anybody;
 pub(crate) use chain::Anchors;
 pub(crate) use chain::Shown;
+use named::Named;
 
 /// A client that trusts the public roots.
 ///
@@ -156,11 +158,11 @@ impl Client {
     }
 
     fn make(&self) -> Result<Made, String> {
-        let (roots, anchors) = match &self.ca {
+        let (roots, anchors, trusted) = match &self.ca {
             None => {
                 let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
                 let anchors = Anchors::of(&roots, &[]);
-                (roots, anchors)
+                (roots, anchors, Vec::new())
             }
             Some(path) => {
                 let certificates = certificates("tls.ca_file", path)?;
@@ -171,15 +173,14 @@ impl Client {
                         .map_err(|e| format!("tls.ca_file {}: {e}", path.display()))?;
                 }
                 let anchors = Anchors::of(&roots, &certificates);
-                (roots, anchors)
+                (roots, anchors, certificates)
             }
         };
         let provider = Arc::new(ring::default_provider());
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .map_err(|e| format!("tls.ca_file: {e}"))?;
-        let strict: Arc<dyn ServerCertVerifier> = verifier;
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(|e| format!("tls.ca_file: {e}"))?;
+        let strict: Arc<dyn ServerCertVerifier> = Arc::new(Named { chain, trusted });
         let anybody: Arc<dyn ServerCertVerifier> = Arc::new(Anybody::default());
         let verifier = if self.skip_verify { anybody.clone() } else { strict };
         let config = self.config(&provider, verifier.clone())?;

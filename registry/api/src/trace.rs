@@ -28,6 +28,19 @@ pub fn set_parent(span: &Span, trace_parent: Option<&str>) {
     }
 }
 
+/// Whether the trace of a span is one that is kept.
+#[must_use]
+pub fn is_kept(span: &Span) -> bool {
+    let context = span.context();
+    context.span().span_context().is_sampled()
+}
+
+/// Links `span` with `other`, which has a part in what it does and is not above it.
+pub fn link(span: &Span, other: &Span) {
+    let context = other.context();
+    span.add_link(context.span().span_context().clone());
+}
+
 fn parse(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let version = parts.next()?;

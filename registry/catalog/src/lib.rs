@@ -6,6 +6,7 @@
 pub mod access;
 pub mod client;
 mod examine;
+mod json;
 pub mod keys;
 pub mod migrate;
 mod name;
@@ -19,6 +20,7 @@ pub use watchkeep_api::trace;
 
 pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use examine::{Examination, MemberState, examine};
+pub use json::{read_json, read_value};
 pub use name::{NameError, check_name};
 pub use record::*;
 pub use registration::{

@@ -56,6 +56,18 @@ pub(crate) struct Replay {
 #[derive(Debug, Deserialize)]
 struct Incidents {
     incidents: Vec<Incident>,
+    next: Option<i64>,
+}
+
+/// All that there are, a page after the other.
+async fn incidents(api: &Api) -> anyhow::Result<Vec<Incident>> {
+    let (mut all, mut path) = (Vec::new(), "/v1/incidents?limit=1000".to_owned());
+    loop {
+        let Incidents { incidents, next } = api.get(&path).await?;
+        all.extend(incidents);
+        let Some(next) = next else { return Ok(all) };
+        path = format!("/v1/incidents?limit=1000&before={next}");
+    }
 }
 
 impl Replay {
@@ -66,7 +78,7 @@ impl Replay {
         }
         let api = self.node.api()?;
         let policy = self.policy(&api).await?;
-        let Incidents { incidents } = api.get("/v1/incidents").await?;
+        let incidents = incidents(&api).await?;
         let in_time = |fault: &Fault| fault.at >= self.from && fault.at <= self.to;
         let known = faults(&incidents);
         let triggers: Vec<Fault> = match policy.when.is_verdict() {

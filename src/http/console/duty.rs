@@ -1,42 +1,30 @@
 //! `/oncall`: for each schedule who is on call, until when and who is next, and its final form for the next two weeks.
 
-use axum::{Router, extract::State, http::Method, response::Html};
+use axum::{extract::State, response::Html};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use watchkeep_alerting::wall_clock;
 
-use super::{Site, ask};
+use super::{Site, get};
 use crate::http::{
     html::{self, Text, table},
     problem::Problem,
 };
 
 pub(super) async fn show(State(site): State<Site>) -> Result<Html<String>, Problem> {
-    let Some(alerting) = site.alerting else {
-        return Err(Problem::not_found(
-            "role alerting does not run on this node: ask one where it does",
-        ));
-    };
-    let schedules = get(&alerting, "/v1/oncall/schedules").await?;
+    let alerting = site.alerting;
+    let schedules: Value = get(alerting.clone(), "/v1/oncall/schedules").await?;
     let mut body = "<h1>On call</h1>".to_owned();
     let names = schedules["schedules"].as_array().into_iter().flatten();
     for name in names.filter_map(Value::as_str) {
-        let now = get(&alerting, &format!("/v1/oncall?schedule={name}")).await?;
-        let shifts = get(&alerting, &format!("/v1/oncall/schedules/{name}")).await?;
+        let now: Value = get(alerting.clone(), &format!("/v1/oncall?schedule={name}")).await?;
+        let shifts: Value = get(alerting.clone(), &format!("/v1/oncall/schedules/{name}")).await?;
         body.push_str(&schedule(name, &now, &shifts));
     }
     if schedules["schedules"].as_array().is_none_or(Vec::is_empty) {
         body.push_str("<p class=\"dim\">Nobody is ever on call: set alerting.schedules.</p>");
     }
     Ok(html::page("On call", false, &body))
-}
-
-async fn get(alerting: &Router, path: &str) -> Result<Value, Problem> {
-    let (status, answer) = ask(alerting.clone(), Method::GET, path, None).await?;
-    match status.is_success() {
-        true => Ok(answer),
-        false => Err(Problem::new(status, answer["error"].as_str().unwrap_or("refused"))),
-    }
 }
 
 fn schedule(name: &str, now: &Value, shifts: &Value) -> String {

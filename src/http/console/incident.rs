@@ -25,7 +25,9 @@ pub(super) async fn show(
     check_name("incident", &id)?;
     let found = site.client.get(&keys::incident(&id)).await?;
     let Some(kv) = found else {
-        return Err(Problem::not_found(format!("incident {id} does not exist")));
+        return Err(Problem::not_found(format!(
+            "incident {id} does not exist: /incidents lists them"
+        )));
     };
     let incident: Incident = kv.json()?;
     let status = word(&incident.status);

@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::{
         HeaderMap, StatusCode,
         header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -16,12 +16,15 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::{Problem, services};
-use crate::slo::{
-    detail::{self, Detail},
-    engine::Engine,
-    gate::{Gate, Verdict},
-    openslo::TimeWindow,
-    range::{Range, Wish},
+use crate::{
+    api::Asked,
+    slo::{
+        detail::{self, Detail},
+        engine::Engine,
+        gate::{Gate, Verdict},
+        openslo::TimeWindow,
+        range::{Range, Wish},
+    },
 };
 
 pub(super) fn router() -> Router<Arc<Engine>> {
@@ -34,7 +37,7 @@ pub(super) fn router() -> Router<Arc<Engine>> {
 /// What may stand behind the `?` of a report.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct Wanted {
     window: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -82,12 +85,8 @@ async fn report(
     State(engine): State<Arc<Engine>>,
     Path(service): Path<String>,
     headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Asked(asked): Asked<Wanted>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked.map_err(|error| {
-        let allowed = "allowed are window, from, to, time_zone and format (json, html, csv, md)";
-        Problem::Range(format!("{}; {allowed}", error.body_text()))
-    })?;
     let format = Format::of(asked.format.as_deref(), &headers)?;
     let (own, zone) = usual(&engine, &service);
     let zone = match &asked.time_zone {
@@ -155,10 +154,8 @@ struct Worn {
 async fn badge(
     State(engine): State<Arc<Engine>>,
     Path(service): Path<String>,
-    asked: Result<Query<Worn>, QueryRejection>,
+    Asked(asked): Asked<Worn>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked
-        .map_err(|error| Problem::Range(format!("{}; allowed is window", error.body_text())))?;
     let window = asked.window.or(usual(&engine, &service).0);
     let found = over(&engine, &service, window.as_deref().unwrap_or("30d")).await?;
     let headers = [(CONTENT_TYPE, "image/svg+xml"), (CACHE_CONTROL, "max-age=60")];

@@ -74,6 +74,23 @@ impl Authority {
         }
     }
 
+    /// Itself as a server's certificate, for `name`, until `days` from now, as `openssl req -x509` makes one.
+    fn itself(name: &str, days: i64) -> (Self, Issued) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = day(-400);
+        params.not_after = day(days);
+        let key = KeyPair::generate().expect("a key");
+        let (der, key_pem) = (key.serialize_der(), key.serialize_pem());
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("ca.pem"), issuer.pem()).expect("written");
+        let chain = vec![issuer.der().clone()];
+        let issued = Issued { chain, key: der, pem: issuer.pem(), key_pem };
+        (Self { issuer, dir }, issued)
+    }
+
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).expect("written");
@@ -127,6 +144,30 @@ async fn probe(port: u16, check: &str) -> Result<Outcome, String> {
 
 fn fact(outcome: &Outcome, name: &str) -> f64 {
     outcome.facts.iter().find(|fact| fact.name == name).map_or(f64::NAN, |fact| fact.value)
+}
+
+/// What `openssl req -x509` makes is an authority's certificate and a server's at once: blackbox_exporter takes it when it is
+/// trusted, and so do we.
+#[tokio::test]
+async fn a_certificate_that_is_trusted_itself() -> Outcomes {
+    let (ours, issued) = Authority::itself("web.example", 90);
+    let (old, expired) = Authority::itself("web.example", -3);
+    let theirs = Authority::new("theirs");
+    let good = server(&issued, BOTH, &[], None).await;
+    let expired = server(&expired, BOTH, &[], None).await;
+    for (port, ca, name, is_good, words) in [
+        (good, &ours, "web.example", true, "certificate valid for"),
+        (good, &ours, "other.example", false, "certificate not valid for name"),
+        (good, &theirs, "web.example", false, "invalid peer certificate: UnknownIssuer"),
+        (expired, &old, "web.example", false, "certificate expired"),
+    ] {
+        let ca = ca.file().display().to_string();
+        let check = format!(r#""tls":{{"tls":{{"ca_file":"{ca}","server_name":"{name}"}}}}"#);
+        let outcome = probe(port, &check).await?;
+        assert_eq!(outcome.good, is_good, "{name}: {}", outcome.reason);
+        assert!(outcome.reason.contains(words), "{name}: {}", outcome.reason);
+    }
+    Ok(())
 }
 
 #[tokio::test]

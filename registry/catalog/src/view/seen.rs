@@ -39,7 +39,7 @@ pub struct Seen {
     /// Since when; with a verdict only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// The verdict's reason.
+    /// The verdict's reason, or why it is critical without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Why nobody is told that it is critical, if so.
@@ -72,7 +72,9 @@ impl Seen {
             None if instance.checks.is_empty() => Health::Passing,
             None => Health::Unknown,
         };
-        let (since, reason) = (verdict.map(|v| v.since), verdict.map(|v| v.reason.clone()));
+        let suspicion = suspected.then_some("no verdict yet; a collector finds it critical");
+        let reason = verdict.map(|v| v.reason.as_str()).or(suspicion).map(str::to_owned);
+        let since = verdict.map(|v| v.since);
         let silenced = verdict.and_then(|v| v.silenced.clone()).map(Box::new);
         let (drained, declared_role) = (None, instance.role.clone());
         Self { instance, status, since, reason, silenced, drained, declared_role, lease }

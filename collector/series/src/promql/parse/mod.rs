@@ -8,6 +8,7 @@ mod durations;
 mod locate;
 mod rewrite;
 mod token;
+mod unexpected;
 
 use std::fmt;
 
@@ -92,8 +93,9 @@ impl Expr {
         let tokens = token::tokens(text);
         check_tokens(&tokens)?;
         let rewritten = rewrite::rewrite(text, &tokens);
-        let ast = promql_parser::parser::parse(rewritten.as_deref().unwrap_or(text));
-        let ast = ast.map_err(ParseError::new)?;
+        let plain = rewritten.as_deref().unwrap_or(text);
+        let ast = promql_parser::parser::parse(plain)
+            .map_err(|said| ParseError::new(unexpected::explain(plain, said)))?;
         check_depth(&ast)?;
         let mut experimental = Vec::new();
         let mut converter = convert::Converter::new(text, &tokens, &mut experimental);
