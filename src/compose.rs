@@ -281,6 +281,13 @@ impl Rooms {
                 .shipped
                 .push(("generated/openslo.yml".to_owned(), openslo::rules(&documents)));
         }
+        let url = match config.alerting.external_url.as_str() {
+            "" => config.url(),
+            url => url.to_owned(),
+        };
+        for (_, text) in &mut rules.origin.shipped {
+            *text = watchkeep_alerting::config::lead_to(&url, text);
+        }
         let alerting = alerting.with_openslo(documents);
         let alerting = alerting.with_rules(rules, Arc::new(PromQl), source, metrics)?;
         let alerting = match config.alerting.alertmanager_config.clone() {

@@ -38,6 +38,16 @@ pub(crate) use validate::undefined;
 const SHIPPED_RULES: [(&str, &str); 1] =
     [("shipped/watchkeep.yml", include_str!("../rules/watchkeep.yml"))];
 
+/// Where the files of rules that come with the program say that runbooks are.
+const RUNBOOKS_OF_FILES: &str = "runbook_url: http://127.0.0.1:8480/runbooks/";
+
+/// A shipped rule file whose links lead to the runbooks at `url`, an address that people reach.
+#[must_use]
+pub fn lead_to(url: &str, rules: &str) -> String {
+    let url = url.trim_end_matches('/');
+    rules.replace(RUNBOOKS_OF_FILES, &format!("runbook_url: {url}/runbooks/"))
+}
+
 /// What is recorded of every service's promise where a Prometheus evaluates the alerts on it. Nothing here asks for that.
 const SLO_RECORDS: &str = include_str!("../rules/slo-records.yml");
 
