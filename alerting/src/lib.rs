@@ -59,6 +59,7 @@ pub use alertmanager::{Alertmanager, AlertmanagerConfig, Loader};
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use failover::replay;
+pub use notify::RUNBOOKS;
 pub use oncall::wall_clock;
 pub use slo::{Slo, SloConfig};
 pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};

@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub(crate) mod email;
+mod facts;
 mod message;
 mod picture;
 mod png;
@@ -30,6 +31,7 @@ mod summary;
 mod together;
 mod webhook;
 
+pub use facts::RUNBOOKS;
 pub(crate) use together::{Part, deliver_summary};
 
 /// Longest wait for one attempt.
@@ -95,6 +97,7 @@ pub(crate) async fn deliver(
         };
         if matches!(outcome, PageOutcome::Retry(_)) {
             tokio::time::sleep(backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng)).await;
+            incident = together::read(&context, incident).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tracing::{Instrument, info_span, warn};
-use watchkeep_catalog::{Incident, Page, PageState, keys};
+use watchkeep_catalog::{Incident, Page, PageKind, PageState, keys};
 
 use super::{
     ATTEMPT_TIMEOUT, ATTEMPTS_MAX, BACKOFF, BACKOFF_MAX, ERROR_MAX, Failure, PAUSE,
@@ -48,10 +48,12 @@ pub(crate) async fn deliver_summary(
     let mut rng = backoff::rng(&context.id, &summary);
     let mut attempt = 0;
     loop {
-        let pages: Vec<(&Incident, &Page)> = parts
+        let mut pages: Vec<(&Incident, &Page)> = parts
             .iter()
             .filter_map(|part| Some((&part.incident.record, part.pending()?)))
             .collect();
+        // What asks for somebody stands above what is over, and what began first comes first.
+        pages.sort_by_key(|(incident, page)| (page.kind != PageKind::Firing, incident.started_at));
         let Some((_, first)) = pages.first() else {
             return Some(parts.into_iter().map(|part| part.incident).collect());
         };
@@ -78,7 +80,11 @@ pub(crate) async fn deliver_summary(
             return Some(parts.into_iter().map(|part| part.incident).collect());
         }
         tokio::time::sleep(backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng)).await;
-        parts = join_all(parts.into_iter().map(|part| read(&context, part))).await;
+        let asked: &Context = &context;
+        let again = parts.into_iter().map(|Part { incident, page }| async move {
+            Part { incident: read(asked, incident).await, page }
+        });
+        parts = join_all(again).await;
     }
 }
 
@@ -109,13 +115,13 @@ async fn enter(
     }
 }
 
-/// The incident as it is now: somebody may have taken it meanwhile.
-async fn read(context: &Context, part: Part) -> Part {
-    let key = keys::incident(&part.incident.record.id);
+/// The incident as it is now: somebody may have taken it meanwhile. Where the registry does not say, it is what it was.
+pub(super) async fn read(context: &Context, known: Versioned<Incident>) -> Versioned<Incident> {
+    let key = keys::incident(&known.record.id);
     let found = context.client.get(&key).await.ok().flatten();
     match found.map(|kv| Versioned::read(&kv)) {
-        Some(Ok(incident)) => Part { incident, ..part },
-        _ => part,
+        Some(Ok(incident)) => incident,
+        _ => known,
     }
 }
 
