@@ -18,26 +18,31 @@ use watchkeep_catalog::{
 };
 
 use super::{
-    BODY_BYTES_MAX, Site,
+    Site,
     health::{self, Seen},
     html::{self, Text, table},
     problem::Problem,
+    runbooks,
     services::summaries,
 };
 
+mod alerts;
 mod duty;
 mod incident;
 
 /// Rows of what is over: resolved incidents and failovers.
 const PAST_MAX: usize = 10;
-/// Answers of the alerting API that the console reads.
-const ANSWER_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Answers of the alerting API that the console reads: all that fires, in a storm.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn router(site: Site) -> Router {
     Router::new()
         .route("/", routing::get(home))
         .route("/incidents/{id}", routing::get(incident::show).post(incident::act))
         .route("/incidents/{id}/acknowledge", routing::post(acknowledge))
+        .route("/alerts", routing::get(alerts::show))
+        .route("/alerts/silences", routing::post(alerts::silence))
+        .route("/alerts/silences/{id}/expire", routing::post(alerts::expire))
         .route("/oncall", routing::get(duty::show))
         .with_state(site)
 }
@@ -76,7 +81,7 @@ async fn home(State(site): State<Site>) -> Html<String> {
     match known(&site.client).await {
         Ok(known) => {
             body.push_str(&incidents(&known));
-            body.push_str(&on_call(&site).await);
+            body.push_str(&duty::now(site.alerting.as_ref()).await);
             body.push_str(&services(&known));
             body.push_str(&failovers(&known));
         }
@@ -85,6 +90,8 @@ async fn home(State(site): State<Site>) -> Html<String> {
             body.push_str(&format!(
                 "<p class=\"critical\">The registry does not answer: {said}</p>"
             ));
+            // Just then somebody has to be found.
+            body.push_str(&duty::now(site.alerting.as_ref()).await);
         }
     }
     html::page(&format!("Watchkeep: {}", site.name), true, &body)
@@ -129,6 +136,23 @@ fn names(incident: &Incident) -> String {
     names.finish()
 }
 
+/// The alert's name, as a link to its runbook where there is one: the one that it names, or one of ours.
+fn runbook(incident: &Incident) -> String {
+    let alert = Text(&incident.alert);
+    let own = incident.details.get("runbook_url").filter(|url| is_link(url));
+    match own {
+        _ if runbooks::is_there(&incident.alert) => {
+            format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident)))
+        }
+        Some(url) => format!("<a href=\"{}\">{alert}</a>", Text(url)),
+        None => alert.to_string(),
+    }
+}
+
+fn is_link(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
 fn incidents(known: &Known) -> String {
     let row = |incident: &Incident| {
         let status = word(&incident.status);
@@ -145,11 +169,10 @@ fn incidents(known: &Known) -> String {
                 Text(incident.acknowledged_by.as_deref().unwrap_or_default()).to_string()
             }
         };
-        let alert = Text(&incident.alert);
         vec![
             format!("<span class=\"{status}\">{status}</span>"),
             format!("<a href=\"/incidents/{id}\">{}</a>", Text(&incident.title)),
-            format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident))),
+            runbook(incident),
             time(incident.started_at),
             action,
         ]
@@ -159,26 +182,6 @@ fn incidents(known: &Known) -> String {
     let rows: Vec<_> = open.into_iter().chain(past.into_iter().take(PAST_MAX)).map(row).collect();
     let table = table(&["Status", "Incident", "Runbook", "Since", "Taken by"], &rows, "None.");
     format!("<h2>Incidents</h2>{table}")
-}
-
-async fn on_call(site: &Site) -> String {
-    let Some(alerting) = site.alerting.clone() else { return String::new() };
-    let said = match ask(alerting, Method::GET, "/v1/oncall", None).await {
-        Ok((status, answer)) if status.is_success() => shift(&answer),
-        Ok((_, answer)) => answer["error"].as_str().unwrap_or_default().to_owned(),
-        Err(problem) => format!("{problem:?}"),
-    };
-    format!("<h2><a href=\"/oncall\">On call</a></h2><p>{}</p>", Text(said))
-}
-
-/// Who, until when, and who is next.
-fn shift(answer: &Value) -> String {
-    let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-    let until = match answer["until"].as_str() {
-        Some(until) => format!(" until {until}, then {}", text("next_person")),
-        None => String::new(),
-    };
-    format!("{} ({}){until}", text("person"), text("schedule"))
 }
 
 fn services(known: &Known) -> String {

@@ -31,6 +31,51 @@ pub(super) async fn show(State(site): State<Site>) -> Result<Html<String>, Probl
     Ok(html::page("On call", false, &body))
 }
 
+/// Who is on call now, by each schedule, as a part of a page; nothing where another node has to be asked.
+pub(super) async fn now(alerting: Option<&Router>) -> String {
+    let Some(alerting) = alerting else { return String::new() };
+    let said = match everybody(alerting).await {
+        Ok(lines) if lines.is_empty() => {
+            "nobody is ever on call: set alerting.schedules".to_owned()
+        }
+        Ok(lines) => lines.join("<br>"),
+        Err(problem) => Text(problem.message()).to_string(),
+    };
+    format!("<h2><a href=\"/oncall\">On call</a></h2><p>{said}</p>")
+}
+
+async fn everybody(alerting: &Router) -> Result<Vec<String>, Problem> {
+    let schedules = get(alerting, "/v1/oncall/schedules").await?;
+    let mut lines = Vec::new();
+    for name in schedules["schedules"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let shift = get(alerting, &format!("/v1/oncall?schedule={name}")).await?;
+        let zone = shift["time_zone"].as_str().unwrap_or("UTC");
+        lines.push(format!("{} ({}){}", person(&shift), Text(name), until(zone, &shift)));
+    }
+    Ok(lines)
+}
+
+/// Who it is.
+fn person(shift: &Value) -> String {
+    match shift["person"].as_str() {
+        Some(person) => format!("<b>{}</b>", Text(person)),
+        None => "<span class=\"critical\">nobody</span>".to_owned(),
+    }
+}
+
+/// Until when, and who is next; and whether that is what was known last.
+fn until(zone: &str, shift: &Value) -> String {
+    let until = match (shift["until"].as_str(), shift["next_person"].as_str()) {
+        (Some(until), Some(next)) => format!(" until {}, then {}", clock(zone, until), Text(next)),
+        (Some(until), None) => format!(" until {}", clock(zone, until)),
+        (None, _) => String::new(),
+    };
+    match shift["registry_lost"].as_bool() {
+        Some(true) => format!("{until} (as it was known last: the registry does not answer)"),
+        _ => until,
+    }
+}
+
 async fn get(alerting: &Router, path: &str) -> Result<Value, Problem> {
     let (status, answer) = ask(alerting.clone(), Method::GET, path, None).await?;
     match status.is_success() {
@@ -41,15 +86,8 @@ async fn get(alerting: &Router, path: &str) -> Result<Value, Problem> {
 
 fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
     let text = |value: &Value| Text(value.as_str().unwrap_or_default()).to_string();
-    let person = match now["person"].as_str() {
-        Some(person) => format!("<b>{}</b>", Text(person)),
-        None => "<span class=\"critical\">nobody</span>".to_owned(),
-    };
     let zone = shifts["time_zone"].as_str().unwrap_or("UTC");
-    let until = match now["until"].as_str() {
-        Some(until) => format!(" until {}, then {}", clock(zone, until), text(&now["next_person"])),
-        None => String::new(),
-    };
+    let (person, until) = (person(now), until(zone, now));
     let row = |shift: &Value| {
         let person = match shift["person"].as_str() {
             Some(person) => Text(person).to_string(),
