@@ -56,7 +56,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts it; it answers 200 at once.
+    /// Starts it; it answers 200 at once, and what comes to `/refused/503…` with that status.
     pub async fn start() -> Self {
         Self::start_gated(true).await
     }
@@ -113,9 +113,11 @@ async fn receive(
     body: Bytes,
 ) -> StatusCode {
     let path = uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let refusal = path.strip_prefix("/refused/").and_then(|rest| rest.get(..3)?.parse().ok());
+    let answer = refusal.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     let request = Received { at: Instant::now(), path, headers, body };
     shared.received.lock().expect("no holder panicked").push(request);
     // The sender lives in the state, so the wait ends only with the gate.
     let _ = shared.open.subscribe().wait_for(|open| *open).await;
-    StatusCode::OK
+    answer
 }

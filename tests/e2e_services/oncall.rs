@@ -67,7 +67,8 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
     let node = &cluster.nodes[0];
     let opened = report(
         node,
-        json!({"title": "cellar under water: größer & <b>", "details": {"query": "time() > 5"}}),
+        json!({"title": "cellar under water: größer & <b>", "labels": {"service": "pumps", "site": "eu-1"},
+               "details": {"query": "time() > 5", "owner": "house & yard"}}),
     )
     .await;
     let id = text(&opened["id"]);
@@ -91,7 +92,12 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
     assert!(html.contains("time(), the last hour: from "), "{html}");
     assert!(html.contains(&format!("{OUTSIDE}/incidents/{id}")), "{html}");
 
+    assert_eq!(read["subject"], "[FIRING] cellar under water: größer & <b> (pumps)");
     let plain = text(&part(&read, "text/plain")["text"]);
+    for line in ["Service       pumps", "site          eu-1", "owner         house & yard"] {
+        assert!(plain.lines().any(|said| said == line), "no {line} in {plain}");
+    }
+    assert!(html.contains("house &amp; yard"), "{html}");
     let link = plain.lines().find_map(|line| line.strip_prefix("Take it:    ")).expect("a link");
     let path = link.trim().strip_prefix(OUTSIDE).expect("the address from outside").to_owned();
     let ask = async |method: Method, path: &str| http::any(method, &node.url(path), None).await;
@@ -265,6 +271,54 @@ async fn in_a_storm_a_dead_way_holds_up_nothing() {
     .await;
 }
 
+/// What waits for its next try when somebody takes the incident is not tried again.
+#[tokio::test]
+async fn whoever_takes_it_ends_what_is_tried_in_vain() {
+    let receiver = Receiver::start().await;
+    let cluster = node(json!({
+        "people": [{"name": "alice", "webhook": receiver.url("/refused/500/alice")}],
+        "pages": {"schedule": "primary"},
+    }))
+    .await;
+    let node = &cluster.nodes[0];
+    let id = text(&report(node, json!({"title": "cellar under water"})).await["id"]);
+    eventually("it is tried in vain", SOON, async || {
+        let attempts = incident(node, &id).await["pages"][0]["attempts"].as_u64();
+        ensure(attempts >= Some(3), || format!("{attempts:?} attempts"))
+    })
+    .await;
+    let taken = json!({"action": "acknowledge", "by": "alice"});
+    http::post(&node.url(&format!("/v1/incidents/{id}")), &taken).await.expect("taken");
+    let tried = receiver.at("/refused/500/alice").len();
+    assert_eq!(incident(node, &id).await["pages"][0]["state"], "cancelled");
+    // The pause behind the third or fourth try is below four seconds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(receiver.at("/refused/500/alice").len(), tried);
+}
+
+/// A calendar that is fetched again has the same shifts under the same names.
+#[tokio::test]
+async fn a_calendar_knows_its_shifts_again() {
+    let cluster = node(json!({
+        "people": [{"name": "alice", "webhook": "http://127.0.0.1:1/"},
+                   {"name": "bob", "webhook": "http://127.0.0.1:1/"}],
+        "schedules": [{"name": "primary", "time_zone": "Europe/Berlin", "handoff": "0 9 * * mon",
+                       "start": "2026-01-05", "rotation": ["alice", "bob"]}],
+        "pages": {"schedule": "primary"},
+    }))
+    .await;
+    let url = cluster.nodes[0].url("/v1/oncall/schedules/primary/calendar.ics");
+    let shifts = async || {
+        let calendar = http::text(http::client().get(&url)).await.expect("a calendar");
+        let lines = calendar.lines().filter(|line| !line.starts_with("DTSTAMP"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = shifts().await;
+    assert!(first.iter().filter(|line| line.starts_with("UID:")).count() > 20, "{first:?}");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(shifts().await, first);
+}
+
 #[tokio::test]
 async fn a_mail_server_that_is_away_loses_nothing_and_keeps_the_order() {
     let dir = tempfile::tempdir().expect("temporary folder");
@@ -320,6 +374,9 @@ async fn the_console_shows_an_incident_and_who_is_on_call() {
         let url = node.url(&format!("/incidents/{id}"));
         http::text(http::client().get(url)).await.expect("the page")
     };
+    let home = http::text(http::client().get(node.url("/"))).await.expect("the console");
+    assert!(home.contains("<b>alice</b> (primary)"), "{home}");
+    assert!(home.contains(&format!("/runbooks/IncidentReported?INCIDENT={id}")), "{home}");
     let shown = page().await;
     for part in
         ["cellar &lt;b&gt;under water", "value=\"acknowledge\"", "opened by api", "value=\"alice\""]
