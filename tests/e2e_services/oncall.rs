@@ -296,6 +296,20 @@ async fn whoever_takes_it_ends_what_is_tried_in_vain() {
     assert_eq!(receiver.at("/refused/500/alice").len(), tried);
 }
 
+/// Whoever says when to come again is not asked before.
+#[tokio::test]
+async fn a_receiver_that_has_enough_says_when_to_come_again() {
+    let receiver = Receiver::start().await;
+    let cluster = node(json!({
+        "people": [{"name": "alice", "webhook": receiver.url("/refused/429/alice")}],
+        "pages": {"schedule": "primary"},
+    }))
+    .await;
+    report(&cluster.nodes[0], json!({"title": "cellar under water"})).await;
+    let asked = receiver.wait("/refused/429/alice", 2, SOON).await;
+    assert!(asked[1].at - asked[0].at >= Duration::from_millis(3_900));
+}
+
 /// A calendar that is fetched again has the same shifts under the same names.
 #[tokio::test]
 async fn a_calendar_knows_its_shifts_again() {

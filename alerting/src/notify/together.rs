@@ -8,9 +8,9 @@ use tracing::{Instrument, info_span, warn};
 use watchkeep_catalog::{Incident, Page, PageKind, PageState, keys};
 
 use super::{
-    ATTEMPT_TIMEOUT, ATTEMPTS_MAX, BACKOFF, BACKOFF_MAX, ERROR_MAX, Failure, PAUSE,
+    ATTEMPT_TIMEOUT, ATTEMPTS_MAX, BACKOFF, BACKOFF_MAX, ERROR_MAX, Failure, PAUSE, WAIT_MAX,
     summary::{self, Line},
-    webhook,
+    taken, webhook,
 };
 use crate::{
     backoff, clock,
@@ -59,7 +59,10 @@ pub(crate) async fn deliver_summary(
         };
         attempt += 1;
         let others = context.rules.other_ways(&first.receiver, &first.channel);
-        let (outcome, next_way) = match send(&context, &summary, attempt, &pages).await {
+        let sent = send(&context, &summary, attempt, &pages).await;
+        let wait = sent.as_ref().err().and_then(|failure| failure.wait);
+        let wait = wait.unwrap_or_default().min(WAIT_MAX);
+        let (outcome, next_way) = match sent {
             Ok(()) => (Some(PageOutcome::Delivered), false),
             Err(e) if attempt >= ATTEMPTS_MAX || (e.is_final && !others.is_empty()) => {
                 (Some(PageOutcome::GivenUp(e.text)), true)
@@ -79,7 +82,8 @@ pub(crate) async fn deliver_summary(
         if !matches!(outcome, None | Some(PageOutcome::Retry(_))) {
             return Some(parts.into_iter().map(|part| part.incident).collect());
         }
-        tokio::time::sleep(backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng)).await;
+        let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
+        tokio::time::sleep(pause.max(wait)).await;
         let asked: &Context = &context;
         let again = parts.into_iter().map(|Part { incident, page }| async move {
             Part { incident: read(asked, incident).await, page }
@@ -201,8 +205,5 @@ async fn by_webhook(
         timeout: ATTEMPT_TIMEOUT,
         timestamp: clock::now().timestamp(),
     };
-    match post::send(&context.http, request).await.error {
-        None => Ok(()),
-        Some(error) => Err(Failure::dire(error)),
-    }
+    taken(post::send(&context.http, request).await)
 }

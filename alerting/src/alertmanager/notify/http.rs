@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use reqwest::{
     Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap},
     redirect::Policy,
     tls::Version,
 };
@@ -14,7 +14,7 @@ use super::{ATTEMPT_TIMEOUT, DELIVERIES_MAX, Failure, oauth2::Tokens};
 use crate::{
     alertmanager::config::{Hidden, HttpConfig, TlsConfig},
     config::Secret,
-    text,
+    post, text,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -141,12 +141,8 @@ pub(super) async fn read(mut response: Response) -> Vec<u8> {
 
 /// What an answer that is no success means: whether, and when, the same may succeed.
 fn failure(status: StatusCode, headers: &HeaderMap, error: String) -> Failure {
-    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let asked = asked.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
-    match (status, asked) {
-        (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(pause)) => {
-            Failure::After(error, pause)
-        }
+    match (status, post::asked_to_wait(status, headers)) {
+        (_, Some(pause)) => Failure::After(error, pause),
         (StatusCode::TOO_MANY_REQUESTS, None) => Failure::Again(error),
         _ if status.is_server_error() => Failure::Again(error),
         _ => Failure::Never(error),
@@ -255,7 +251,7 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use reqwest::header::{HeaderValue, RETRY_AFTER};
 
     use super::*;
 
