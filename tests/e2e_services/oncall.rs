@@ -23,7 +23,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A node on which alice is on call; `more` are settings of alerting.
-async fn node(more: Value) -> Cluster {
+pub(super) async fn node(more: Value) -> Cluster {
     let mut alerting = json!({
         "schedules": [{"name": "primary", "time_zone": "Europe/Berlin", "handoff": "0 9 * * mon",
                        "start": "2026-01-05", "rotation": ["alice"]}],
@@ -42,7 +42,7 @@ fn secret(dir: &Path, name: &str, content: &str) -> String {
     file.display().to_string()
 }
 
-async fn report(node: &Node, body: Value) -> Value {
+pub(super) async fn report(node: &Node, body: Value) -> Value {
     eventually("an incident opens", SOON, async || {
         http::post(&node.url("/v1/incidents"), &body).await
     })
@@ -269,68 +269,6 @@ async fn in_a_storm_a_dead_way_holds_up_nothing() {
         ensure(missing.is_empty(), || format!("not told: {missing:?}"))
     })
     .await;
-}
-
-/// What waits for its next try when somebody takes the incident is not tried again.
-#[tokio::test]
-async fn whoever_takes_it_ends_what_is_tried_in_vain() {
-    let receiver = Receiver::start().await;
-    let cluster = node(json!({
-        "people": [{"name": "alice", "webhook": receiver.url("/refused/500/alice")}],
-        "pages": {"schedule": "primary"},
-    }))
-    .await;
-    let node = &cluster.nodes[0];
-    let id = text(&report(node, json!({"title": "cellar under water"})).await["id"]);
-    eventually("it is tried in vain", SOON, async || {
-        let attempts = incident(node, &id).await["pages"][0]["attempts"].as_u64();
-        ensure(attempts >= Some(3), || format!("{attempts:?} attempts"))
-    })
-    .await;
-    let taken = json!({"action": "acknowledge", "by": "alice"});
-    http::post(&node.url(&format!("/v1/incidents/{id}")), &taken).await.expect("taken");
-    let tried = receiver.at("/refused/500/alice").len();
-    assert_eq!(incident(node, &id).await["pages"][0]["state"], "cancelled");
-    // The pause behind the third or fourth try is below four seconds.
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(receiver.at("/refused/500/alice").len(), tried);
-}
-
-/// Whoever says when to come again is not asked before.
-#[tokio::test]
-async fn a_receiver_that_has_enough_says_when_to_come_again() {
-    let receiver = Receiver::start().await;
-    let cluster = node(json!({
-        "people": [{"name": "alice", "webhook": receiver.url("/refused/429/alice")}],
-        "pages": {"schedule": "primary"},
-    }))
-    .await;
-    report(&cluster.nodes[0], json!({"title": "cellar under water"})).await;
-    let asked = receiver.wait("/refused/429/alice", 2, SOON).await;
-    assert!(asked[1].at - asked[0].at >= Duration::from_millis(3_900));
-}
-
-/// A calendar that is fetched again has the same shifts under the same names.
-#[tokio::test]
-async fn a_calendar_knows_its_shifts_again() {
-    let cluster = node(json!({
-        "people": [{"name": "alice", "webhook": "http://127.0.0.1:1/"},
-                   {"name": "bob", "webhook": "http://127.0.0.1:1/"}],
-        "schedules": [{"name": "primary", "time_zone": "Europe/Berlin", "handoff": "0 9 * * mon",
-                       "start": "2026-01-05", "rotation": ["alice", "bob"]}],
-        "pages": {"schedule": "primary"},
-    }))
-    .await;
-    let url = cluster.nodes[0].url("/v1/oncall/schedules/primary/calendar.ics");
-    let shifts = async || {
-        let calendar = http::text(http::client().get(&url)).await.expect("a calendar");
-        let lines = calendar.lines().filter(|line| !line.starts_with("DTSTAMP"));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let first = shifts().await;
-    assert!(first.iter().filter(|line| line.starts_with("UID:")).count() > 20, "{first:?}");
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(shifts().await, first);
 }
 
 #[tokio::test]
