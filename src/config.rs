@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 pub(crate) mod alertmanager;
+mod alertmanager_flags;
 mod blackbox;
 mod check;
 mod file;

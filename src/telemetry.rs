@@ -38,11 +38,16 @@ pub(crate) struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts logging, and tracing when there is an endpoint. Called once, inside the runtime. `name` is the node's.
+/// Starts logging, and tracing when there is an endpoint. Called once, inside the runtime. `name` is the node's; `logged` says
+/// what is logged, as RUST_LOG would, which beats it.
 ///
 /// # Errors
 /// When the endpoint is not a URL or RUST_LOG is not a filter.
-pub(crate) fn start(settings: &config::Telemetry, name: &str) -> anyhow::Result<Telemetry> {
+pub(crate) fn start(
+    settings: &config::Telemetry,
+    name: &str,
+    logged: Option<&str>,
+) -> anyhow::Result<Telemetry> {
     let endpoint = settings.otlp_endpoint.as_deref();
     let traces = endpoint.map(|to| provider(to, settings.sampling_ratio, name)).transpose()?;
     let spans = traces.as_ref().map(|provider| {
@@ -50,14 +55,17 @@ pub(crate) fn start(settings: &config::Telemetry, name: &str) -> anyhow::Result<
         let own = Targets::new().with_target("watchkeep", LevelFilter::DEBUG);
         tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE)).with_filter(own)
     });
-    tracing_subscriber::registry().with(logs(settings.log_format)?).with(spans).init();
+    tracing_subscriber::registry()
+        .with(logs(settings.log_format, logged.unwrap_or(LOGGED))?)
+        .with(spans)
+        .init();
     Ok(Telemetry { traces })
 }
 
-fn logs(format: LogFormat) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
+fn logs(format: LogFormat, logged: &str) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(filter) => EnvFilter::builder().parse(filter),
-        Err(_) => EnvFilter::builder().parse(LOGGED),
+        Err(_) => EnvFilter::builder().parse(logged),
     };
     let filter =
         filter.context("RUST_LOG is not a filter; write it like info,watchkeep_registry=debug")?;

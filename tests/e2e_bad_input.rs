@@ -341,6 +341,48 @@ async fn a_broken_record_in_the_registry_harms_nobody_else() {
     }
 }
 
+/// Who mistypes a time is told which, and nobody is asked.
+#[test]
+fn a_wrong_time_is_named() {
+    let dir = TempDir::new().expect("temporary folder");
+    let cases: [&[&str]; 4] = [
+        &["oncall", "--at", "yesterday"],
+        &["oncall", "show", "primary", "--from", "yesterday"],
+        &[
+            "oncall",
+            "override",
+            "primary",
+            "--person",
+            "bob",
+            "--by",
+            "al",
+            "--from",
+            "yesterday",
+            "--to",
+            "2026-01-01T00:00:00Z",
+        ],
+        &[
+            "oncall",
+            "swap",
+            "primary",
+            "--by",
+            "al",
+            "--to",
+            "yesterday",
+            "--from",
+            "2026-01-01T00:00:00Z",
+        ],
+    ];
+    for args in cases {
+        let (succeeded, said) = watchkeep(&dir, args);
+        let flag = args[args.iter().position(|arg| *arg == "yesterday").expect("a time") - 1];
+        assert!(!succeeded, "{args:?}: {said}");
+        for part in [flag, "'yesterday'", "2026-01-05T09:00:00Z"] {
+            assert!(said.contains(part), "{args:?}: no {part} in {said}");
+        }
+    }
+}
+
 /// The text of an error answer.
 fn problem(body: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {body}"));

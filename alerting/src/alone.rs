@@ -44,8 +44,8 @@ const AGAIN: Duration = Duration::from_mins(1);
 pub(crate) struct Alone {
     /// By the keys of what they were called for; once each, until the registry is back.
     called: Mutex<BTreeMap<String, Incident>>,
-    /// What people changed in schedules, as the registry had it last.
-    changes: Mutex<Changes>,
+    /// What people changed in schedules, as the registry had it last; none: it was never heard.
+    changes: Mutex<Option<Changes>>,
     /// What rules find.
     desk: Mutex<found::Desk>,
     /// Something fires, or does not any more.
@@ -59,7 +59,12 @@ pub(crate) struct Alone {
 impl Alone {
     /// Whom people have put on call; it is remembered for when the registry cannot be asked.
     pub(crate) fn learn(&self, changes: &Changes) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone_from(changes);
+        *self.changes.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.clone());
+    }
+
+    /// What people changed in schedules, as it was known last; none: the registry was never heard.
+    pub(crate) fn changes(&self) -> Option<Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the registry is lost.
@@ -121,7 +126,7 @@ pub(crate) async fn call(context: &Context, key: &str, finding: &Finding, now: T
         return true;
     }
     let mut rules = context.rules.clone();
-    rules.changes = context.alone.changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    rules.changes = context.alone.changes().unwrap_or_default();
     let mut record = opened(finding, &rules, now);
     // The same on every node, and so is the key of each page.
     record.id = format!("{PREFIX}{}", &digest(key)[..8]);

@@ -60,6 +60,7 @@ pub use api::wrong_query;
 pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use failover::replay;
+pub use notify::RUNBOOKS;
 pub use oncall::wall_clock;
 pub use slo::{Slo, SloConfig};
 pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};

@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub(crate) mod email;
+mod facts;
 mod message;
 mod picture;
 mod png;
@@ -30,6 +31,7 @@ mod summary;
 mod together;
 mod webhook;
 
+pub use facts::RUNBOOKS;
 pub(crate) use together::{Part, deliver_summary};
 
 /// Longest wait for one attempt.
@@ -37,6 +39,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Longest pause that a receiver may ask for.
+const WAIT_MAX: Duration = Duration::from_mins(10);
 /// Attempts until a page is given up: about three hours of a receiver that is down.
 const ATTEMPTS_MAX: u32 = 200;
 /// Longest error kept with a page, in characters.
@@ -62,7 +66,7 @@ pub(crate) async fn deliver(
         }
         let attempt = page.attempts + 1;
         let others = context.rules.other_ways(&page.receiver, &page.channel);
-        let mut next_way = false;
+        let (mut next_way, mut wait) = (false, Duration::ZERO);
         let outcome = match send(&context, &incident.record, page, parent.as_deref()).await {
             Ok(()) => PageOutcome::Delivered,
             Err(error) if attempt >= ATTEMPTS_MAX || (error.is_final && !others.is_empty()) => {
@@ -71,6 +75,7 @@ pub(crate) async fn deliver(
             }
             Err(error) => {
                 next_way = error.is_dire;
+                wait = error.wait.unwrap_or_default().min(WAIT_MAX);
                 PageOutcome::Retry(error.text)
             }
         };
@@ -94,7 +99,9 @@ pub(crate) async fn deliver(
             tokio::time::sleep(PAUSE).await;
         };
         if matches!(outcome, PageOutcome::Retry(_)) {
-            tokio::time::sleep(backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng)).await;
+            let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
+            tokio::time::sleep(pause.max(wait)).await;
+            incident = together::read(&context, incident).await;
         }
     }
 }
@@ -118,6 +125,8 @@ pub(crate) struct Failure {
     is_final: bool,
     /// Perhaps nobody is there: another way is tried at once, beside this one.
     is_dire: bool,
+    /// The receiver asks not to be asked before.
+    wait: Option<Duration>,
 }
 
 impl Failure {
@@ -127,7 +136,7 @@ impl Failure {
     }
 
     fn dire(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_final: false, is_dire: true }
+        Self { text: text.into(), is_final: false, is_dire: true, wait: None }
     }
 }
 
@@ -214,8 +223,13 @@ async fn by_webhook(
         timeout: ATTEMPT_TIMEOUT,
         timestamp: clock::now().timestamp(),
     };
-    match post::send(&context.http, request).await.error {
+    taken(post::send(&context.http, request).await)
+}
+
+/// Whether a webhook took it.
+fn taken(answer: post::Answer) -> Result<(), Failure> {
+    match answer.error {
         None => Ok(()),
-        Some(error) => Err(Failure::dire(error)),
+        Some(error) => Err(Failure { wait: answer.wait, ..Failure::dire(error) }),
     }
 }

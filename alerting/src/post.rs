@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, header::CONTENT_TYPE, redirect::Policy};
+use reqwest::{
+    Client, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    redirect::Policy,
+};
 
 use crate::{config::Keys, signature::sign, text};
 
@@ -39,6 +43,15 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// Nobody has answered, and yet it may have been taken: a connection was there.
     pub(crate) may_be_taken: bool,
+    /// Whoever answered asks not to be asked before.
+    pub(crate) wait: Option<Duration>,
+}
+
+/// For how long a receiver that is there, and does not take it now, asks to be left alone.
+pub(crate) fn asked_to_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let asked = headers.get(RETRY_AFTER).filter(|_| busy)?.to_str().ok()?;
+    asked.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// What an answer is to be; by default any 2xx.
@@ -104,7 +117,8 @@ pub(crate) async fn ask(
                 // Without the URL, which the reader knows and which may be private.
                 false => text::chain(&error.without_url()),
             };
-            return Answer { status: None, error: Some(text), body: String::new(), may_be_taken };
+            let (status, error, body) = (None, Some(text), String::new());
+            return Answer { status, error, body, may_be_taken, wait: None };
         }
     };
     let may_be_taken = false;
@@ -115,8 +129,9 @@ pub(crate) async fn ask(
     };
     if as_expected && expected.body.is_none() {
         let (status, body) = (Some(status.as_u16()), String::new());
-        return Answer { status, error: None, body, may_be_taken };
+        return Answer { status, error: None, body, may_be_taken, wait: None };
     }
+    let wait = asked_to_wait(status, response.headers());
     let wanted = if as_expected { BODY_MAX } else { 1 };
     let mut body = Vec::new();
     while body.len() < wanted
@@ -134,5 +149,5 @@ pub(crate) async fn ask(
         let hint = if status.is_redirection() { " (redirects are not followed)" } else { "" };
         Some(format!("answered {status}{hint}{said}"))
     };
-    Answer { status: Some(status.as_u16()), error, body: quoted, may_be_taken }
+    Answer { status: Some(status.as_u16()), error, body: quoted, may_be_taken, wait }
 }

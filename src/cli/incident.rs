@@ -1,10 +1,10 @@
-//! `watchkeep incident list | open | ack | unack | snooze | reassign | add | note | resolve | report`.
+//! `watchkeep incident list | show | open | ack | unack | snooze | reassign | add | note | resolve | report`.
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
-use watchkeep_catalog::{Incident as Record, check_name};
+use watchkeep_catalog::{Incident as Record, Time, check_name};
 
 use super::api::Node;
 use crate::out;
@@ -14,6 +14,8 @@ use crate::out;
 pub(crate) enum Incident {
     /// List incidents
     List(List),
+    /// One incident: what is known of it, what happened, who was told
+    Show(Which),
     /// Open one by hand
     Open(Open),
     /// Take an incident: nobody else is needed
@@ -31,7 +33,7 @@ pub(crate) enum Incident {
     /// End an incident
     Resolve(Act),
     /// Print a draft of the post-mortem, as Markdown
-    Report(Report),
+    Report(Which),
 }
 
 /// Arguments of `watchkeep incident list`.
@@ -57,6 +59,9 @@ pub(crate) struct Open {
     node: Node,
     /// What is wrong, in one line
     title: String,
+    /// What else there is to say
+    #[arg(long, default_value = "")]
+    description: String,
     /// How bad it is
     #[arg(long, default_value = "critical")]
     severity: String,
@@ -125,9 +130,9 @@ pub(crate) struct Note {
     text: String,
 }
 
-/// Arguments of `watchkeep incident report`.
+/// Which incident.
 #[derive(Debug, Args)]
-pub(crate) struct Report {
+pub(crate) struct Which {
     #[command(flatten)]
     node: Node,
     /// The incident
@@ -163,7 +168,8 @@ impl Incident {
                 act.run(json!({"action": "note", "text": text}), "noted").await
             }
             Self::Resolve(act) => act.run(json!({"action": "resolve"}), "resolved").await,
-            Self::Report(report) => report.run().await,
+            Self::Show(which) => which.show().await,
+            Self::Report(which) => which.report().await,
         }
     }
 }
@@ -181,11 +187,12 @@ impl List {
         let path = format!("/v1/incidents?{}", query.finish());
         let answer: Incidents = self.node.api()?.get(&path).await?;
         let mut rows = vec![["INCIDENT", "STATUS", "SINCE", "TITLE"].map(str::to_owned).to_vec()];
-        rows.extend(answer.incidents.into_iter().map(|i| {
-            let status = serde_json::to_value(i.status).unwrap_or_default();
-            let since = i.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string();
-            vec![i.id, status.as_str().unwrap_or_default().to_owned(), since, i.title]
-        }));
+        rows.extend(
+            answer
+                .incidents
+                .into_iter()
+                .map(|i| vec![i.id, word(&i.status), time(i.started_at), i.title]),
+        );
         out::table(&rows);
         if let Some(next) = answer.next {
             out::line(format_args!("there are older ones: --before {next}"));
@@ -196,7 +203,7 @@ impl List {
 
 impl Open {
     async fn run(self) -> anyhow::Result<()> {
-        let body = json!({"title": self.title, "severity": self.severity, "dedup_key": self.dedup_key,
+        let body = json!({"title": self.title, "description": self.description, "severity": self.severity, "dedup_key": self.dedup_key,
                           "escalation": self.escalation, "by": self.by});
         let incident: Record = self.node.api()?.post("/v1/incidents", &body).await?;
         out::line(format_args!("{} {}", incident.id, incident.title));
@@ -215,11 +222,78 @@ impl Act {
     }
 }
 
-impl Report {
-    async fn run(self) -> anyhow::Result<()> {
+impl Which {
+    async fn show(self) -> anyhow::Result<()> {
+        check_name("incident", &self.id)?;
+        let incident: Record = self.node.api()?.get(&format!("/v1/incidents/{}", self.id)).await?;
+        for rows in [facts(&incident), timeline(&incident), messages(&incident)] {
+            out::table(&rows);
+            out::line("");
+        }
+        Ok(())
+    }
+
+    async fn report(self) -> anyhow::Result<()> {
         check_name("incident", &self.id)?;
         let text = self.node.api()?.text(&format!("/v1/incidents/{}/report", self.id)).await?;
         out::line(format_args!("{}", text.trim_end()));
         Ok(())
     }
+}
+
+fn time(at: Time) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// A record's own word for a state.
+fn word(state: &impl serde::Serialize) -> String {
+    serde_json::to_value(state)
+        .ok()
+        .and_then(|word| word.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn facts(incident: &Record) -> Vec<Vec<String>> {
+    let mut rows = vec![vec![incident.id.clone(), incident.title.clone()]];
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            rows.push(vec![
+                name.to_owned(),
+                value.split_whitespace().collect::<Vec<_>>().join(" "),
+            ]);
+        }
+    };
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    row("status", word(&incident.status));
+    row("severity", incident.severity.clone());
+    row("alert", incident.alert.clone());
+    row("began", time(incident.started_at));
+    row("resolved", incident.resolved_at.map(time).unwrap_or_default());
+    row("on call", text(&incident.on_call));
+    row("taken by", text(&incident.acknowledged_by));
+    row("snoozed until", incident.snoozed_until.map(time).unwrap_or_default());
+    row("given to", incident.assigned.join(", "));
+    row("responders", incident.responders.join(", "));
+    row("failover", text(&incident.failover));
+    for (name, value) in incident.labels.iter().chain(&incident.details) {
+        row(name, value.clone());
+    }
+    rows
+}
+
+fn timeline(incident: &Record) -> Vec<Vec<String>> {
+    let mut rows = vec![["WHEN", "WHO", "WHAT"].map(str::to_owned).to_vec()];
+    let line =
+        |note: &watchkeep_catalog::Note| vec![time(note.at), note.by.clone(), note.text.clone()];
+    rows.extend(incident.timeline.iter().map(line));
+    rows
+}
+
+fn messages(incident: &Record) -> Vec<Vec<String>> {
+    let mut rows = vec![["MESSAGE", "TO", "BY", "STATE", "ERROR"].map(str::to_owned).to_vec()];
+    rows.extend(incident.pages.iter().map(|page| {
+        let (error, kind) = (page.error.clone().unwrap_or_default(), word(&page.kind));
+        vec![kind, page.receiver.clone(), page.channel.clone(), word(&page.state), error]
+    }));
+    rows
 }

@@ -1,12 +1,13 @@
 //! `watchkeep oncall [who | show | override | swap | changes | remove]`.
 
 use anyhow::bail;
+use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
-use watchkeep_catalog::{ChangeKind, ScheduleChange, check_name};
+use watchkeep_catalog::{ChangeKind, ScheduleChange, Time, check_name};
 
 use super::api::Node;
 use crate::out;
@@ -43,9 +44,9 @@ struct Who {
     #[command(flatten)]
     node: Node,
     /// At another time, such as 2026-01-05T09:00:00Z
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
     at: Option<String>,
-    /// By this schedule; by default the one that pages use
+    /// By this schedule; by default by each
     #[arg(long)]
     schedule: Option<String>,
 }
@@ -57,10 +58,10 @@ struct Show {
     /// The schedule
     schedule: String,
     /// From then on; by default now
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
     from: Option<String>,
     /// Until then; by default two weeks later
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
     to: Option<String>,
 }
 
@@ -74,10 +75,10 @@ struct Override {
     #[arg(long)]
     person: String,
     /// From then on
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
     from: String,
     /// Until then
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
     to: String,
     /// Who says so
     #[arg(long, env = "USER")]
@@ -97,19 +98,19 @@ struct Swap {
     #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "with", "back_from", "back_to"])]
     take: Option<String>,
     /// Offer the own shifts from then on
-    #[arg(long, value_name = "RFC3339", required_unless_present = "take")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant, required_unless_present = "take")]
     from: Option<String>,
     /// Until then
-    #[arg(long, value_name = "RFC3339", required_unless_present = "take")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant, required_unless_present = "take")]
     to: Option<String>,
     /// Somebody who has agreed already
     #[arg(long, value_name = "PERSON")]
     with: Option<String>,
     /// In return the own are the taker's shifts from then on
-    #[arg(long, value_name = "RFC3339", requires = "back_to")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant, requires = "back_to")]
     back_from: Option<String>,
     /// Until then
-    #[arg(long, value_name = "RFC3339", requires = "back_from")]
+    #[arg(long, value_name = "RFC3339", value_parser = instant, requires = "back_from")]
     back_to: Option<String>,
     /// Who offers, or takes
     #[arg(long, env = "USER")]
@@ -140,19 +141,28 @@ struct Shift {
     person: Option<String>,
     until: Option<String>,
     next_person: Option<String>,
+    #[serde(default)]
+    registry_lost: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Names {
+    schedules: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Duty {
     person: Option<String>,
-    from: String,
-    to: String,
+    from: Time,
+    to: Time,
     by: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct Final {
     shifts: Vec<Duty>,
+    #[serde(default)]
+    registry_lost: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,6 +185,15 @@ impl Oncall {
     }
 }
 
+/// An instant, as the API takes it.
+fn instant(text: &str) -> Result<String, String> {
+    let at: Time = text
+        .parse()
+        .map_err(|_| "write it as 2026-01-05T09:00:00Z, or 2026-01-05T10:00:00+01:00")?;
+    Ok(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// `?name=value&…`; nothing where none is given.
 fn query(pairs: &[(&str, &Option<String>)]) -> String {
     let mut query = Serializer::new(String::new());
     for (name, value) in pairs {
@@ -182,7 +201,15 @@ fn query(pairs: &[(&str, &Option<String>)]) -> String {
             query.append_pair(name, value);
         }
     }
-    query.finish()
+    match query.finish() {
+        query if query.is_empty() => query,
+        query => format!("?{query}"),
+    }
+}
+
+/// Without the parts of a second, which nobody hands over at.
+fn seconds(at: Time) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn path(schedule: &str, rest: &str) -> anyhow::Result<String> {
@@ -192,29 +219,53 @@ fn path(schedule: &str, rest: &str) -> anyhow::Result<String> {
 
 impl Who {
     async fn run(self) -> anyhow::Result<()> {
-        let query = query(&[("at", &self.at), ("schedule", &self.schedule)]);
-        let shift: Shift = self.node.api()?.get(&format!("/v1/oncall?{query}")).await?;
-        let until = match (shift.until, shift.next_person) {
-            (Some(until), Some(next)) => format!(" until {until}, then {next}"),
-            (Some(until), None) => format!(" until {until}"),
-            (None, _) => String::new(),
+        let api = self.node.api()?;
+        let names = match self.schedule {
+            Some(name) => vec![Some(name)],
+            None => {
+                let Names { schedules } = api.get("/v1/oncall/schedules").await?;
+                // Where there is none, the API says what to do about it.
+                if schedules.is_empty() {
+                    vec![None]
+                } else {
+                    schedules.into_iter().map(Some).collect()
+                }
+            }
         };
-        let person = shift.person.as_deref().unwrap_or("nobody");
-        out::line(format_args!("{person} ({}){until}", shift.schedule));
+        for name in names {
+            let query = query(&[("at", &self.at), ("schedule", &name)]);
+            let shift: Shift = api.get(&format!("/v1/oncall{query}")).await?;
+            let until = match (shift.until, shift.next_person) {
+                (Some(until), Some(next)) => format!(" until {until}, then {next}"),
+                (Some(until), None) => format!(" until {until}"),
+                (None, _) => String::new(),
+            };
+            let person = shift.person.as_deref().unwrap_or("nobody");
+            out::line(format_args!("{person} ({}){until}", shift.schedule));
+            warn(shift.registry_lost);
+        }
         Ok(())
+    }
+}
+
+/// What is known may be old.
+fn warn(registry_lost: bool) {
+    if registry_lost {
+        eprintln!("the registry does not answer: this is as the node knew it last");
     }
 }
 
 impl Show {
     async fn run(self) -> anyhow::Result<()> {
         let query = query(&[("from", &self.from), ("to", &self.to)]);
-        let path = path(&self.schedule, &format!("?{query}"))?;
+        let path = path(&self.schedule, &query)?;
         let answer: Final = self.node.api()?.get(&path).await?;
         let mut rows = vec![["FROM", "TO", "PERSON", "BY"].map(str::to_owned).to_vec()];
-        rows.extend(answer.shifts.into_iter().map(|duty| {
-            vec![duty.from, duty.to, duty.person.unwrap_or_else(|| "nobody".to_owned()), duty.by]
+        rows.extend(answer.shifts.into_iter().map(|Duty { person, from, to, by }| {
+            vec![seconds(from), seconds(to), person.unwrap_or_else(|| "nobody".to_owned()), by]
         }));
         out::table(&rows);
+        warn(answer.registry_lost);
         Ok(())
     }
 }
@@ -259,7 +310,7 @@ impl Changes {
         let answer: Changed = self.node.api()?.get(&path).await?;
         let mut rows = vec![["ID", "FROM", "TO", "WHAT", "BY"].map(str::to_owned).to_vec()];
         rows.extend(answer.changes.iter().map(|change| {
-            let time = |at: watchkeep_catalog::Time| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
+            let time = |at: Time| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
             let (from, to) = (time(change.from), time(change.to));
             vec![change.id.clone(), from, to, words(change), change.by.clone()]
         }));

@@ -32,7 +32,12 @@ impl Serve {
     /// Serves until SIGTERM or SIGINT, or until a room fails.
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = config::load(self.config.as_deref(), &self.flags)?;
-        let telemetry = telemetry::start(&config.telemetry, &config.node.name)?;
+        let alertmanager = &self.flags.alertmanager;
+        let telemetry =
+            telemetry::start(&config.telemetry, &config.node.name, alertmanager.logged())?;
+        for (flag, instead) in alertmanager.unused() {
+            tracing::warn!(flag, instead, "a flag of Alertmanager's that means nothing here");
+        }
         let stop = stop_token(self.until_stdin_closes)?;
         let served = compose::serve(&config, stop).await;
         telemetry.flush().await;

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use clap::Args;
 use watchkeep_registry::InitialClusterState;
 
-use super::file::{Config, Role};
+use super::{
+    alertmanager_flags::AlertmanagerFlags,
+    file::{Config, Role},
+};
 
 /// What can be said on the command line instead of in the file.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,12 +34,14 @@ pub(crate) struct Flags {
     /// As --data-dir, in Alertmanager's words
     #[arg(long = "storage.path", value_name = "DIR", conflicts_with = "data_dir")]
     pub(crate) storage_path: Option<PathBuf>,
-    /// How others reach the HTTP listener [default: http://IP:PORT]
+    /// Where links in notifications and mails lead, in Alertmanager's words: alerting.external_url [default: http://IP:PORT]
     #[arg(long = "web.external-url", value_name = "URL")]
     pub(crate) web_external_url: Option<String>,
     /// An alertmanager.yml, whatever its name: this node is an Alertmanager, too. (Watchkeep's own file goes with --config)
     #[arg(long = "config.file", value_name = "FILE")]
     pub(crate) alertmanager_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) alertmanager: AlertmanagerFlags,
     /// This node's number in the cluster [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) node_id: Option<u64>,
@@ -110,8 +115,9 @@ impl Flags {
             note("node.data_dir", "--storage.path");
         }
         if let Some(url) = &self.web_external_url {
-            config.external_url = Some(url.clone());
-            note("external_url", "--web.external-url");
+            // Only links: it may be a proxy's or the whole cluster's, and the nodes ask each other by their own addresses.
+            config.alerting.external_url.clone_from(url);
+            note("alerting.external_url", "--web.external-url");
         }
         if let Some(address) = self.web_listen_address {
             config.listen.http = address;
@@ -125,6 +131,7 @@ impl Flags {
             config.alerting.alertmanager_config = Some(file.clone());
             note("alerting.alertmanager_config", "--config.file");
         }
+        self.alertmanager.apply(config);
         if let Some(members) = &self.initial_cluster {
             config.registry.initial_cluster = members.iter().cloned().collect();
             note("registry.initial_cluster", "--initial-cluster");

@@ -15,21 +15,22 @@ use tower::ServiceExt;
 use watchkeep_catalog::{Client, ClientError, Failover, Incident, Service, Time, keys};
 
 use super::{
-    BODY_BYTES_MAX, Site,
+    Site,
     health::{self, Seen},
     html::{self, Text, table},
     problem::Problem,
     services::summaries,
 };
 
+mod alerts;
 mod duty;
 mod incident;
 mod incidents;
 
 /// Rows of what is over: resolved incidents and failovers.
 const PAST_MAX: usize = 10;
-/// Answers of the alerting API that the console reads: a page of incidents, each as long as a record may be.
-const ANSWER_BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
+/// Answers of the alerting API that the console reads: all that fires, in a storm.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn router(site: Site) -> Router {
     Router::new()
@@ -37,6 +38,9 @@ pub(super) fn router(site: Site) -> Router {
         .route("/incidents", routing::get(incidents::show))
         .route("/incidents/{id}", routing::get(incident::show).post(incident::act))
         .route("/incidents/{id}/acknowledge", routing::post(acknowledge))
+        .route("/alerts", routing::get(alerts::show))
+        .route("/alerts/silences", routing::post(alerts::silence))
+        .route("/alerts/silences/{id}/expire", routing::post(alerts::expire))
         .route("/oncall", routing::get(duty::show))
         .with_state(site)
 }
@@ -75,7 +79,7 @@ async fn home(State(site): State<Site>) -> Html<String> {
     match known(&site.client).await {
         Ok(known) => {
             body.push_str(&incidents::of_now(&known.incidents));
-            body.push_str(&on_call(&site).await);
+            body.push_str(&duty::now(site.alerting.clone()).await);
             body.push_str(&services(&known));
             body.push_str(&failovers(&known));
         }
@@ -84,6 +88,8 @@ async fn home(State(site): State<Site>) -> Html<String> {
             body.push_str(&format!(
                 "<p class=\"critical\">The registry does not answer: {said}</p>"
             ));
+            // Just then somebody has to be found.
+            body.push_str(&duty::now(site.alerting.clone()).await);
         }
     }
     html::page(&format!("Watchkeep: {}", site.name), true, &body)
@@ -116,24 +122,6 @@ fn cluster(site: &Site) -> String {
     format!("<h2>Registry</h2><p>Term {}{leader}</p>{members}", state.term)
 }
 
-async fn on_call(site: &Site) -> String {
-    let Some(alerting) = site.alerting.clone() else { return String::new() };
-    let said = match ask(alerting, Method::GET, "/v1/oncall", None).await {
-        Ok((status, answer)) if status.is_success() => shift(&answer),
-        Ok((_, answer)) => answer["error"].as_str().unwrap_or_default().to_owned(),
-        Err(problem) => format!("{problem:?}"),
-    };
-    format!("<h2><a href=\"/oncall\">On call</a></h2><p>{}</p>", Text(said))
-}
-
-/// Who, until when, and who is next.
-fn shift(answer: &Value) -> String {
-    let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-    let until = match answer["until"].as_str() {
-        Some(until) => format!(" until {until}, then {}", text("next_person")),
-        None => String::new(),
-    };
-    format!("{} ({}){until}", text("person"), text("schedule"))
 }
 
 fn services(known: &Known) -> String {
@@ -236,6 +224,10 @@ async fn get<T: DeserializeOwned>(alerting: Option<Router>, path: &str) -> Resul
     }
     serde_json::from_value(answer)
         .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{path}: {e}")))
+}
+
+fn is_link(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
 }
 
 /// One call of the alerting API, within this process.

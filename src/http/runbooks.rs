@@ -73,6 +73,11 @@ fn meaning(name: &str) -> String {
     paragraph[..end].replace(['`', '*'], "")
 }
 
+/// Whether an alert has a page here.
+pub(super) fn is_there(alert: &str) -> bool {
+    Runbooks::get(&format!("{alert}.md")).is_some()
+}
+
 fn markdown(name: &str) -> Option<String> {
     let found = Runbooks::get(&format!("{name}.md"))?;
     Some(String::from_utf8_lossy(&found.data).into_owned())
@@ -164,6 +169,16 @@ mod tests {
                 "export INCIDENT='an-incident'",
             ]
         );
+    }
+
+    /// Mails link to the pages that are there, and to no other.
+    #[test]
+    fn alerting_knows_which_pages_there_are() {
+        let names = Runbooks::iter().filter_map(|file| file.strip_suffix(".md").map(str::to_owned));
+        let mut others: Vec<String> = names.filter(|name| !name.starts_with("Watchkeep")).collect();
+        others.sort();
+        assert_eq!(others, watchkeep_alerting::RUNBOOKS);
+        assert!(is_there("WatchkeepNoLeader") && !is_there("PromDown") && !is_there("../README"));
     }
 
     #[test]

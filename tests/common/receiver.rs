@@ -56,7 +56,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts it; it answers 200 at once.
+    /// Starts it; it answers 200 at once, and what comes to `/refused/503…` with that status; 429 asks
+    /// to wait for four seconds.
     pub async fn start() -> Self {
         Self::start_gated(true).await
     }
@@ -111,11 +112,17 @@ async fn receive(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> StatusCode {
+) -> (StatusCode, HeaderMap) {
     let path = uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let refusal = path.strip_prefix("/refused/").and_then(|rest| rest.get(..3)?.parse().ok());
+    let answer = refusal.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     let request = Received { at: Instant::now(), path, headers, body };
     shared.received.lock().expect("no holder panicked").push(request);
     // The sender lives in the state, so the wait ends only with the gate.
     let _ = shared.open.subscribe().wait_for(|open| *open).await;
-    StatusCode::OK
+    let mut asked = HeaderMap::new();
+    if answer == StatusCode::TOO_MANY_REQUESTS {
+        asked.insert("retry-after", axum::http::HeaderValue::from_static("4"));
+    }
+    (answer, asked)
 }

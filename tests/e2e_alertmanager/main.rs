@@ -16,7 +16,8 @@ use common::{
     Cluster,
     alertmanager::{amtool, amtool_output},
     cluster::{WATCHKEEP, encode},
-    eventually, http,
+    eventually, http, ports,
+    process::Process,
     prometheus::Prometheus,
     receiver::Receiver,
     wait::ensure,
@@ -143,6 +144,57 @@ async fn amtool_does_each_of_its_commands() {
     assert!(metrics.contains("alertmanager_config_last_reload_success_timestamp_seconds "));
 }
 
+/// With the flags of a unit file as they are, the URL of a proxy among them: notifications link to it, and nobody takes the
+/// node for dead because it cannot be reached by it from inside.
+#[tokio::test]
+async fn a_unit_file_needs_one_changed_word() {
+    const OUTSIDE: &str = "https://alerts.example.invalid";
+    let (receiver, dir) = (Receiver::start().await, tempfile::tempdir().expect("a folder"));
+    let configuration = format!(
+        "route: {{receiver: hook, group_wait: 0s}}\nreceivers: [{{name: hook, webhook_configs: [{{url: \"{}\"}}]}}]\n",
+        receiver.url("/hook")
+    );
+    fs::write(dir.path().join("alertmanager.yml"), configuration).expect("written");
+    let (at, peer) =
+        (format!("127.0.0.1:{}", ports::free()), format!("127.0.0.1:{}", ports::free()));
+    let mut command = Command::new(WATCHKEEP);
+    command.current_dir(dir.path()).args(["serve", "--until-stdin-closes"]);
+    command.args(["--client-listen", &format!("127.0.0.1:{}", ports::free())]);
+    command.args(["--peer-listen", &peer, "--initial-cluster", &format!("1={peer}")]);
+    command.args([
+        "--config.file=alertmanager.yml",
+        "--storage.path=data",
+        &format!("--web.listen-address={at}"),
+        &format!("--web.external-url={OUTSIDE}"),
+        "--web.route-prefix=/",
+        "--data.retention=120h",
+        "--cluster.listen-address=",
+        "--cluster.peer=other:9094",
+        "--log.level=info",
+    ]);
+    let process = Process::spawn("watchkeep", command, &dir.path().join("log"));
+    let ask = async |path: &str| http::text(http::client().get(format!("http://{at}{path}"))).await;
+    eventually("it is ready", SOON, async || ask("/-/ready").await).await;
+    let said = amtool_output(&at, &["alert", "add", "Down", "--annotation=summary=it is down"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.is_empty(), "amtool finds what it knows: {said}");
+    let body = receiver.wait("/hook", 1, SOON).await[0].json();
+    assert_eq!(body["externalURL"], OUTSIDE);
+    eventually("it finds itself well", SOON, async || {
+        let instances = ask("/v1/services/watchkeep/instances").await?;
+        ensure(instances.contains("\"status\":\"passing\""), || instances)
+    })
+    .await;
+    let incidents = ask("/v1/incidents").await.expect("incidents");
+    assert_eq!(incidents, "{\"incidents\":[]}");
+    // Links of the rules that come with the program, too.
+    let rules = ask("/api/v1/rules").await.expect("rules");
+    assert!(rules.contains(&format!("{OUTSIDE}/runbooks/WatchkeepNoLeader")), "{rules}");
+    assert!(!rules.contains(":8480/runbooks/"), "{rules}");
+    let log = process.output();
+    assert!(log.contains("--cluster.peer") && log.contains("members of one registry"), "{log}");
+}
+
 #[tokio::test]
 async fn any_member_takes_alerts_and_a_restart_forgets_none() {
     let receiver = Receiver::start().await;
@@ -226,6 +278,51 @@ async fn on_the_leader_alert_and_decision_are_one_transaction() {
     assert!(led > ALERTS / 2, "{led} of {ALERTS} alerts were written with their decision");
     assert_eq!(all, led, "a node that does not lead writes no decision");
     assert_eq!(told(&receiver, "/hook").len(), 2 * ALERTS);
+}
+
+/// What people do in a browser: look, silence, end it.
+#[tokio::test]
+async fn the_console_shows_alerts_and_silences_them() {
+    let receiver = Receiver::start().await;
+    let cluster = node(&receiver, 1).await;
+    let node = &cluster.nodes[0];
+    amtool(
+        &node.http,
+        &["alert", "add", "Down", "instance=web-1", "--annotation=summary=<b>it is down"],
+    );
+    let page = async || http::text(http::client().get(node.url("/alerts"))).await;
+    let is_shown = async |part: &str| {
+        eventually(&format!("the page shows {part}"), SOON, async || {
+            let page = page().await?;
+            ensure(page.contains(part), || page.clone())?;
+            Ok(page)
+        })
+        .await
+    };
+    let shown = is_shown("instance=\"web-1\"").await;
+    assert!(shown.contains("firing") && shown.contains("&lt;b&gt;it is down"), "{shown}");
+    let press = async |path: &str, fields: &[(&str, &str)]| {
+        http::send(http::client().post(node.url(path)).form(fields)).await.expect("an answer")
+    };
+    let (status, said) = press("/alerts/silences", &[("hours", "2"), ("by", "ann")]).await;
+    assert!(status.is_client_error() && said.contains("label"), "{status}: {said}");
+    let fields = [
+        ("label", "[\"instance\",\"web-1\"]"),
+        ("hours", "2"),
+        ("by", "ann"),
+        ("comment", "repair"),
+    ];
+    let (status, said) = press("/alerts/silences", &fields).await;
+    assert!(status.is_success(), "{status}: {said}");
+    is_shown("ann: repair").await;
+    is_shown(">silenced<").await;
+    let id = amtool(&node.http, &["silence", "query", "-q"]).trim().to_owned();
+    let (status, said) = press(&format!("/alerts/silences/{id}/expire"), &[]).await;
+    assert!(status.is_success(), "{status}: {said}");
+    is_shown(">firing<").await;
+    assert_eq!(amtool(&node.http, &["silence", "query", "-q"]).trim(), "");
+    let (status, _) = press("/alerts/silences/absent/expire", &[]).await;
+    assert!(status.is_client_error(), "{status}");
 }
 
 #[tokio::test]

@@ -47,14 +47,28 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
          \x20 - to: DBA <dba@example.org>, ops@example.org\n\
          \x20   send_resolved: true\n\
          \x20   text: '{{{{ .Status }}}}: {{{{ range .Alerts }}}}{{{{ .Labels.instance }}}} {{{{ end }}}}'\n\
+         \x20   tls_config: {{ca_file: {}}}\n\
+         \x20 - to: default@example.org\n\
          \x20   tls_config: {{ca_file: {}}}\n",
         server.port,
+        authority.file.display(),
         authority.file.display()
     );
     let cluster = nodes(1, &configuration, json!({})).await;
     let at = cluster.nodes[0].http.clone();
     let end = "--end=2099-01-01T00:00:00Z";
-    amtool(&at, &["alert", "add", "Down", "instance=first", "--annotation=summary=größer", end]);
+    amtool(
+        &at,
+        &[
+            "alert",
+            "add",
+            "Down",
+            "instance=first",
+            "--annotation=summary=größer",
+            "--annotation=runbook_url=https://wiki.example.org/x?a=1&b=2",
+            end,
+        ],
+    );
     let first = mail::read(&server.wait(&["firing: first"], SOON).await);
     assert_eq!(first["session"], "tls=True user=watch");
     assert_eq!(first["subject"], "[FIRING:1] Down (first)");
@@ -62,6 +76,13 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
     assert_eq!(text(&part(&first, "text/plain")["text"]).trim(), "firing: first");
     assert!(text(&part(&first, "text/html")["text"]).contains("größer"), "{first}");
     assert!(text(&first["id"]).ends_with("@example.org>"), "{first}");
+    // A receiver that says nothing of its words gets both parts, too, and links where there are some.
+    let default = mail::read(&server.wait(&["To: default@example.org"], SOON).await);
+    assert_eq!(default["subject"], "[FIRING:1] Down (first)");
+    let plain = text(&part(&default, "text/plain")["text"]);
+    assert!(plain.contains(" - instance = first") && plain.contains("summary = größer"), "{plain}");
+    let html = text(&part(&default, "text/html")["text"]);
+    assert!(html.contains("<a href=\"https://wiki.example.org/x?a=1&amp;b=2\">"), "{html}");
 
     // The server is away; what happens meanwhile is told when it is back: nothing is lost, and the end is not told before
     // the beginning.
@@ -263,6 +284,15 @@ async fn without_routes_a_lost_registry_calls_whoever_is_on_call() {
     let called = told("firing").await;
     let summary = text(&called["commonAnnotations"]["summary"]);
     assert!(summary.contains(&name) && summary.contains("told twice"), "{called}");
+    // Who is on call is asked just then.
+    let duty = http::get(&cluster.nodes[0].url("/v1/oncall")).await.expect("who is on call");
+    assert_eq!(
+        (&duty["person"], &duty["registry_lost"]),
+        (&json!("alice"), &json!(true)),
+        "{duty}"
+    );
+    let console = http::text(http::client().get(cluster.nodes[0].url("/"))).await.expect("a page");
+    assert!(console.contains("<b>alice</b> (primary)"), "{console}");
     for node in &mut cluster.nodes[1..] {
         node.start();
     }

@@ -7,6 +7,7 @@ mod common;
 mod checks;
 mod discovery;
 mod dns;
+mod duty;
 mod fleet;
 mod maintenance;
 mod oncall;

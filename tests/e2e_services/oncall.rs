@@ -23,7 +23,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A node on which alice is on call; `more` are settings of alerting.
-async fn node(more: Value) -> Cluster {
+pub(super) async fn node(more: Value) -> Cluster {
     let mut alerting = json!({
         "schedules": [{"name": "primary", "time_zone": "Europe/Berlin", "handoff": "0 9 * * mon",
                        "start": "2026-01-05", "rotation": ["alice"]}],
@@ -42,7 +42,7 @@ fn secret(dir: &Path, name: &str, content: &str) -> String {
     file.display().to_string()
 }
 
-async fn report(node: &Node, body: Value) -> Value {
+pub(super) async fn report(node: &Node, body: Value) -> Value {
     eventually("an incident opens", SOON, async || {
         http::post(&node.url("/v1/incidents"), &body).await
     })
@@ -67,7 +67,8 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
     let node = &cluster.nodes[0];
     let opened = report(
         node,
-        json!({"title": "cellar under water: größer & <b>", "details": {"query": "time() > 5"}}),
+        json!({"title": "cellar under water: größer & <b>", "labels": {"service": "pumps", "site": "eu-1"},
+               "details": {"query": "time() > 5", "owner": "house & yard"}}),
     )
     .await;
     let id = text(&opened["id"]);
@@ -91,7 +92,12 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
     assert!(html.contains("time(), the last hour: from "), "{html}");
     assert!(html.contains(&format!("{OUTSIDE}/incidents/{id}")), "{html}");
 
+    assert_eq!(read["subject"], "[FIRING] cellar under water: größer & <b> (pumps)");
     let plain = text(&part(&read, "text/plain")["text"]);
+    for line in ["Service       pumps", "site          eu-1", "owner         house & yard"] {
+        assert!(plain.lines().any(|said| said == line), "no {line} in {plain}");
+    }
+    assert!(html.contains("house &amp; yard"), "{html}");
     let link = plain.lines().find_map(|line| line.strip_prefix("Take it:    ")).expect("a link");
     let path = link.trim().strip_prefix(OUTSIDE).expect("the address from outside").to_owned();
     let ask = async |method: Method, path: &str| http::any(method, &node.url(path), None).await;
@@ -320,6 +326,9 @@ async fn the_console_shows_an_incident_and_who_is_on_call() {
         let url = node.url(&format!("/incidents/{id}"));
         http::text(http::client().get(url)).await.expect("the page")
     };
+    let home = http::text(http::client().get(node.url("/"))).await.expect("the console");
+    assert!(home.contains("<b>alice</b> (primary)"), "{home}");
+    assert!(home.contains(&format!("/runbooks/IncidentReported?INCIDENT={id}")), "{home}");
     let shown = page().await;
     for part in
         ["cellar &lt;b&gt;under water", "value=\"acknowledge\"", "opened by api", "value=\"alice\""]

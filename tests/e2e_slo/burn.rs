@@ -1,15 +1,24 @@
 //! When burn alerts fire: held against the published formulae, reckoned by Python (`tests/slo/burn.py`), in promtool's unit
 //! tests, in our own rule engine, and over the recorded series of a real Prometheus server.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
+use axum::{Router, routing::get};
 use chrono::Utc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
     PROBES,
-    common::{cluster::WATCHKEEP, prometheus::Prometheus},
+    common::{
+        Cluster, cluster::WATCHKEEP, eventually, http, prometheus::Prometheus, receiver::Receiver,
+        wait::ensure,
+    },
     data, run, said, text,
 };
 
@@ -293,4 +302,87 @@ async fn burn_alerts_of_a_real_prometheus_fire_in_that_minute() {
             println!("{name}: {alert}: {found}, evaluated {offset} s behind the minute");
         }
     }
+}
+
+/// Counters of a shop: a hundred more orders each time somebody looks, half of which fail from the tenth look on. Prometheus
+/// finds its Alertmanagers after five seconds, and drops what fires before.
+async fn failing_shop() -> String {
+    static ORDERS: AtomicU64 = AtomicU64::new(0);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("an address").to_string();
+    let page = || async {
+        let all = ORDERS.fetch_add(100, Ordering::Relaxed);
+        format!(
+            "# TYPE all_total counter\nall_total{{service=\"shop\"}} {all}\n\
+             # TYPE bad_total counter\nbad_total{{service=\"shop\"}} {}\n",
+            all.saturating_sub(1_000) / 2
+        )
+    };
+    let router = Router::new().route("/metrics", get(page));
+    tokio::spawn(async move { axum::serve(listener, router).await.expect("serve") });
+    address
+}
+
+/// A Prometheus evaluates our rules and delivers to us: its alert becomes a notification, and an incident for whoever is on
+/// call. Nothing is shortened but the pause between two evaluations.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burn_alert_of_a_live_prometheus_reaches_whoever_is_on_call() {
+    let receiver = Receiver::start().await;
+    let alerting = json!({
+        "alertmanager_config": "am.yml",
+        "people": [{"name": "alice", "webhook": receiver.url("/alice")}],
+        "schedules": [{"name": "primary", "handoff": "0 9 * * mon", "start": "2026-01-05", "rotation": ["alice"]}],
+        "pages": {"schedule": "primary"},
+    });
+    let cluster = Cluster::layout(1, &[("alerting", alerting)]);
+    let configuration = format!(
+        "route: {{receiver: duty, group_by: [alertname, slo], group_wait: 0s}}\n\
+         receivers: [{{name: duty, oncall_configs: [{{}}], webhook_configs: [{{url: \"{}\"}}]}}]\n",
+        receiver.url("/hook")
+    );
+    fs::write(cluster.nodes[0].dir.join("am.yml"), configuration).expect("written");
+    let cluster = cluster.run().await;
+    cluster.alerting_leader().await;
+    let (node, path) = (&cluster.nodes[0], cluster.dir());
+    fs::write(path.join("shop.yaml"), document("orders", "shop")).expect("written");
+    let rules = said(WATCHKEEP, &["slo", "rules", "--documents-only", "shop.yaml"], path);
+    let file = path.join("burn.rules.yml");
+    fs::write(&file, rules.replace("interval: 1m", "interval: 1s")).expect("written");
+    let job = format!(
+        "static_configs: [{{targets: [\"{}\"]}}]\nrule_files: [{file:?}]\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{}\"]}}]}}]}}",
+        failing_shop().await,
+        node.http
+    );
+    let _prometheus = Prometheus::with_job(path, &job);
+    let within = Duration::from_secs(120);
+    let burns = eventually("the burn alert is delivered", within, async || {
+        let bodies = receiver.at("/hook").into_iter().map(|request| request.json());
+        let mut burns =
+            bodies.filter(|body| body["commonLabels"]["alertname"] == "SloBudgetBurnFast");
+        burns.next().ok_or_else(|| "not yet".to_owned())
+    })
+    .await;
+    let labels = &burns["commonLabels"];
+    assert_eq!(
+        (&labels["slo"], &labels["service"], &labels["severity"]),
+        (&json!("orders"), &json!("watchkeep"), &json!("critical")),
+        "{burns}"
+    );
+    let summary = &burns["commonAnnotations"]["summary"];
+    assert_eq!(summary, "orders spends its error budget too fast", "{burns}");
+    let url = node.url("/v1/incidents");
+    eventually("an incident of it", within, async || {
+        let all = http::get(&url).await?;
+        let mut known = all["incidents"].as_array().into_iter().flatten();
+        let found = known.any(|i| i["title"] == *summary && i["on_call"] == "alice");
+        ensure(found, || all.to_string())
+    })
+    .await;
+    eventually("alice is called", within, async || {
+        let mut calls = receiver.at("/alice").into_iter().map(|request| request.json());
+        let found = calls.any(|body| body["commonAnnotations"]["summary"] == *summary);
+        ensure(found, || "not yet".to_owned())
+    })
+    .await;
 }

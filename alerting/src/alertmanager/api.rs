@@ -20,6 +20,9 @@ mod alerts;
 mod filter;
 mod silences;
 
+/// The Alertmanager whose API this is: its tools compare it with their own version, and others ask whether they know it.
+const SPOKEN: &str = "0.25.0";
+
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v2/status", get(status))
@@ -65,8 +68,8 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "config": { "original": setup.original },
         "uptime": instant(shared.started_at),
         "versionInfo": {
-            "branch": "", "buildDate": "", "buildUser": "watchkeep", "goVersion": "", "revision": "",
-            "version": env!("CARGO_PKG_VERSION"),
+            "branch": "", "buildDate": "", "buildUser": "watchkeep", "goVersion": "",
+            "revision": concat!("watchkeep ", env!("CARGO_PKG_VERSION")), "version": SPOKEN,
         },
     }))
 }

@@ -61,7 +61,7 @@ fn report_of(config: &OncallConfig, message: &Message<'_>, now: Time) -> Result<
     }
     Ok(Report::Trigger(Finding {
         dedup_key,
-        title: message.text(&config.title)?,
+        title: message.text(&config.title)?.trim().to_owned(),
         alert: alert.cloned().unwrap_or_else(|| crate::incident::INCIDENT_REPORTED.to_owned()),
         severity: message.text(&config.severity)?,
         labels: payload.common_labels.clone(),

@@ -45,6 +45,8 @@ const ALONE: &str =
 pub(crate) enum Failure {
     /// Later it may succeed.
     Again(String),
+    /// Not before so long a time: the receiver says so.
+    After(String, Duration),
     /// It will never.
     Never(String),
     /// The receiver's templates make too much of so many alerts; of fewer they may not.
@@ -54,7 +56,9 @@ pub(crate) enum Failure {
 impl Failure {
     fn text(self) -> String {
         match self {
-            Self::Again(text) | Self::Never(text) | Self::TooMuch(text) => text,
+            Self::Again(text) | Self::After(text, _) | Self::Never(text) | Self::TooMuch(text) => {
+                text
+            }
         }
     }
 }
@@ -207,12 +211,17 @@ pub(crate) async fn deliver(
             }
         };
         let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
-        let last = !matches!(failure, Failure::Again(_)) || Instant::now() + pause >= deadline;
+        let pause = match &failure {
+            Failure::Again(_) => Some(pause),
+            Failure::After(_, asked) => Some(pause.max(*asked)),
+            Failure::Never(_) | Failure::TooMuch(_) => None,
+        };
+        let pause = pause.filter(|pause| *pause < deadline.duration_since(Instant::now()));
         let error = text::shorten(&failure.text(), ERROR_MAX);
-        if last {
+        let Some(pause) = pause else {
             shared.metrics.failed.with_label_values(&[kind]).inc();
             return Err(error);
-        }
+        };
         tracing::debug!(receiver = integration.receiver, kind, attempt, error, "not delivered yet");
         tokio::time::sleep(pause).await;
     }

@@ -1,7 +1,7 @@
 //! `GET /v1/oncall[?at=RFC3339][&schedule=name]`: who is on call, since and until when, and who is next; the final schedule
 //! of a span, and calendars.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -18,14 +18,17 @@ use crate::{
     clock,
     config::undefined,
     context::Context,
-    oncall::{self, Duty, Entry, Schedule, Shift, YEAR_MAX, YEAR_MIN},
+    oncall::{self, Changes, Duty, Entry, Schedule, Shift, YEAR_MAX, YEAR_MIN},
     rules::Rules,
 };
 
 /// Longest span of a final schedule.
 const SPAN_MAX: TimeDelta = TimeDelta::days(400);
-/// A calendar shows so much of the past and of the time to come.
+/// A calendar shows so much of the past and of the time to come; shifts of up to another month are shown whole.
 const CALENDAR: (TimeDelta, TimeDelta) = (TimeDelta::days(31), TimeDelta::days(184));
+const WHOLE: TimeDelta = TimeDelta::days(31);
+/// Who is on call is asked most when nothing else answers: so long the registry is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +44,22 @@ pub(super) struct OnCall {
     #[serde(flatten)]
     shift: Shift,
     email: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    registry_lost: bool,
+}
+
+/// What people changed, and whether that is what was known last, since the registry does not answer.
+async fn changes(context: &Context) -> Result<(Changes, bool), Problem> {
+    let Some(known) = context.alone.changes() else {
+        return Ok((oncall::read_changes(&context.client).await?, false));
+    };
+    if context.metrics.registry_lost.get() > 0 {
+        return Ok((known, true));
+    }
+    match tokio::time::timeout(ANSWER_MAX, oncall::read_changes(&context.client)).await {
+        Ok(Ok(changes)) => Ok((changes, false)),
+        Ok(Err(_)) | Err(_) => Ok((known, true)),
+    }
 }
 
 pub(super) async fn who(
@@ -50,12 +69,12 @@ pub(super) async fn who(
     let at = question.at.as_deref().map_or_else(|| Ok(clock::now()), |at| instant("at", at))?;
     let rules = &context.rules;
     let schedule = schedule(rules, question.schedule.as_deref())?;
-    let changes = oncall::read_changes(&context.client).await?;
+    let (changes, registry_lost) = changes(&context).await?;
     let shift = schedule.who(at, changes.get(&schedule.name).map_or(&[], Vec::as_slice));
     let contact = shift.person.as_ref().and_then(|person| rules.contacts.get(person));
     let email = contact.and_then(|contact| contact.email.clone());
     let time_zone = schedule.time_zone();
-    Ok(Json(OnCall { schedule: schedule.name.clone(), time_zone, shift, email }))
+    Ok(Json(OnCall { schedule: schedule.name.clone(), time_zone, shift, email, registry_lost }))
 }
 
 /// `GET /v1/oncall/schedules`: their names.
@@ -78,6 +97,8 @@ pub(super) struct Final {
     from: Time,
     to: Time,
     shifts: Vec<Duty>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    registry_lost: bool,
 }
 
 /// `GET /v1/oncall/schedules/{name}?from=&to=`: by default two weeks from now.
@@ -96,11 +117,11 @@ pub(super) async fn show(
             "to: give a time behind from ({from}), at most {days} days"
         )));
     }
-    let changes = oncall::read_changes(&context.client).await?;
+    let (changes, registry_lost) = changes(&context).await?;
     let changes = changes.get(&schedule.name).map_or(&[][..], Vec::as_slice);
     let shifts = schedule.duties(from, to, changes);
     let time_zone = schedule.time_zone();
-    Ok(Json(Final { schedule: schedule.name.clone(), time_zone, from, to, shifts }))
+    Ok(Json(Final { schedule: schedule.name.clone(), time_zone, from, to, shifts, registry_lost }))
 }
 
 /// `GET /v1/oncall/schedules/{name}/calendar.ics`.
@@ -130,12 +151,15 @@ async fn entries(
     schedules: &[&Schedule],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Entry>, Problem> {
-    let changes = oncall::read_changes(&context.client).await?;
+    let (changes, _) = changes(context).await?;
     let now = clock::now();
+    let (from, to) = (now - CALENDAR.0, now + CALENDAR.1);
     let mut entries = Vec::new();
     for schedule in schedules {
         let changes = changes.get(&schedule.name).map_or(&[][..], Vec::as_slice);
-        for duty in schedule.duties(now - CALENDAR.0, now + CALENDAR.1, changes) {
+        // A shift that was cut where the calendar begins would be another one each time it is fetched.
+        let duties = schedule.duties(from - WHOLE, to + WHOLE, changes).into_iter();
+        for duty in duties.filter(|duty| duty.to > from && duty.from < to) {
             let Some(person) = duty.person.filter(|person| wanted(person)) else { continue };
             let schedule = schedule.name.clone();
             entries.push(Entry { schedule, person, by: duty.by, from: duty.from, to: duty.to });

@@ -168,6 +168,7 @@ impl Mailer {
             is_final: error.is_permanent(),
             // 4xx: the server is there and asks to come again.
             is_dire: !error.is_transient(),
+            wait: None,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use watchkeep_catalog::{Incident, Note, Page, PageKind};
 
+use super::facts::{facts, incident_url};
 use crate::{
     alone::is_unknown,
     failover::judge::{APPROVAL, EXPIRED, FAILED, HELD},
@@ -15,33 +16,6 @@ use crate::{
 const TIMELINE_MAX: usize = 20;
 /// Longest subject, in characters.
 const SUBJECT_MAX: usize = 200;
-
-/// The alert's runbook. A page of ours is told what its commands name, so that they can be pasted as they are.
-pub(super) fn runbook_url(url: &str, incident: &Incident) -> String {
-    let own = incident.details.get("runbook_url").filter(|own| own.starts_with("http"));
-    let page = own.cloned().unwrap_or_else(|| page_of(url, &incident.alert));
-    let ours = page.starts_with(&format!("{}/runbooks/", url.trim_end_matches('/')));
-    let Some(mut found) = url::Url::parse(&page).ok().filter(|_| ours) else { return page };
-    let labels = [("service", "SERVICE"), ("instance", "INSTANCE")];
-    let named =
-        labels.into_iter().filter_map(|(label, name)| Some((name, incident.labels.get(label)?)));
-    found.query_pairs_mut().append_pair("INCIDENT", &incident.id).extend_pairs(named);
-    found.into()
-}
-
-/// The page of an alert, whose name may be any text.
-fn page_of(url: &str, alert: &str) -> String {
-    let Ok(mut page) = url::Url::parse(url) else { return format!("{url}/runbooks/{alert}") };
-    if let Ok(mut segments) = page.path_segments_mut() {
-        segments.pop_if_empty().extend(["runbooks", alert]);
-    }
-    page.into()
-}
-
-/// Where people look at it.
-pub(super) fn incident_url(url: &str, incident: &Incident) -> String {
-    format!("{url}/incidents/{}", incident.id)
-}
 
 /// What a page about a failover says, if it is one and not about the incident's begin or end.
 fn of_failover(page: &Page) -> Option<&'static str> {
@@ -64,6 +38,16 @@ pub(super) fn summary(incident: &Incident, page: &Page) -> String {
     }
 }
 
+/// Where it is, as far as the title does not say so: `(web/web-1)`.
+fn place(incident: &Incident) -> String {
+    let unsaid = |label: &&str| {
+        let value = incident.labels.get(*label)?.as_str();
+        (!value.is_empty() && !incident.title.contains(value)).then_some(value)
+    };
+    let said: Vec<&str> = ["service", "instance"].iter().filter_map(unsaid).collect();
+    if said.is_empty() { String::new() } else { format!("({})", said.join("/")) }
+}
+
 /// `[FIRING] db/db-1 is critical: …`; what is not critical says what it is.
 pub(super) fn subject(incident: &Incident, page: &Page) -> String {
     let state = match (page.kind, incident.severity.as_str()) {
@@ -71,7 +55,11 @@ pub(super) fn subject(incident: &Incident, page: &Page) -> String {
         (PageKind::Firing, severity) => format!("FIRING {severity}"),
         (PageKind::Resolved, _) => "RESOLVED".to_owned(),
     };
-    shorten(&format!("[{state}] {}", summary(incident, page)), SUBJECT_MAX)
+    let head = format!("[{state}] {}", summary(incident, page));
+    match shorten(&place(incident), SUBJECT_MAX / 2) {
+        place if place.is_empty() => shorten(&head, SUBJECT_MAX),
+        place => format!("{} {place}", shorten(&head, SUBJECT_MAX - 2 - place.chars().count())),
+    }
 }
 
 /// The latest news of the timeline that a page is sent for.
@@ -86,32 +74,14 @@ pub(super) fn description(incident: &Incident, page: &Page) -> String {
         incident.timeline.iter().rev().find(said)
     } else if page.kind == PageKind::Resolved {
         lines.take(1).next()
+    } else if let Some(said) = incident.details.get("description") {
+        return said.clone();
     } else {
         let begin =
             |note: &&Note| note.text.starts_with("critical") || note.text.starts_with("opened by");
         incident.timeline.iter().find(begin)
     };
     note.map_or_else(|| incident.title.clone(), |note| format!("{}: {}", note.by, note.text))
-}
-
-/// The facts, as pairs of name and value.
-pub(super) fn facts(url: &str, incident: &Incident) -> Vec<(&'static str, String)> {
-    let label = |name| incident.labels.get(name).cloned();
-    let optional = [
-        ("Service", label("service")),
-        ("Instance", label("instance")),
-        ("Role", label("role")),
-        ("Zone", label("zone")),
-        ("First failed", Some(instant(incident.started_at))),
-        ("Resolved", incident.resolved_at.map(instant)),
-        ("On call", incident.on_call.clone()),
-        ("Acknowledged", incident.acknowledged_by.clone()),
-        ("Failover", incident.failover.clone()),
-        ("Runbook", Some(runbook_url(url, incident))),
-        ("Dashboard", incident.details.get("dashboard_url").cloned()),
-        ("Incident", Some(incident_url(url, incident)).filter(|_| !is_unknown(incident))),
-    ];
-    optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// How to take it; nothing when it is over, or no registry knows it.
@@ -203,8 +173,8 @@ pub(super) fn html(
     }
     body.push_str("<table style=\"border-collapse:collapse;width:100%;font-size:15px\">\n");
     for (name, value) in facts(url, incident) {
-        let value = escape(&value);
-        let value = if value.starts_with("http") {
+        let (name, value) = (escape(&name), escape(&value));
+        let value = if value.starts_with("http://") || value.starts_with("https://") {
             format!("<a href=\"{value}\">{value}</a>")
         } else {
             value
@@ -212,7 +182,7 @@ pub(super) fn html(
         let _ = writeln!(
             body,
             "<tr><th align=\"left\" style=\"padding:3px 12px 3px 0;color:#666;font-weight:400;vertical-align:top;\
-             white-space:nowrap\">{name}</th><td style=\"padding:3px 0;overflow-wrap:anywhere;word-break:break-word\">{value}</td></tr>"
+             overflow-wrap:anywhere\">{name}</th><td style=\"padding:3px 0;overflow-wrap:anywhere;word-break:break-word\">{value}</td></tr>"
         );
     }
     body.push_str("</table>\n<h2 style=\"font-size:15px;margin:18px 0 6px\">Timeline</h2>\n");
@@ -264,29 +234,38 @@ mod tests {
     const URL: &str = "http://127.0.0.1:8480";
 
     #[test]
-    fn an_alerts_name_is_any_text() {
-        assert_eq!(page_of(URL, "Down"), format!("{URL}/runbooks/Down"));
-        assert_eq!(page_of("http://w/x/", "a b/ö?"), "http://w/x/runbooks/a%20b%2F%C3%B6%3F");
-    }
-
-    #[test]
-    fn the_commands_of_a_runbook_are_told_what_they_name() {
+    fn what_a_reporter_says_reaches_whoever_is_called() {
         let mut incident = opened_incident();
-        let id = incident.id.clone();
-        let filled =
-            format!("{URL}/runbooks/InstanceCritical?INCIDENT={id}&SERVICE=db&INSTANCE=one");
-        assert_eq!(runbook_url(URL, &incident), filled);
-        // A rule's own page of ours, too; somebody else's stays as it is.
-        for (own, url) in [
-            (format!("{URL}/runbooks/InstanceCritical"), filled.as_str()),
-            (
-                "https://wiki.example.org/runbooks/x?y=1".to_owned(),
-                "https://wiki.example.org/runbooks/x?y=1",
-            ),
+        incident.title = "Load is high".to_owned();
+        incident.alert = "HighLoad".to_owned();
+        incident.labels.insert("site".to_owned(), "eu-1".to_owned());
+        for (name, value) in [
+            ("summary", "Load is high"),
+            ("description", "17 of 4 cores"),
+            ("owner", "team <b>\nx"),
+            ("client_url", "https://nagios.example.org/"),
         ] {
-            incident.details.insert("runbook_url".to_owned(), own);
-            assert_eq!(runbook_url(URL, &incident), url);
+            incident.details.insert(name.to_owned(), value.to_owned());
         }
+        let page = incident.pages[0].clone();
+        assert_eq!(subject(&incident, &page), "[FIRING] Load is high (db/one)");
+        assert_eq!(description(&incident, &page), "17 of 4 cores");
+        let text = plain(URL, &incident, &page, None);
+        for line in [
+            "Alert         HighLoad\n",
+            "site          eu-1\n",
+            "owner         team <b> x\n",
+            "client_url    https://nagios.example.org/\n",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+        assert!(!text.contains("summary") && !text.contains("Runbook"), "{text}");
+        let page = html(URL, &incident, &page, None, None);
+        assert!(page.contains("team &lt;b&gt; x</td>"), "{page}");
+        assert!(page.contains("<a href=\"https://nagios.example.org/\">"), "{page}");
+        incident.title = "x".repeat(300);
+        let long = subject(&incident, &incident.pages[0]);
+        assert!(long.ends_with(" (db/one)") && long.chars().count() <= SUBJECT_MAX, "{long}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use watchkeep_catalog::{Incident, Page, PageKind};
 
-use super::message::{incident_url, summary};
+use super::{facts::incident_url, message::summary};
 use crate::{
     link::Links,
     text::{escape, instant, shorten},

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tracing::{Instrument, info_span, warn};
-use watchkeep_catalog::{Incident, Page, PageState, keys};
+use watchkeep_catalog::{Incident, Page, PageKind, PageState, keys};
 
 use super::{
-    ATTEMPT_TIMEOUT, ATTEMPTS_MAX, BACKOFF, BACKOFF_MAX, ERROR_MAX, Failure, PAUSE,
+    ATTEMPT_TIMEOUT, ATTEMPTS_MAX, BACKOFF, BACKOFF_MAX, ERROR_MAX, Failure, PAUSE, WAIT_MAX,
     summary::{self, Line},
-    webhook,
+    taken, webhook,
 };
 use crate::{
     backoff, clock,
@@ -48,16 +48,21 @@ pub(crate) async fn deliver_summary(
     let mut rng = backoff::rng(&context.id, &summary);
     let mut attempt = 0;
     loop {
-        let pages: Vec<(&Incident, &Page)> = parts
+        let mut pages: Vec<(&Incident, &Page)> = parts
             .iter()
             .filter_map(|part| Some((&part.incident.record, part.pending()?)))
             .collect();
+        // What asks for somebody stands above what is over, and what began first comes first.
+        pages.sort_by_key(|(incident, page)| (page.kind != PageKind::Firing, incident.started_at));
         let Some((_, first)) = pages.first() else {
             return Some(parts.into_iter().map(|part| part.incident).collect());
         };
         attempt += 1;
         let others = context.rules.other_ways(&first.receiver, &first.channel);
-        let (outcome, next_way) = match send(&context, &summary, attempt, &pages).await {
+        let sent = send(&context, &summary, attempt, &pages).await;
+        let wait = sent.as_ref().err().and_then(|failure| failure.wait);
+        let wait = wait.unwrap_or_default().min(WAIT_MAX);
+        let (outcome, next_way) = match sent {
             Ok(()) => (Some(PageOutcome::Delivered), false),
             Err(e) if attempt >= ATTEMPTS_MAX || (e.is_final && !others.is_empty()) => {
                 (Some(PageOutcome::GivenUp(e.text)), true)
@@ -77,8 +82,13 @@ pub(crate) async fn deliver_summary(
         if !matches!(outcome, None | Some(PageOutcome::Retry(_))) {
             return Some(parts.into_iter().map(|part| part.incident).collect());
         }
-        tokio::time::sleep(backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng)).await;
-        parts = join_all(parts.into_iter().map(|part| read(&context, part))).await;
+        let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
+        tokio::time::sleep(pause.max(wait)).await;
+        let asked: &Context = &context;
+        let again = parts.into_iter().map(|Part { incident, page }| async move {
+            Part { incident: read(asked, incident).await, page }
+        });
+        parts = join_all(again).await;
     }
 }
 
@@ -109,13 +119,13 @@ async fn enter(
     }
 }
 
-/// The incident as it is now: somebody may have taken it meanwhile.
-async fn read(context: &Context, part: Part) -> Part {
-    let key = keys::incident(&part.incident.record.id);
+/// The incident as it is now: somebody may have taken it meanwhile. Where the registry does not say, it is what it was.
+pub(super) async fn read(context: &Context, known: Versioned<Incident>) -> Versioned<Incident> {
+    let key = keys::incident(&known.record.id);
     let found = context.client.get(&key).await.ok().flatten();
     match found.map(|kv| Versioned::read(&kv)) {
-        Some(Ok(incident)) => Part { incident, ..part },
-        _ => part,
+        Some(Ok(incident)) => incident,
+        _ => known,
     }
 }
 
@@ -195,8 +205,5 @@ async fn by_webhook(
         timeout: ATTEMPT_TIMEOUT,
         timestamp: clock::now().timestamp(),
     };
-    match post::send(&context.http, request).await.error {
-        None => Ok(()),
-        Some(error) => Err(Failure::dire(error)),
-    }
+    taken(post::send(&context.http, request).await)
 }

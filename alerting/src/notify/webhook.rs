@@ -95,11 +95,11 @@ fn status(page: &Page) -> &'static str {
 }
 
 fn annotations(url: &str, incident: &Incident, page: &Page) -> Labels {
-    Labels::from([
-        ("summary".to_owned(), message::summary(incident, page)),
-        ("description".to_owned(), message::description(incident, page)),
-        ("runbook_url".to_owned(), message::runbook_url(url, incident)),
-    ])
+    let mut all: Labels = incident.details.clone();
+    all.insert("summary".to_owned(), message::summary(incident, page));
+    all.insert("description".to_owned(), message::description(incident, page));
+    all.extend(facts::runbook_url(url, incident).map(|page| ("runbook_url".to_owned(), page)));
+    all
 }
 
 fn alert<'a>(url: &str, incident: &'a Incident, page: &Page) -> Alert<'a> {
@@ -110,7 +110,7 @@ fn alert<'a>(url: &str, incident: &'a Incident, page: &Page) -> Alert<'a> {
         annotations: annotations(url, incident, page),
         starts_at: crate::text::instant(incident.started_at),
         ends_at: ended.map_or_else(|| NO_END.to_owned(), crate::text::instant),
-        generator_url: message::incident_url(url, incident),
+        generator_url: facts::incident_url(url, incident),
         fingerprint: fingerprint(&incident.labels),
     }
 }

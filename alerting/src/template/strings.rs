@@ -1,23 +1,53 @@
 //! Functions on strings: case, regular expressions, host names, URLs. Pure.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use gotmpl::Value;
 use regex::Regex;
 
 use super::{Functions, failed};
 
+/// Regular expressions that are kept ready; beyond it all are made anew.
+const READY_MAX: usize = 100;
+
+/// Regular expressions by their text: a template asks the same one of every alert.
+#[derive(Default)]
+struct Ready(Mutex<HashMap<String, Regex>>);
+
+impl Ready {
+    fn get(&self, pattern: &str) -> gotmpl::Result<Regex> {
+        let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = ready.get(pattern) {
+            return Ok(found.clone());
+        }
+        let made = Regex::new(pattern)
+            .map_err(|e| failed(format!("regular expression {pattern:?}: {e}")))?;
+        if ready.len() >= READY_MAX {
+            ready.clear();
+        }
+        ready.insert(pattern.to_owned(), made.clone());
+        Ok(made)
+    }
+}
+
 /// With the functions on strings that rules and receivers share.
 pub(super) fn with_strings(functions: Functions) -> Functions {
+    let matched = Arc::new(Ready::default());
+    let replaced = Arc::clone(&matched);
     functions
         .with("title", |a| Ok(text(title(a.strings::<1>()?[0]))))
         .with("toUpper", |a| Ok(text(a.strings::<1>()?[0].to_uppercase())))
         .with("toLower", |a| Ok(text(a.strings::<1>()?[0].to_lowercase())))
-        .with("match", |a| {
+        .with("match", move |a| {
             let [pattern, subject] = a.strings()?;
-            Ok(Value::Bool(regex(pattern)?.is_match(subject)))
+            Ok(Value::Bool(matched.get(pattern)?.is_match(subject)))
         })
-        .with("reReplaceAll", |a| {
+        .with("reReplaceAll", move |a| {
             let [pattern, replacement, subject] = a.strings()?;
-            Ok(text(regex(pattern)?.replace_all(subject, replacement).into_owned()))
+            Ok(text(replaced.get(pattern)?.replace_all(subject, replacement).into_owned()))
         })
         .with("safeHtml", |a| {
             let [html] = a.strings()?;
@@ -28,10 +58,6 @@ pub(super) fn with_strings(functions: Functions) -> Functions {
 /// A string value.
 pub(super) fn text(text: impl Into<String>) -> Value {
     Value::String(text.into().into())
-}
-
-fn regex(pattern: &str) -> gotmpl::Result<Regex> {
-    Regex::new(pattern).map_err(|e| failed(format!("regular expression {pattern:?}: {e}")))
 }
 
 /// The first letter of every word large, the others as they are.

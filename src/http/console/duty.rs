@@ -1,6 +1,6 @@
 //! `/oncall`: for each schedule who is on call, until when and who is next, and its final form for the next two weeks.
 
-use axum::{extract::State, response::Html};
+use axum::{Router, extract::State, response::Html};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use watchkeep_alerting::wall_clock;
@@ -27,17 +27,57 @@ pub(super) async fn show(State(site): State<Site>) -> Result<Html<String>, Probl
     Ok(html::page("On call", false, &body))
 }
 
-fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
-    let text = |value: &Value| Text(value.as_str().unwrap_or_default()).to_string();
-    let person = match now["person"].as_str() {
+/// Who is on call now, by each schedule, as a part of a page; nothing where another node has to be asked.
+pub(super) async fn now(alerting: Option<Router>) -> String {
+    if alerting.is_none() {
+        return String::new();
+    }
+    let said = match everybody(alerting).await {
+        Ok(lines) if lines.is_empty() => {
+            "nobody is ever on call: set alerting.schedules".to_owned()
+        }
+        Ok(lines) => lines.join("<br>"),
+        Err(problem) => Text(problem.message()).to_string(),
+    };
+    format!("<h2><a href=\"/oncall\">On call</a></h2><p>{said}</p>")
+}
+
+async fn everybody(alerting: Option<Router>) -> Result<Vec<String>, Problem> {
+    let schedules: Value = get(alerting.clone(), "/v1/oncall/schedules").await?;
+    let mut lines = Vec::new();
+    for name in schedules["schedules"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let shift: Value = get(alerting.clone(), &format!("/v1/oncall?schedule={name}")).await?;
+        let zone = shift["time_zone"].as_str().unwrap_or("UTC");
+        lines.push(format!("{} ({}){}", person(&shift), Text(name), until(zone, &shift)));
+    }
+    Ok(lines)
+}
+
+/// Who it is.
+fn person(shift: &Value) -> String {
+    match shift["person"].as_str() {
         Some(person) => format!("<b>{}</b>", Text(person)),
         None => "<span class=\"critical\">nobody</span>".to_owned(),
+    }
+}
+
+/// Until when, and who is next; and whether that is what was known last.
+fn until(zone: &str, shift: &Value) -> String {
+    let until = match (shift["until"].as_str(), shift["next_person"].as_str()) {
+        (Some(until), Some(next)) => format!(" until {}, then {}", clock(zone, until), Text(next)),
+        (Some(until), None) => format!(" until {}", clock(zone, until)),
+        (None, _) => String::new(),
     };
+    match shift["registry_lost"].as_bool() {
+        Some(true) => format!("{until} (as it was known last: the registry does not answer)"),
+        _ => until,
+    }
+}
+
+fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
+    let text = |value: &Value| Text(value.as_str().unwrap_or_default()).to_string();
     let zone = shifts["time_zone"].as_str().unwrap_or("UTC");
-    let until = match now["until"].as_str() {
-        Some(until) => format!(" until {}, then {}", clock(zone, until), text(&now["next_person"])),
-        None => String::new(),
-    };
+    let (person, until) = (person(now), until(zone, now));
     let row = |shift: &Value| {
         let person = match shift["person"].as_str() {
             Some(person) => Text(person).to_string(),

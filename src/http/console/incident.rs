@@ -12,7 +12,7 @@ use axum::{
 use serde_json::{Value, json};
 use watchkeep_catalog::{Incident, IncidentStatus, Page, PageKind, check_name, keys};
 
-use super::{Site, ask, time, word};
+use super::{Site, ask, is_link, runbook, time, word};
 use crate::http::{
     html::{self, Text, table},
     problem::Problem,
@@ -57,8 +57,7 @@ fn facts(incident: &Incident) -> String {
         }
     };
     let text = |value: &Option<String>| Text(value.as_deref().unwrap_or_default()).to_string();
-    let alert = Text(&incident.alert);
-    row("Runbook", format!("<a href=\"/runbooks/{alert}\">{alert}</a>"));
+    row("Alert", runbook(incident));
     row("Began", time(incident.started_at));
     row("Opened", time(incident.opened_at));
     row("On call", text(&incident.on_call));
@@ -68,8 +67,10 @@ fn facts(incident: &Incident) -> String {
     row("Responders", Text(incident.responders.join(", ")).to_string());
     row("Resolved", incident.resolved_at.map(time).unwrap_or_default());
     if let Some(escalation) = &incident.escalation {
-        let next = escalation.due.map_or("nobody is called next".to_owned(), |due| {
-            format!("step {} at {}", escalation.step + 1, time(due))
+        let due = escalation.due.filter(|_| incident.status == IncidentStatus::Triggered);
+        let next = due.map_or("nobody is called next".to_owned(), |due| {
+            let (step, round) = (escalation.step + 1, escalation.round + 1);
+            format!("step {step} of round {round} at {}", time(due))
         });
         row("Escalation", format!("{}: {next}", Text(&escalation.policy)));
     }
@@ -78,7 +79,7 @@ fn facts(incident: &Incident) -> String {
         row(name, Text(value).to_string());
     }
     for (name, value) in incident.details.iter().filter(|(name, _)| *name != "description") {
-        let is_link = value.starts_with("https://") || value.starts_with("http://");
+        let is_link = is_link(value);
         let value = Text(value).to_string();
         row(name, if is_link { format!("<a href=\"{value}\">{value}</a>") } else { value });
     }

@@ -6,11 +6,12 @@ use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 use watchkeep_catalog::{Incident, IncidentStatus};
 
-use super::{PAST_MAX, Site, get, time, word};
+use super::{PAST_MAX, Site, get, is_link, time, word};
 use crate::http::{
     asked::Query,
     html::{self, Text, table},
     problem::Problem,
+    runbooks,
 };
 
 /// Rows of a page.
@@ -104,6 +105,19 @@ fn names(incident: &Incident) -> String {
     names.finish()
 }
 
+/// The alert's name, as a link to its runbook where there is one: the one that it names, or one of ours.
+fn runbook(incident: &Incident) -> String {
+    let alert = Text(&incident.alert);
+    let own = incident.details.get("runbook_url").filter(|url| is_link(url));
+    match own {
+        _ if runbooks::is_there(&incident.alert) => {
+            format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident)))
+        }
+        Some(url) => format!("<a href=\"{}\">{alert}</a>", Text(url)),
+        None => alert.to_string(),
+    }
+}
+
 fn row(incident: &Incident) -> Vec<String> {
     let status = word(&incident.status);
     let id = Text(&incident.id);
@@ -119,11 +133,10 @@ fn row(incident: &Incident) -> Vec<String> {
             Text(incident.acknowledged_by.as_deref().unwrap_or_default()).to_string()
         }
     };
-    let alert = Text(&incident.alert);
     vec![
         format!("<span class=\"{status}\">{status}</span>"),
         format!("<a href=\"/incidents/{id}\">{}</a>", Text(&incident.title)),
-        format!("<a href=\"/runbooks/{alert}?{}\">{alert}</a>", Text(names(incident))),
+        runbook(incident),
         time(incident.started_at),
         action,
     ]

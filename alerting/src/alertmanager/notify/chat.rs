@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     ATTEMPT_TIMEOUT, Failure, Message,
-    http::{Link, Retry, secret},
+    http::{Link, secret},
 };
 use crate::alertmanager::config::{
     DiscordConfig, Global, MsTeamsConfig, SlackConfig, TelegramConfig,
@@ -44,7 +44,7 @@ pub(super) async fn slack(
         // Slack shows a message with the same id once.
         body["client_msg_id"] = json!(message.key());
     }
-    let answer = link.post(&url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await?;
+    let answer = link.post(&url, message.key(), &body, ATTEMPT_TIMEOUT).await?;
     // The web API says 200 to everything.
     match serde_json::from_slice::<Value>(&answer) {
         Ok(answer) if answer["ok"] == false => {
@@ -138,7 +138,7 @@ pub(super) async fn telegram(
         body["message_thread_id"] = json!(config.message_thread_id);
     }
     let url = format!("{api}/bot{token}/sendMessage");
-    link.post(&url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await.map(drop)
+    link.post(&url, message.key(), &body, ATTEMPT_TIMEOUT).await.map(drop)
 }
 
 pub(super) async fn discord(
@@ -158,7 +158,7 @@ pub(super) async fn discord(
         }],
     });
     let body = without_empty(body);
-    link.post(&url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await.map(drop)
+    link.post(&url, message.key(), &body, ATTEMPT_TIMEOUT).await.map(drop)
 }
 
 pub(super) async fn msteams(
@@ -187,5 +187,5 @@ pub(super) async fn msteams(
             "contentType": "application/vnd.microsoft.card.adaptive", "content": card,
         }],
     });
-    link.post(&url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await.map(drop)
+    link.post(&url, message.key(), &body, ATTEMPT_TIMEOUT).await.map(drop)
 }

@@ -28,6 +28,8 @@ const CONNECTIONS_MAX: u32 = 8;
 const IDLE: Duration = Duration::from_secs(30);
 /// Longest wait for one answer of the server.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The text part of a mail whose receiver says nothing of its words.
+pub(crate) const DEFAULT_TEXT: &str = r#"{{ template "email.default.text" . }}"#;
 /// TLS from the first byte is spoken on this port.
 const SMTPS: u16 = 465;
 
@@ -123,7 +125,10 @@ impl Mailer {
             builder = builder.raw_header(HeaderValue::new(header, value));
         }
         let html = message.words.html(&config.html, message.payload)?;
-        let plain = message.text(&config.text)?;
+        // Whoever has words of their own has said which parts a mail has.
+        let is_default = config.text.is_empty() && config.html == EmailConfig::default().html;
+        let text = if is_default { DEFAULT_TEXT } else { &config.text };
+        let plain = message.text(text)?;
         let built = match (plain.is_empty(), html.is_empty()) {
             (true, _) => builder.singlepart(part(ContentType::TEXT_HTML, html)),
             (false, true) => builder.singlepart(part(ContentType::TEXT_PLAIN, plain)),

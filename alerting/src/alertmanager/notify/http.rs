@@ -3,8 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use reqwest::{
-    Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, Response,
-    header::CONTENT_TYPE, redirect::Policy, tls::Version,
+    Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+    redirect::Policy,
+    tls::Version,
 };
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use super::{ATTEMPT_TIMEOUT, DELIVERIES_MAX, Failure, oauth2::Tokens};
 use crate::{
     alertmanager::config::{Hidden, HttpConfig, TlsConfig},
     config::Secret,
-    text,
+    post, text,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -137,13 +139,14 @@ pub(super) async fn read(mut response: Response) -> Vec<u8> {
     body
 }
 
-/// Which answers mean that it may succeed later.
-#[derive(Clone, Copy)]
-pub(super) enum Retry {
-    /// 5xx.
-    ServerErrors,
-    /// 5xx, and 429: the receiver has a limit of requests.
-    OrTooMany,
+/// What an answer that is no success means: whether, and when, the same may succeed.
+fn failure(status: StatusCode, headers: &HeaderMap, error: String) -> Failure {
+    match (status, post::asked_to_wait(status, headers)) {
+        (_, Some(pause)) => Failure::After(error, pause),
+        (StatusCode::TOO_MANY_REQUESTS, None) => Failure::Again(error),
+        _ if status.is_server_error() => Failure::Again(error),
+        _ => Failure::Never(error),
+    }
 }
 
 impl Link {
@@ -153,12 +156,11 @@ impl Link {
         url: &str,
         key: &str,
         body: &impl Serialize,
-        retry: Retry,
         timeout: Duration,
     ) -> Result<Vec<u8>, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
         let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
-        self.send(request, key, retry, timeout).await
+        self.send(request, key, timeout).await
     }
 
     /// The same with a header of its own, and by another method.
@@ -168,19 +170,17 @@ impl Link {
         (url, name, value): (&str, &'static str, &str),
         key: &str,
         body: &impl Serialize,
-        retry: Retry,
     ) -> Result<Vec<u8>, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
         let request = self.client.request(method, url).header(CONTENT_TYPE, "application/json");
         let request = request.body(body).header(name, value);
-        self.send(request, key, retry, ATTEMPT_TIMEOUT).await
+        self.send(request, key, ATTEMPT_TIMEOUT).await
     }
 
     async fn send(
         &self,
         request: RequestBuilder,
         key: &str,
-        retry: Retry,
         timeout: Duration,
     ) -> Result<Vec<u8>, Failure> {
         let token = match &self.tokens {
@@ -198,21 +198,19 @@ impl Link {
             // Without the URL, which may be secret.
             Failure::Again(text::chain(&e.without_url()))
         })?;
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = read(response).await;
         if status.is_success() {
             return Ok(body);
         }
         let said = text::shorten(&String::from_utf8_lossy(&body), QUOTE_MAX);
         let error = format!("answered {status}: {said}");
-        let mut again =
-            status.is_server_error() || matches!((retry, status.as_u16()), (Retry::OrTooMany, 429));
         if let (Some(tokens), Some(token), 401) = (&self.tokens, &token, status.as_u16()) {
             // It may have been called back: another one may do.
             tokens.forget(token).await;
-            again = true;
+            return Err(Failure::Again(error));
         }
-        Err(if again { Failure::Again(error) } else { Failure::Never(error) })
+        Err(failure(status, &headers, error))
     }
 
     fn authorize(&self, mut request: RequestBuilder) -> Result<RequestBuilder, Failure> {
@@ -248,5 +246,32 @@ impl Link {
             }
         }
         Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderValue, RETRY_AFTER};
+
+    use super::*;
+
+    #[test]
+    fn whoever_asks_to_wait_is_waited_for() {
+        let answer = |status, asked: Option<&'static str>| {
+            let asked = asked.map(|text| (RETRY_AFTER, HeaderValue::from_static(text)));
+            let status = StatusCode::from_u16(status).unwrap();
+            failure(status, &asked.into_iter().collect(), String::new())
+        };
+        let after = |seconds| Failure::After(String::new(), Duration::from_secs(seconds));
+        for (status, asked, expected) in [
+            (429, Some("7"), after(7)),
+            (503, Some(" 60 "), after(60)),
+            (429, Some("Wed, 21 Oct 2026 07:28:00 GMT"), Failure::Again(String::new())),
+            (429, None, Failure::Again(String::new())),
+            (500, Some("7"), Failure::Again(String::new())),
+            (404, Some("7"), Failure::Never(String::new())),
+        ] {
+            assert_eq!(answer(status, asked), expected, "{status} {asked:?}");
+        }
     }
 }

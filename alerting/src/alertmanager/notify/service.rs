@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ATTEMPT_TIMEOUT, Failure, Message,
     chat::{cut, without_empty},
-    http::{Link, Retry, secret},
+    http::{Link, secret},
 };
 use crate::alertmanager::config::{Global, OpsgenieConfig, PagerdutyConfig};
 
@@ -76,7 +76,7 @@ pub(super) async fn pagerduty(
         );
         body["payload"]["custom_details"] = json!({ "error": text });
     }
-    link.post(url, message.key(), &body, Retry::OrTooMany, ATTEMPT_TIMEOUT).await.map(drop)
+    link.post(url, message.key(), &body, ATTEMPT_TIMEOUT).await.map(drop)
 }
 
 pub(super) async fn opsgenie(
@@ -136,7 +136,7 @@ pub(super) async fn opsgenie(
     let body = without_empty(body);
     let send = async |method: Method, url: &str, body: &Value| {
         let way = (url, "Authorization", authorization.as_str());
-        link.send_with(method, way, message.key(), body, Retry::OrTooMany).await.map(drop)
+        link.send_with(method, way, message.key(), body).await.map(drop)
     };
     send(Method::POST, &url, &body).await?;
     if !config.update_alerts || message.is_resolved() {

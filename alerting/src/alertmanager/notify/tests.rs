@@ -253,7 +253,7 @@ async fn opsgenie_is_told_the_words_of_an_alert_that_is_there() {
 async fn who_refuses_is_not_asked_again_and_who_fails_is() {
     for (status, again) in [
         (StatusCode::BAD_REQUEST, false),
-        (StatusCode::TOO_MANY_REQUESTS, false),
+        (StatusCode::TOO_MANY_REQUESTS, true),
         (StatusCode::BAD_GATEWAY, true),
     ] {
         let (url, _) = sink(status).await;

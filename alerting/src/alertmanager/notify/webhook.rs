@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     ATTEMPT_TIMEOUT, Failure, Message,
-    http::{Link, Retry, secret},
+    http::{Link, secret},
 };
 use crate::alertmanager::config::WebhookConfig;
 
@@ -19,5 +19,5 @@ pub(super) async fn send(
     if config.max_alerts > 0 {
         payload.to_mut().truncate(config.max_alerts);
     }
-    link.post(&url, message.key(), &*payload, Retry::ServerErrors, timeout).await.map(drop)
+    link.post(&url, message.key(), &*payload, timeout).await.map(drop)
 }

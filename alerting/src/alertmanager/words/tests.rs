@@ -51,6 +51,7 @@ fn alertmanagers_data_and_functions() {
     let cases = [
         (r#"{{ template "__subject" . }}"#, "[FIRING:2] Down (x<y)"),
         (r#"{{ template "slack.default.title" . }}"#, "[FIRING:2] Down (x<y)"),
+        (r#"{{ template "oncall.default.title" . }}"#, "2 alerts: Down (x<y)"),
         (
             r#"{{ template "slack.default.titlelink" . }}"#,
             "http://alerts.example.org/#/alerts?receiver=ops",
@@ -108,6 +109,9 @@ fn every_default_name_of_alertmanager_is_there() {
         "opsgenie.default.source",
         "email.default.subject",
         "email.default.html",
+        "email.default.text",
+        "oncall.default.title",
+        "oncall.default.severity",
         "telegram.default.message",
         "discord.default.title",
         "discord.default.message",

@@ -29,6 +29,7 @@ pub(super) fn all(config: &AlertmanagerConfig) -> Vec<(String, String)> {
     }
     let defaults = [
         r#"{{ template "email.default.subject" . }}"#,
+        r#"{{ template "email.default.text" . }}"#,
         r#"{{ template "pagerduty.default.instances" .Alerts.Firing }}"#,
         r#"{{ template "pagerduty.default.instances" .Alerts.Resolved }}"#,
         "{{ .Alerts.Firing | len }}",

@@ -249,7 +249,7 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> (Attempt, bool)
             Ok(expected) => post::ask(&context.http, request, rehearsal, &expected).await,
             Err(why) => {
                 let (status, body, may_be_taken) = (None, String::new(), false);
-                Answer { status, error: Some(why), body, may_be_taken }
+                Answer { status, error: Some(why), body, may_be_taken, wait: None }
             }
         };
         let took = begun.elapsed();
@@ -264,7 +264,7 @@ async fn attempt(run: &Run<'_>, call: &Call<'_>, number: u32) -> (Attempt, bool)
             warn!(failover = record.id, url = address(call.url), error, "callback not delivered");
         }
         let duration_ms = took.as_secs_f64() * 1e3;
-        let Answer { status, error, body, may_be_taken } = answer;
+        let Answer { status, error, body, may_be_taken, .. } = answer;
         let attempt = Attempt { at, duration_ms, status, error, step: 0, round: 0, answer: body };
         (attempt, may_be_taken)
     }
