@@ -182,6 +182,21 @@ async fn a_bumped_revision_makes_watches_begin_anew() {
     said(&["backup", "--endpoints", &old.urls()[0], "--out", path(&file)]);
     let mut new = Cluster::layout_roles(&["registry"], None, &[]);
     let members = members(&new);
+    let data = new.nodes[0].dir.join("data");
+    let most = format!("--bump-revision={}", i64::MAX);
+    let error = refused(&[
+        "restore",
+        path(&file),
+        "--data-dir",
+        path(&data),
+        "--node-id=1",
+        "--initial-cluster",
+        &members,
+        &most,
+        "--mark-compacted",
+    ]);
+    assert!(error.contains("goes beyond 4611686018427387904"), "{error}");
+    assert!(!data.join("registry").exists(), "and nothing is made");
     let text =
         restore(&new.nodes[0], &members, &file, &["--bump-revision=1000000", "--mark-compacted"]);
     let revision: i64 = field(&text, "goes on at  revision ").parse().expect("a number");

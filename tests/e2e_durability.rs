@@ -10,16 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
 use watchkeep_catalog::Client;
 
 mod common;
-use common::{
-    Cluster,
-    cluster::{decode, encode},
-    eventually,
-    wait::ensure,
-};
+use common::{Cluster, eventually, wait::ensure};
 
 const PUTS: usize = 10_000;
 const CLIENTS: usize = 16;
@@ -64,7 +58,7 @@ async fn no_acknowledged_put_is_lost() {
     for node in &cluster.nodes {
         // Its own state, without asking the others: it has caught up when the newest values are there.
         eventually(&format!("{} holds everything", node.name), LONG, async || {
-            let held = serializable(node).await?;
+            let held = node.numbers("/durable/").await?;
             let lost: Vec<_> = values
                 .iter()
                 .filter(|(key, value)| held.get(*key).is_none_or(|held| held < value))
@@ -103,20 +97,4 @@ async fn reached(acknowledged: &Acknowledged, count: usize) {
         ensure(now >= count, || format!("{now} so far"))
     })
     .await;
-}
-
-/// Everything under `/durable/` as this node has it.
-async fn serializable(node: &common::Node) -> Result<BTreeMap<String, usize>, String> {
-    let range = json!({
-        "key": encode("/durable/"), "range_end": encode("/durable0"), "serializable": true,
-    });
-    let answer = node.v3("kv/range", &range).await?;
-    let text = |value: &serde_json::Value| {
-        String::from_utf8(decode(value.as_str().unwrap_or_default())).expect("UTF-8")
-    };
-    let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
-    Ok(kvs
-        .iter()
-        .map(|kv| (text(&kv["key"]), text(&kv["value"]).parse().expect("a number")))
-        .collect())
 }

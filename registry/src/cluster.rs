@@ -1,5 +1,5 @@
 //! One member as the services see it, wherever the leader is: what it is made of. What it does is beside: [`proposals`], [`reads`],
-//! [`leases`], [`standing`] (does it see a leader, would it vote) and [`members`].
+//! [`leases`], [`standing`] (does it see a leader, would it vote), [`members`] and [`transfer`].
 
 use std::{
     sync::{Arc, Mutex},
@@ -37,11 +37,13 @@ mod proposals;
 mod queue;
 mod reads;
 mod standing;
+mod transfer;
 
 use forward::Leader;
 pub(crate) use members::Listed;
 use queue::Queue;
 use reads::Reads;
+pub(crate) use transfer::NotMoved;
 
 /// How long a request waits for a leader and for its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);

@@ -72,6 +72,10 @@ pub struct RegistryConfig {
     pub lease_checkpoint_interval_ms: u64,
     /// How often a quiet watcher that asked for it is told the revision.
     pub watch_progress_interval_ms: u64,
+    /// History that is older than this is compacted; 0: never by age.
+    pub auto_compaction_retention_ms: u64,
+    /// Newest revisions of which the history is kept; 0: any number.
+    pub auto_compaction_revisions: u64,
     /// Requests under way at once; more are told to come back.
     pub requests_max: usize,
     /// Pause between two steps in which the leader compares a part of the members' data; 0: it never does.
@@ -104,6 +108,8 @@ impl Default for RegistryConfig {
             log_segment_bytes: 64 << 20,
             lease_checkpoint_interval_ms: 60_000,
             watch_progress_interval_ms: 600_000,
+            auto_compaction_retention_ms: 0,
+            auto_compaction_revisions: 0,
             requests_max: 8_192,
             corrupt_check_interval_ms: 1_000,
             nospace_free_bytes: 256 << 20,
@@ -197,6 +203,15 @@ impl RegistryConfig {
             format!(
                 "{} is out of range: give 100 to 86400000 (a day)",
                 self.watch_progress_interval_ms
+            ),
+        );
+        check(
+            self.auto_compaction_retention_ms == 0
+                || (1_000..=31_536_000_000).contains(&self.auto_compaction_retention_ms),
+            "auto_compaction_retention_ms",
+            format!(
+                "{} is out of range: give 1000 to 31536000000 (a year), or 0 to keep all history",
+                self.auto_compaction_retention_ms
             ),
         );
         check(

@@ -145,6 +145,14 @@ async fn refuse_method(method: Method, request: Request) -> Response {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, Status::unimplemented(what)).into_response()
 }
 
+/// For a path that belongs to nobody.
+pub(crate) fn nothing_at(method: &Method, path: &str) -> Response {
+    let what = format!(
+        "{method} {path}: there is nothing here; gRPC, /v3/…, /health, /livez, /readyz, /version and /metrics are"
+    );
+    Problem::new(StatusCode::NOT_FOUND, Status::not_found(what)).into_response()
+}
+
 async fn refuse_path(request: Request) -> Response {
     let path = request.uri().path();
     let what =

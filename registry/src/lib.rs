@@ -13,6 +13,7 @@ mod bootstrap;
 mod calls;
 mod client;
 mod cluster;
+mod compaction;
 mod config;
 mod corruption;
 mod duties;

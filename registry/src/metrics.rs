@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    IntGaugeVec, Registry,
 };
 
+mod declare;
 mod etcd;
 mod messages;
 
+use declare::Declare;
 use etcd::Etcd;
 pub(crate) use messages::StreamMessages;
-
-/// Boundaries of latencies in seconds; one lies exactly at the promise of 0.1 s.
-const LATENCY: [f64; 14] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-];
 
 /// A batch that takes longer to apply is a slow one: etcd's `warning-apply-duration`.
 const SLOW_APPLY: Duration = Duration::from_millis(100);
@@ -94,60 +91,7 @@ pub(crate) struct Metrics {
     pub(crate) tls_refused: IntCounterVec,
 }
 
-struct Declare<'r>(&'r Registry);
-
 type Result<T> = std::result::Result<T, prometheus::Error>;
-
-impl Declare<'_> {
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
-        let metric = IntGauge::new(name, help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn float(&self, name: &str, help: &str) -> Result<Gauge> {
-        let metric = Gauge::new(name, help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
-        let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn floats(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
-        let metric = GaugeVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
-        let metric = IntCounter::new(name, help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn histogram(&self, options: HistogramOpts) -> Result<Histogram> {
-        let metric = Histogram::with_opts(options)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
-        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec> {
-        let metric =
-            HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY.to_vec()), labels)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-}
 
 impl Metrics {
     /// Declares them on `registry`.
@@ -171,22 +115,19 @@ impl Metrics {
             "Log entries applied in one go.",
         )
         .buckets(prometheus::exponential_buckets(1.0, 2.0, 12)?);
-        let apply_batch = Histogram::with_opts(batch)?;
-        registry.register(Box::new(apply_batch.clone()))?;
+        let apply_batch = d.histogram(batch)?;
         let batch = HistogramOpts::new(
             "watchkeep_registry_lease_renewal_batch",
             "Leases renewed in one call to the leader.",
         )
         .buckets(prometheus::exponential_buckets(1.0, 4.0, 7)?);
-        let renewal_batch = Histogram::with_opts(batch)?;
-        registry.register(Box::new(renewal_batch.clone()))?;
+        let renewal_batch = d.histogram(batch)?;
         let lateness = HistogramOpts::new(
             "watchkeep_registry_lease_expiry_lateness_seconds",
             "Time from the end of a lease until the leader begins to revoke it: expiry is paced.",
         )
         .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
-        let lease_lateness = Histogram::with_opts(lateness)?;
-        registry.register(Box::new(lease_lateness.clone()))?;
+        let lease_lateness = d.histogram(lateness)?;
         let stage = d.histograms(
             "watchkeep_registry_proposal_stage_seconds",
             "Time by stage: committed from the leader's queue to the answer of a proposal, applied for a batch of entries.",

@@ -19,6 +19,7 @@ use crate::{
     auth::{Auth, AuthMetrics, Passwords, Provider, ProviderError, Tables},
     bootstrap, client,
     cluster::{Cluster, Listed, Parts},
+    compaction,
     config::{Invalid, RegistryConfig},
     corruption, duties, election,
     error::StartError,
@@ -237,6 +238,14 @@ impl Node {
         duties.spawn(corruption::watch(
             cluster.clone(),
             Duration::from_millis(config.corrupt_check_interval_ms),
+        ));
+        duties.spawn(compaction::run(
+            cluster.clone(),
+            compaction::Settings {
+                retention_ms: config.auto_compaction_retention_ms,
+                revisions_max: config.auto_compaction_revisions,
+            },
+            config.data_dir.clone(),
         ));
         duties.spawn(space::watch(
             cluster.clone(),

@@ -143,6 +143,10 @@ pub(crate) struct Registry {
     pub(crate) lease_checkpoint_interval_ms: u64,
     /// Milliseconds after which a quiet watcher that asked for it is told the revision.
     pub(crate) watch_progress_interval_ms: u64,
+    /// Milliseconds after which history is compacted; 0: never by age.
+    pub(crate) auto_compaction_retention_ms: u64,
+    /// Newest revisions whose history is kept; 0: any number.
+    pub(crate) auto_compaction_revisions: u64,
     /// Requests under way at once.
     pub(crate) requests_max: usize,
     /// Milliseconds between two comparisons of a part of the members' data; 0: never.
@@ -234,6 +238,8 @@ impl Default for Registry {
             log_segment_bytes: server.log_segment_bytes,
             lease_checkpoint_interval_ms: server.lease_checkpoint_interval_ms,
             watch_progress_interval_ms: server.watch_progress_interval_ms,
+            auto_compaction_retention_ms: server.auto_compaction_retention_ms,
+            auto_compaction_revisions: server.auto_compaction_revisions,
             requests_max: server.requests_max,
             corrupt_check_interval_ms: server.corrupt_check_interval_ms,
             nospace_free_bytes: server.nospace_free_bytes,
@@ -320,6 +326,8 @@ impl Config {
             log_segment_bytes: self.registry.log_segment_bytes,
             lease_checkpoint_interval_ms: self.registry.lease_checkpoint_interval_ms,
             watch_progress_interval_ms: self.registry.watch_progress_interval_ms,
+            auto_compaction_retention_ms: self.registry.auto_compaction_retention_ms,
+            auto_compaction_revisions: self.registry.auto_compaction_revisions,
             requests_max: self.registry.requests_max,
             corrupt_check_interval_ms: self.registry.corrupt_check_interval_ms,
             nospace_free_bytes: self.registry.nospace_free_bytes,

@@ -122,8 +122,6 @@ fn cluster(site: &Site) -> String {
     format!("<h2>Registry</h2><p>Term {}{leader}</p>{members}", state.term)
 }
 
-}
-
 fn services(known: &Known) -> String {
     let summary = |s: super::services::Summary| {
         let name = Text(&s.service.name).to_string();

@@ -1,6 +1,7 @@
 //! One Watchkeep node as a real process, with a generated configuration and a folder of its own.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -230,14 +231,36 @@ impl Node {
     /// # Errors
     /// When nobody answers.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Value>, String> {
+        let kvs = self.kvs(prefix, false).await?;
+        Ok(kvs.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect())
+    }
+
+    /// Every key under a prefix and the number that is its value, as this node itself has them: nobody else is asked.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn numbers(&self, prefix: &str) -> Result<BTreeMap<String, usize>, String> {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let kvs = self.kvs(prefix, true).await?.into_iter();
+        Ok(kvs.map(|(key, value)| (text(key), text(value).parse().expect("a number"))).collect())
+    }
+
+    /// Keys under a prefix and their values.
+    async fn kvs(
+        &self,
+        prefix: &str,
+        serializable: bool,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
         let mut end = prefix.as_bytes().to_vec();
         *end.last_mut().expect("a prefix") += 1;
         let end = String::from_utf8(end).expect("ASCII");
-        let range = json!({"key": encode(prefix), "range_end": encode(&end)});
+        let range = json!({
+            "key": encode(prefix), "range_end": encode(&end), "serializable": serializable,
+        });
         let answer = self.v3("kv/range", &range).await?;
         let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
-        let read = |kv: &Value| serde_json::from_slice(&decode(kv["value"].as_str()?)).ok();
-        Ok(kvs.iter().filter_map(read).collect())
+        let bytes = |value: &Value| decode(value.as_str().unwrap_or_default());
+        Ok(kvs.iter().map(|kv| (bytes(&kv["key"]), bytes(&kv["value"]))).collect())
     }
 
     /// Registers an instance through the HTTP API, again until there is a leader to take it.

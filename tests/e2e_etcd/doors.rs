@@ -363,6 +363,12 @@ async fn reflection(node: &Node) {
 }
 
 async fn old_paths(node: &Node) {
+    // What etcd has or had, and what nobody has: no empty answer that looks like a good one.
+    for path in ["/debug/vars", "/v2/keys/a", "/etcdserverpb.KV/Range", "/"] {
+        let (status, body) = get(&node.client, path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {body}");
+        assert!(body.contains(path) && body.contains("there is nothing here"), "{body}");
+    }
     for prefix in ["v3", "v3beta", "v3alpha"] {
         let url = format!("http://{}/{prefix}/kv/range", node.client);
         let answer = http::post(&url, &json!({"key": encode("a")})).await.expect("an answer");

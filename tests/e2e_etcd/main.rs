@@ -12,4 +12,5 @@ mod logins;
 mod members;
 mod metrics;
 mod migrate;
+mod operator;
 mod tls;

@@ -12,15 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use watchkeep_catalog::Client;
 
-use crate::common::{
-    Cluster, Node,
-    cluster::{WATCHKEEP, decode, encode},
-    etcdctl, eventually, http,
-    wait::ensure,
-};
+use crate::common::{Cluster, Node, cluster::WATCHKEEP, etcdctl, eventually, http, wait::ensure};
 
 const LONG: Duration = Duration::from_secs(60);
 const WRITERS: usize = 4;
@@ -97,27 +92,11 @@ impl Load {
     }
 }
 
-/// What this node itself holds under `/grown/`.
-async fn held(node: &Node) -> Result<BTreeMap<String, usize>, String> {
-    let range = json!({
-        "key": encode("/grown/"), "range_end": encode("/grown0"), "serializable": true,
-    });
-    let answer = node.v3("kv/range", &range).await?;
-    let text = |value: &Value| {
-        String::from_utf8(decode(value.as_str().unwrap_or_default())).expect("UTF-8")
-    };
-    let kvs = answer["kvs"].as_array().cloned().unwrap_or_default();
-    Ok(kvs
-        .iter()
-        .map(|kv| (text(&kv["key"]), text(&kv["value"]).parse().expect("a number")))
-        .collect())
-}
-
 /// Waits until the node's own state has all that was acknowledged by now.
 async fn holds(node: &Node, load: &Load) {
     let wanted = load.acknowledged.lock().expect("no holder panicked").clone();
     eventually(&format!("{} holds everything", node.name), LONG, async || {
-        let held = held(node).await?;
+        let held = node.numbers("/grown/").await?;
         let lost: Vec<_> =
             wanted.iter().filter(|(key, value)| held.get(*key) < Some(*value)).take(3).collect();
         ensure(lost.is_empty(), || format!("missing: {lost:?}"))

@@ -183,6 +183,9 @@ async fn a_prefix_alone_and_what_is_refused() {
         let refused = run(&etcd.client, &target, args);
         assert!(!refused.status.success() && said(&refused).contains(text), "{}", said(&refused));
     }
+    let same = run(&target, &target, &["--until-synced", "--force"]);
+    let error = said(&same);
+    assert!(!same.status.success() && error.contains("are the same cluster"), "{error}");
     // A source that checks users.
     for args in [
         &["user", "add", "root:secret"][..],

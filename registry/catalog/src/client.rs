@@ -32,6 +32,7 @@ mod users;
 
 use endpoints::Endpoints;
 pub use error::ClientError;
+pub(crate) use error::causes;
 pub use follow::{Batch, Change, Changes};
 pub use latest::Latest;
 pub use lease::HeldLease;

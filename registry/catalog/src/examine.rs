@@ -2,7 +2,6 @@
 //! nobody else's.
 
 use std::{
-    error::Error,
     io,
     time::{Duration, Instant},
 };
@@ -20,6 +19,8 @@ use watchkeep_api::etcdserverpb::{
     PutRequest, RangeRequest, StatusRequest, auth_client::AuthClient, kv_client::KvClient,
     lease_client::LeaseClient, maintenance_client::MaintenanceClient,
 };
+
+use crate::client::causes;
 
 /// What a canary's lease lasts, should nobody revoke it.
 const CANARY_TTL_SECONDS: i64 = 60;
@@ -196,21 +197,4 @@ async fn canary(link: Link, prefix: &str) -> Result<Duration, String> {
 
 fn failed(what: &str, status: &Status) -> String {
     format!("{what}: {} ({:?})", causes(status), status.code())
-}
-
-/// An error and what lies behind it; of a status its message only.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = match error.downcast_ref::<Status>() {
-        Some(status) => status.message().to_owned(),
-        None => error.to_string(),
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

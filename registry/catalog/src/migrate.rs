@@ -90,6 +90,9 @@ pub enum MigrateError {
     /// The prefix is the target's own.
     #[error("keys under {OWN} belong to Watchkeep itself and are not copied: give another prefix")]
     OwnPrefix,
+    /// Both are one.
+    #[error("--from and --to are the same cluster, {0:016x}: there is nothing to copy")]
+    Same(u64),
     /// The target holds something else.
     #[error(
         "the target already has keys under the prefix, {key:?} among them, and none of this copy: delete them, or let the source win with --force"
@@ -158,7 +161,11 @@ pub async fn migrate(
         return Err(MigrateError::OwnPrefix);
     }
     let spans = spans(&settings.prefix);
-    let head = copy::head(from).await?;
+    let head = copy::head(from, source).await?;
+    // Its leases would be kept alive for as long as the copy runs.
+    if head.cluster_id == copy::head(to, target).await?.cluster_id {
+        return Err(MigrateError::Same(head.cluster_id));
+    }
     if OWN.starts_with(&settings.prefix) {
         let own = (Bytes::from_static(OWN.as_bytes()), prefix_end(OWN.as_bytes()));
         match copy::count(from, &own).await? {

@@ -25,6 +25,9 @@ use crate::{
     wal::{LogStore, WalMetrics, WalOptions},
 };
 
+/// Highest revision to go on from: what is above is for the years to come.
+const REVISION_MAX: i64 = 1 << 62;
+
 /// What to restore, and as whom.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
@@ -116,6 +119,14 @@ async fn write(options: &RestoreOptions, dir: &Path) -> Result<Restored, BackupE
     let file = options.file.clone();
     // Whole before a byte is written.
     let backup = blocking(move || verify(&file.display().to_string(), open(&file)?)).await?;
+    let bump = options.bump_revision;
+    if backup.revision.checked_add(bump).is_none_or(|revision| revision > REVISION_MAX) {
+        return Err(BackupError::Request(format!(
+            "bump-revision {bump} on top of the backup's revision {} goes beyond {REVISION_MAX}: give less, such as \
+             1000000000",
+            backup.revision
+        )));
+    }
     let (file, state, options_) = (options.file.clone(), dir.join("state"), options.clone());
     let applied = blocking(move || write_state(&file, &state, &options_)).await?;
 

@@ -24,11 +24,9 @@ use crate::{
 };
 
 /// How long a change waits for a leader, for the change before it and for its commit.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause before a leader that is to be removed asks its successor again.
-const HAND_OVER_PAUSE: Duration = Duration::from_millis(200);
-/// How long one of the others may take to say whether this member is still one of them.
-const ASK: Duration = Duration::from_millis(500);
+pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one of the others may take to say who it is.
+pub(super) const ASK: Duration = Duration::from_millis(500);
 
 /// A member as everybody may know it.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +39,7 @@ pub(crate) struct Listed {
 }
 
 /// The members as of one applied index.
-struct Roster {
+pub(super) struct Roster {
     stored: StoredMembership,
     members: Vec<Listed>,
     last_id: u64,
@@ -53,7 +51,7 @@ fn unreadable(error: impl ToString) -> ClusterError {
 }
 
 impl Cluster {
-    fn roster(&self) -> Result<Roster, ClusterError> {
+    pub(super) fn roster(&self) -> Result<Roster, ClusterError> {
         let view = self.0.store.view();
         let stored = stored_membership(view.applied()).map_err(unreadable)?;
         let infos = mvcc::members(&view)?;
@@ -160,7 +158,7 @@ impl Cluster {
     }
 
     /// The members with what only the leader knows of them.
-    fn seats(&self, roster: &Roster) -> Vec<Seat> {
+    pub(super) fn seats(&self, roster: &Roster) -> Vec<Seat> {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow_watched();
         let last_log = metrics.last_log_index.unwrap_or_default();
@@ -228,27 +226,6 @@ impl Cluster {
         settled(self.0.raft.append_membership(next, EntryPayload::Blank, condition).await)?;
         info!(member = id, ?change, "members have changed");
         Ok(id)
-    }
-
-    /// Gives the leadership to the voter that is furthest; then it is for that one to remove this member.
-    async fn hand_over(&self) -> Result<u64, ClusterError> {
-        let deadline = Instant::now() + CHANGE_TIMEOUT / 2;
-        while self.leader() == Some(self.0.id) && Instant::now() < deadline {
-            let seats = self.seats(&self.roster()?);
-            let others = seats.iter().filter(|seat| seat.id != self.0.id && seat.votes);
-            let Some(next) = others.filter(|seat| seat.connected).min_by_key(|seat| seat.lag)
-            else {
-                return Err(ClusterError::Timeout);
-            };
-            info!(to = next.id, "this member is to be removed: leadership moves");
-            let asked = self.0.raft.trigger().transfer_leader(next.id).await;
-            asked.map_err(|_| ClusterError::Stopped)?;
-            let left = self.0.raft.wait(Some(HAND_OVER_PAUSE));
-            // Not within the pause: asked again.
-            let _ =
-                left.metrics(|now| now.current_leader != Some(self.0.id), "another leads").await;
-        }
-        Err(ClusterError::NotLeader)
     }
 
     /// Gives their votes to members that were added as voters and have caught up, if this member leads.

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use super::limits::{KEY_BYTES_MAX, NESTING_MAX};
 use crate::{
     auth::Denied,
-    cluster::ClusterError,
+    cluster::{ClusterError, NotMoved},
     members,
     mvcc::{Refusal, ViewError},
 };
@@ -153,6 +153,18 @@ impl From<ClusterError> for Status {
             ClusterError::TooManyRequests => Code::ResourceExhausted,
             ClusterError::Corrupt | ClusterError::View(_) => Code::DataLoss,
             ClusterError::Denied(denied) => return (*denied).into(),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<NotMoved> for Status {
+    fn from(error: NotMoved) -> Self {
+        let code = match error {
+            NotMoved::NotLeader | NotMoved::BadTransferee => Code::FailedPrecondition,
+            // etcd has no code of its own for it.
+            NotMoved::TookTooLong => Code::Unknown,
+            NotMoved::Cluster(error) => return error.into(),
         };
         Self::new(code, error.to_string())
     }

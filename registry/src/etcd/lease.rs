@@ -171,11 +171,12 @@ async fn renew(
             }
         }
     }
+    // From before the renewal: a client must not hear that a lease was renewed at a revision at which it was revoked.
+    let header = header(cluster, cluster.store().applied().revision);
     let leases = match cluster.renew(ids.clone()).await {
         Ok(leases) => leases,
         Err(error) => return vec![Err(error.into())],
     };
-    let header = header(cluster, cluster.store().applied().revision);
     let answer = |(id, lease): (i64, LeaseResponse)| {
         // etcd: a lease that does not exist has no time left; that is no error.
         let ttl = if lease.left_ms < 0 { 0 } else { lease.granted_seconds };

@@ -138,15 +138,7 @@ impl maintenance_server::Maintenance for Maintenance {
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Answer<MoveLeaderResponse> {
-        let target = request.into_inner().target_id;
-        if self.0.leader() != Some(self.0.id()) {
-            return Err(Status::failed_precondition("etcdserver: not leader"));
-        }
-        if !self.0.membership().iter().any(|(id, _, learner)| *id == target && !learner) {
-            return Err(Status::failed_precondition("etcdserver: bad leader transferee"));
-        }
-        let moved = self.0.raft().trigger().transfer_leader(target).await;
-        moved.map_err(|e| Status::unavailable(e.to_string()))?;
+        self.0.move_leader(request.into_inner().target_id).await?;
         Ok(Response::new(MoveLeaderResponse { header: header(&self.0, self.revision()) }))
     }
 

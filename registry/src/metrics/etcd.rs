@@ -3,7 +3,10 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Declare, LATENCY, Result};
+use super::{
+    Result,
+    declare::{Declare, LATENCY},
+};
 
 /// What each names, in etcd's words or close to them.
 pub(crate) struct Etcd {

@@ -11,7 +11,7 @@ use std::{
 use watchkeep_api::tls::{self, ClientTls};
 
 use super::{
-    ClientError, ClientTlsConfig,
+    ClientError, ClientTlsConfig, causes,
     transport::{OwnMember, Transport},
 };
 
@@ -65,17 +65,11 @@ impl Endpoints {
     }
 
     pub(super) fn error(&self, at: usize, what: &str, status: &tonic::Status) -> ClientError {
-        let mut message = status.message().to_owned();
-        let mut cause = std::error::Error::source(status);
-        while let Some(error) = cause {
-            message = format!("{message}: {error}");
-            cause = error.source();
-        }
         ClientError::Status {
             what: what.to_owned(),
             endpoint: self.channels[at].0.clone(),
             code: status.code(),
-            message,
+            message: causes(status),
         }
     }
 }

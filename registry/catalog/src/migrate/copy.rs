@@ -28,10 +28,13 @@ pub(super) struct Head {
     pub(super) revision: i64,
 }
 
-/// Where the source stands.
-pub(super) async fn head(from: &Client) -> Result<Head, MigrateError> {
+/// Where a side stands.
+pub(super) async fn head(
+    of: &Client,
+    failed: fn(ClientError) -> MigrateError,
+) -> Result<Head, MigrateError> {
     let request = RangeRequest { key: Bytes::from_static(b"\0"), ..Default::default() };
-    let header = from.raw_range("read the revision", request).await.map_err(source)?.header;
+    let header = of.raw_range("read the revision", request).await.map_err(failed)?.header;
     let header = header.unwrap_or_default();
     Ok(Head { cluster_id: header.cluster_id, revision: header.revision })
 }
@@ -109,7 +112,7 @@ pub(super) async fn copy(
     spans: &[Span],
     tell: &mut impl FnMut(Progress),
 ) -> Result<(), MigrateError> {
-    let revision = head(from).await?.revision;
+    let revision = head(from, source).await?.revision;
     let mut keys = 0;
     for span in spans {
         let mut pages = Pages::new(from, span, revision);
