@@ -56,10 +56,8 @@ struct GrpcOnly(Router);
 impl Service<Request<Body>> for GrpcOnly {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<
-        <Router as Service<Request<Body>>>::Future,
-        Ready<Result<Response, Infallible>>,
-    >;
+    type Future =
+        Either<<Router as Service<Request<Body>>>::Future, Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Service::<Request<Body>>::poll_ready(&mut self.0, context)

@@ -15,12 +15,7 @@ use std::{
 use serde_json::Value;
 use watchkeep_catalog::Client;
 
-use crate::common::{
-    Cluster, Node,
-    cluster::WATCHKEEP,
-    etcdctl, eventually, http,
-    wait::ensure,
-};
+use crate::common::{Cluster, Node, cluster::WATCHKEEP, etcdctl, eventually, http, wait::ensure};
 
 const LONG: Duration = Duration::from_secs(60);
 const WRITERS: usize = 4;

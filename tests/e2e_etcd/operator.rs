@@ -39,7 +39,10 @@ async fn the_leadership_goes_to_a_member_that_is_there_and_to_no_other() {
     let refused = move_leader(&cluster.nodes[at], &cluster.nodes[gone]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success(), "{said}");
-    assert!(said.contains("etcdserver: request timed out, leader transfer took too long"), "{said}");
+    assert!(
+        said.contains("etcdserver: request timed out, leader transfer took too long"),
+        "{said}"
+    );
     ok(&cluster.nodes[at].client, &["put", "a", "2"]);
     assert_eq!(lead(&cluster.nodes[at]), before, "the leader has not been disturbed");
     // When it is answered, it has happened.
