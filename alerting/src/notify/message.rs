@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use watchkeep_catalog::{Incident, Note, Page, PageKind};
 
-use super::facts::{facts, incident_url};
+use super::facts::facts;
 use crate::{
     alone::is_unknown,
     failover::judge::{APPROVAL, EXPIRED, FAILED, HELD},

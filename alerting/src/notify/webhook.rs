@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use watchkeep_catalog::{Incident, Page, PageKind};
 
-use super::message;
+use super::{facts, message};
 
 /// What Alertmanager writes for an alert that has not ended.
 const NO_END: &str = "0001-01-01T00:00:00Z";
