@@ -236,7 +236,7 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
             "/v1/services/web",
             None,
             405,
-            "PATCH is not possible on /v1/services/web: use ",
+            "PATCH is not possible on /v1/services/web: the header Allow",
         ),
         (
             Method::POST,

@@ -82,7 +82,7 @@ mod tests {
             ("up up", "1:4: unexpected \"up\""),
             ("sum by (job) up", "1:14: unexpected \"up\""),
             ("sum(up) +\n* 2", "2:1: unexpected \"*\""),
-            ("sum by (job", "unexpected end of input"),
+            ("sum by (job", "unclosed left parenthesis"),
             ("rate(up[5m]) by (job)", "1:14: unexpected \"by\""),
             ("(1 + ) * 2", "1:6: unexpected \")\""),
             ("up{a=\"b\"} {", "unexpected"),
