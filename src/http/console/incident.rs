@@ -12,7 +12,7 @@ use axum::{
 use serde_json::{Value, json};
 use watchkeep_catalog::{Incident, IncidentStatus, Page, PageKind, check_name, keys};
 
-use super::{Site, ask, is_link, runbook, time, word};
+use super::{Site, ask, incidents::runbook, is_link, time, word};
 use crate::http::{
     html::{self, Text, table},
     problem::Problem,

@@ -106,7 +106,7 @@ fn names(incident: &Incident) -> String {
 }
 
 /// The alert's name, as a link to its runbook where there is one: the one that it names, or one of ours.
-fn runbook(incident: &Incident) -> String {
+pub(super) fn runbook(incident: &Incident) -> String {
     let alert = Text(&incident.alert);
     let own = incident.details.get("runbook_url").filter(|url| is_link(url));
     match own {
