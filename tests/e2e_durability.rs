@@ -73,6 +73,29 @@ async fn no_acknowledged_put_is_lost() {
     }
 }
 
+/// Without its log a member does not know what it has acknowledged and for whom it has voted: it does not start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_its_log_does_not_start() {
+    let mut cluster = Cluster::start(1, &[]).await;
+    let node = &mut cluster.nodes[0];
+    node.kill();
+    let log = node.data().join("registry/log");
+    std::fs::remove_dir_all(&log).expect("removed");
+    for _ in 0..2 {
+        node.start();
+        let begun = Instant::now();
+        while !node.has_ended() {
+            assert!(begun.elapsed() < LONG, "it runs");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        node.kill();
+        let said = std::fs::read_to_string(node.log()).expect("a log");
+        let said = said.lines().last().unwrap_or_default();
+        let log = log.display().to_string();
+        assert!(said.contains(&log) && said.contains("the Raft log is missing"), "{said}");
+    }
+}
+
 /// Puts numbers that grow; an error is tried again, since only an answer counts.
 async fn write(client: usize, mut endpoints: Vec<String>, acknowledged: Acknowledged) {
     // Not everybody begins at the same node.

@@ -1,6 +1,6 @@
 //! A member that runs: opens what is on disk, joins its cluster, serves clients and members.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use http::{Request, Response};
@@ -16,11 +16,10 @@ use tracing::{info, warn};
 use watchkeep_api::peer::peer_server::PeerServer;
 
 use crate::{
-    auth::{Auth, AuthMetrics, Passwords, Provider, ProviderError, Tables},
     bootstrap, client,
     cluster::{Cluster, Listed, Parts},
     compaction,
-    config::{Invalid, RegistryConfig},
+    config::RegistryConfig,
     corruption, duties, election,
     error::StartError,
     etcd, health,
@@ -34,11 +33,12 @@ use crate::{
     renewal,
     serve::{self, Meters},
     space,
-    store::{Store, StoreView},
     tls::{self, Tls},
-    wal::{LogStore, WalMetrics, WalOptions},
+    wal::LogStore,
     watch::{self, Hub},
 };
+
+mod open;
 
 /// How long the listeners may take to end their requests.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ impl Node {
         };
         let mut random = StdRng::from_os_rng();
         let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
-        let (store, log) = open(&config, registry, random.random()).await?;
+        let (store, log) = open::state_and_log(&config, registry, random.random()).await?;
         store.measure_commits(metrics.etcd.commit_seconds.clone());
 
         let view = store.view();
@@ -148,7 +148,7 @@ impl Node {
         let lessor = Lessor::new(mvcc::leases(&view).map_err(StartError::state)?, interval);
         let lessor = Arc::new(lessor);
         let hub = Arc::new(Hub::new(view.applied().revision));
-        let auth = Arc::new(open_auth(&config, &view, registry)?);
+        let auth = Arc::new(open::auth(&config, &view, registry)?);
         drop(view);
         let machine = StateMachine::new(
             store.clone(),
@@ -370,41 +370,4 @@ fn hosts(config: &RegistryConfig, cluster: &Cluster) -> impl Fn() -> Vec<String>
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(StartError::bind(what, address))
-}
-
-/// Opens state and log, which reads files, on a thread of its own.
-async fn open(
-    config: &RegistryConfig,
-    registry: &Registry,
-    salt: u64,
-) -> Result<(Store, LogStore), StartError> {
-    let wal_metrics = WalMetrics::new(registry).map_err(StartError::Metrics)?;
-    let options = WalOptions { segment_bytes: config.log_segment_bytes, ..WalOptions::new(salt) };
-    let (state_dir, log_dir) = (config.data_dir.join("state"), config.data_dir.join("log"));
-    let opening = move || -> Result<(Store, LogStore), StartError> {
-        Ok((
-            open_store(&state_dir)?,
-            LogStore::open(&log_dir, options, wal_metrics).map_err(StartError::state)?,
-        ))
-    };
-    tokio::task::spawn_blocking(opening).await.map_err(StartError::state)?
-}
-
-fn open_auth(
-    config: &RegistryConfig,
-    view: &StoreView,
-    registry: &Registry,
-) -> Result<Auth, StartError> {
-    let wrong = |error: ProviderError| {
-        let path = "auth_token".to_owned();
-        StartError::Config(vec![Invalid { path, message: error.to_string() }])
-    };
-    let provider = Provider::new(&config.auth_token).map_err(wrong)?;
-    let tables = Tables::load(view).map_err(StartError::state)?;
-    let metrics = AuthMetrics::new(registry).map_err(StartError::Metrics)?;
-    Ok(Auth::new(tables, provider, Passwords::new(config.bcrypt_cost), metrics))
-}
-
-fn open_store(dir: &Path) -> Result<Store, StartError> {
-    Store::open(dir).map_err(StartError::state)
 }

@@ -91,7 +91,7 @@ impl Node {
     }
 
     pub(super) fn configuration(&self, members: &[&Node], sections: &[Section<'_>]) -> String {
-        let (data, roles) = (self.dir.join("data"), &self.roles);
+        let (data, roles) = (self.data(), &self.roles);
         let peers: Vec<String> =
             members.iter().map(|node| format!("{}: \"{}\"", node.id, node.peer)).collect();
         // Its own registry first, if it has one.
@@ -137,6 +137,11 @@ impl Node {
     /// Where a test names the point at which the next node that comes by ends.
     pub fn faults(&self) -> PathBuf {
         self.dir.parent().unwrap_or(&self.dir).join("faults")
+    }
+
+    /// Where it keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     /// Whether its process has ended by itself.

@@ -226,6 +226,11 @@ impl LogStore {
         }
     }
 
+    /// Whether nothing was ever written to it: no vote, no entry, nothing purged.
+    pub(crate) fn is_new(&self) -> bool {
+        self.shared.log().state == super::state::State::default()
+    }
+
     /// Changes the log in memory and queues the request for it, in one step.
     async fn submit<T>(
         &self,
