@@ -16,6 +16,9 @@ use watchkeep_registry::{InitialClusterState, PeerTlsConfig, RegistryConfig, Tls
 
 use super::query::QueryConfig;
 
+/// How long history is kept where nothing is said: as far back as SLO reports look.
+const HISTORY_MS: u64 = 30 * 24 * 3_600_000;
+
 /// The whole file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -238,7 +241,7 @@ impl Default for Registry {
             log_segment_bytes: server.log_segment_bytes,
             lease_checkpoint_interval_ms: server.lease_checkpoint_interval_ms,
             watch_progress_interval_ms: server.watch_progress_interval_ms,
-            auto_compaction_retention_ms: server.auto_compaction_retention_ms,
+            auto_compaction_retention_ms: HISTORY_MS,
             auto_compaction_revisions: server.auto_compaction_revisions,
             requests_max: server.requests_max,
             corrupt_check_interval_ms: server.corrupt_check_interval_ms,
