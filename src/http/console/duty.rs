@@ -34,7 +34,7 @@ pub(super) async fn now(alerting: Option<Router>) -> String {
     }
     let said = match everybody(alerting).await {
         Ok(lines) if lines.is_empty() => {
-            "nobody is ever on call: set alerting.schedules".to_owned()
+            "Nobody is ever on call: set alerting.schedules.".to_owned()
         }
         Ok(lines) => lines.join("<br>"),
         Err(problem) => Text(problem.message()).to_string(),
