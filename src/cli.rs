@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Check a configuration file; start nothing
     Check(check::Check),
     /// Register, remove and list services

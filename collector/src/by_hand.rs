@@ -8,7 +8,7 @@ use watchkeep_catalog::Check;
 use crate::{
     CollectorConfig,
     blackbox::Module,
-    probe::{Context, Files, Outcome, Prober},
+    probe::{Context, Files, Outcome, Prober, Rooms},
 };
 
 /// What came of it.
@@ -66,8 +66,9 @@ impl ByHand {
     /// In words, when a range is none or TLS cannot be set up.
     pub fn new(config: &CollectorConfig) -> Result<Self, String> {
         let policy = config.policy().map_err(|(field, message)| format!("{field}: {message}"))?;
-        let context = Context::new(policy, Files::Any).map_err(|error| error.to_string())?;
-        Ok(Self(context))
+        let rooms = Rooms { scripts: config.scripts.dir.clone(), ..Rooms::default() };
+        let context = Context::within(policy, Files::Any, rooms);
+        Ok(Self(context.map_err(|error| error.to_string())?))
     }
 
     /// Runs `check` against `address`; it may name another port.

@@ -28,6 +28,8 @@ const STEP_MS: (u64, u64) = (100, 3_600_000);
 const KEPT_FROM_MS: u64 = 10_000;
 /// How often is looked, at the most seldom.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Pause while there is no leader.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is to go, and when.
 #[derive(Debug, Clone, Copy)]
@@ -104,12 +106,22 @@ impl History {
     }
 }
 
+/// The newest revision once what the log has is applied: notes of before name some that are not in the state yet.
+async fn newest(cluster: &Cluster) -> i64 {
+    loop {
+        match cluster.linearizable_view().await {
+            Ok(view) => return view.applied().revision,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
 /// Compacts while this member leads, for as long as it runs. `dir` is its data directory.
 pub(crate) async fn run(cluster: Cluster, settings: Settings, dir: PathBuf) {
     if !settings.is_any() {
         return;
     }
-    let newest = cluster.store().applied().revision;
+    let newest = newest(&cluster).await;
     let before = if settings.keeps_notes() { notes::read(&dir, newest).await } else { Vec::new() };
     let mut history = History::new(settings, before);
     let began = Instant::now();

@@ -284,6 +284,7 @@ async fn a_dead_parent_silences_its_children() {
         ensure(names == [&json!("web-0")], || format!("{names:?}"))
     })
     .await;
+    sink.wait("/callback", 2, SOON).await;
     assert_eq!(sink.at("/callback").len(), 2);
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Context {
     pub(super) recipes: Recipes,
 }
 
-/// What only a whole collector has: a probe that is run by hand goes without.
+/// What a whole collector has: a probe that is run by hand has scripts at most.
 #[derive(Debug, Default)]
 pub(crate) struct Rooms {
     /// The registry.
