@@ -131,16 +131,14 @@ pub enum StartError {
         /// Who was asked.
         addresses: String,
     },
-    /// The state is there, and the log is not.
+    /// The member has been up before, and its log is not there.
     #[error(
-        "{}: the Raft log is missing, although the state beside it has what was applied up to entry {index}: what only the log had is lost, and this member's vote. Put the log back. If it is gone: remove member {id} from the cluster, delete {} and add it as a new member (docs/members.md); a cluster of one begins anew from a backup (docs/backup.md)",
+        "{}: the Raft log is missing, although this member has been up before: without it nobody knows what it has acknowledged and for whom it has voted. Put the log back. If it is gone: remove member {id} from the cluster, delete {} and add it as a new member (docs/members.md); a cluster of one begins anew from a backup (docs/backup.md)",
         log_dir.display(), data_dir.display()
     )]
     LogLost {
         /// This member.
         id: u64,
-        /// Index of the last entry that was applied.
-        index: u64,
         /// Where the log should be.
         log_dir: PathBuf,
         /// The registry's data.

@@ -140,7 +140,7 @@ impl Node {
         };
         let mut random = StdRng::from_os_rng();
         let metrics = Arc::new(Metrics::new(registry).map_err(StartError::Metrics)?);
-        let (store, log) = open::state_and_log(&config, registry, random.random()).await?;
+        let (store, log) = open::state_and_log(&config, registry, random.random(), is_new).await?;
         store.measure_commits(metrics.etcd.commit_seconds.clone());
 
         let view = store.view();

@@ -1,5 +1,7 @@
 //! Opens what is on disk: state, log, users.
 
+use std::{fs, path::Path};
+
 use prometheus::Registry;
 
 use crate::{
@@ -10,23 +12,28 @@ use crate::{
     wal::{LogStore, WalMetrics, WalOptions},
 };
 
-/// State and log, on a thread of their own, since it reads files. A log that has vanished is refused: nothing would tell
-/// that it once held more than the state.
+/// State and log, on a thread of their own, since it reads files. Where the member has been up before, a log that has
+/// vanished is refused: nothing would tell that it once held more.
 pub(super) async fn state_and_log(
     config: &RegistryConfig,
     registry: &Registry,
     salt: u64,
+    is_new: bool,
 ) -> Result<(Store, LogStore), StartError> {
     let wal_metrics = WalMetrics::new(registry).map_err(StartError::Metrics)?;
     let options = WalOptions { segment_bytes: config.log_segment_bytes, ..WalOptions::new(salt) };
     let (data_dir, id) = (config.data_dir.clone(), config.node_id);
     let opening = move || -> Result<(Store, LogStore), StartError> {
         let log_dir = data_dir.join("log");
+        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_none());
+        // Its first files are older than the identity.
+        if !is_new && (!log_dir.exists() || is_empty(&log_dir)) {
+            return Err(StartError::LogLost { id, log_dir, data_dir });
+        }
         let store = Store::open(&data_dir.join("state")).map_err(StartError::state)?;
         let log = LogStore::open(&log_dir, options, wal_metrics).map_err(StartError::state)?;
-        let applied = store.applied();
-        if applied.any && log.is_new() {
-            return Err(StartError::LogLost { id, index: applied.index, log_dir, data_dir });
+        if store.applied().any && log.is_new() {
+            return Err(StartError::LogLost { id, log_dir, data_dir });
         }
         Ok((store, log))
     };
