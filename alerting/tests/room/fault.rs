@@ -285,7 +285,7 @@ async fn answers_and_refusals_over_http() {
         ("/v1/oncall?at=tomorrow", 400, "2026-01-05T09:00:00Z"),
         ("/v1/oncall?at=2200-01-05T09:00:00Z", 400, "1970 to 2098"),
         ("/v1/oncall?schedule=dba", 404, "defined: primary"),
-        ("/v1/oncall?when=now", 400, "unknown field `when`"),
+        ("/v1/oncall?when=now", 400, "there is no parameter `when`"),
         ("/v1/incidents", 200, "{\"incidents\":[]}"),
         ("/v1/incidents?status=open", 400, "triggered, acknowledged or resolved"),
         ("/v1/incidents/none", 404, "incident none does not exist"),
