@@ -288,5 +288,6 @@ async fn opinions_that_wait_are_one_write_linked_with_their_traces() {
     .await;
     let others: BTreeSet<&String> = written.links.iter().collect();
     assert!(others.len() >= 8 && !others.contains(&written.trace), "{written:?}");
-    assert_eq!(written.attributes["keys"], json!(written.links.len() + 1), "{written:?}");
+    let keys = (written.links.len() + 1).to_string();
+    assert_eq!(written.attributes["keys"], json!(keys), "{written:?}");
 }
