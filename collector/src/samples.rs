@@ -88,7 +88,7 @@ impl Series {
 
     /// The target's own win over the fact's.
     fn of_fact(&self, fact: &Fact) -> Labels {
-        let more = fact.labels.iter().map(|(name, value)| (&**name, value.as_str()));
+        let more = fact.labels.iter().map(|(name, value)| (&**name, &**value));
         let own = self.success.iter().filter(|(name, _)| *name != METRIC_NAME);
         Labels::new(more.chain(own).chain([(METRIC_NAME, &*fact.name)]))
     }
@@ -139,7 +139,7 @@ mod tests {
     fn outcome(facts: &[(&'static str, &str, f64)]) -> Outcome {
         let facts = facts.iter().map(|(name, phase, value)| Fact {
             name: (*name).into(),
-            labels: vec![("phase".into(), (*phase).to_owned())],
+            labels: vec![("phase".into(), (*phase).to_owned().into())],
             value: *value,
         });
         Outcome {

@@ -80,6 +80,22 @@ pub(crate) async fn watch_leadership(cluster: Cluster) {
     }
 }
 
+/// Lets openraft's clock tick, a hundred times a second, only while it is needed: for the heartbeats of a leader that is not
+/// alone. Elections are called by [`crate::election`].
+pub(crate) async fn tick(cluster: Cluster) {
+    let mut changes = cluster.raft().server_metrics();
+    loop {
+        let beats = {
+            let now = changes.borrow_watched();
+            now.state == ServerState::Leader && now.membership_config.nodes().nth(1).is_some()
+        };
+        cluster.raft().runtime_config().tick(beats);
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Revokes leases that have run out, at a bounded pace: a mass expiry must not stall the writes.
 pub(crate) async fn expire_leases(cluster: Cluster) {
     let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);

@@ -229,6 +229,7 @@ impl Node {
         duties.spawn(election::follow::members(cluster.clone()));
         duties.spawn(election::follow::elections(cluster.clone(), random.random()));
         duties.spawn(duties::watch_leadership(cluster.clone()));
+        duties.spawn(duties::tick(cluster.clone()));
         duties.spawn(duties::expire_leases(cluster.clone()));
         duties.spawn(duties::note_leases(cluster.clone()));
         duties.spawn(renewal::run(cluster.clone(), renewals));

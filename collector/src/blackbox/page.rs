@@ -126,7 +126,7 @@ impl Page {
                 None => return,
             }
         };
-        let own = fact.labels.iter().map(|(name, value)| (&**name, value.as_str()));
+        let own = fact.labels.iter().map(|(name, value)| (&**name, &**value));
         // What was matched in a dialogue has labels of the user's.
         let shown: Vec<_> = own
             .filter(|(label, _)| labels.contains(label) || name == "probe_expect_info")
@@ -180,7 +180,7 @@ mod tests {
         );
         let fact = |name: &'static str, labels: &[(&'static str, &str)], value| Fact {
             name: name.into(),
-            labels: labels.iter().map(|(n, v)| ((*n).into(), (*v).to_owned())).collect(),
+            labels: labels.iter().map(|(n, v)| ((*n).into(), (*v).to_owned().into())).collect(),
             value,
         };
         outcome.good = true;

@@ -60,7 +60,7 @@ impl Outcome {
     pub(super) fn fact(&self, name: &str, labels: &[&str]) -> Option<f64> {
         let same = |fact: &&Fact| {
             fact.name == name
-                && fact.labels.iter().map(|(_, value)| value.as_str()).eq(labels.iter().copied())
+                && fact.labels.iter().map(|(_, value)| &**value).eq(labels.iter().copied())
         };
         self.facts.iter().find(same).map(|fact| fact.value)
     }

@@ -55,13 +55,13 @@ impl Phases {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fact {
     pub(crate) name: Cow<'static, str>,
-    pub(crate) labels: Vec<(Cow<'static, str>, String)>,
+    pub(crate) labels: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(crate) value: f64,
 }
 
 impl Fact {
     fn is(&self, name: &str, labels: &[(&str, &str)]) -> bool {
-        let own = self.labels.iter().map(|(name, value)| (&**name, value.as_str()));
+        let own = self.labels.iter().map(|(name, value)| (&**name, &**value));
         self.name == name && own.eq(labels.iter().copied())
     }
 }
@@ -134,7 +134,7 @@ impl Stopwatch {
         match self.facts.iter().position(|fact| fact.is(&name, labels)) {
             Some(at) => self.facts[at].value = value,
             None if self.facts.len() < FACTS_MAX => {
-                let labels = labels.iter().map(|(n, v)| (Cow::Borrowed(*n), (*v).to_owned()));
+                let labels = labels.iter().map(|(n, v)| ((*n).into(), (*v).to_owned().into()));
                 self.facts.push(Fact { name, labels: labels.collect(), value });
             }
             None => {}
@@ -173,7 +173,7 @@ impl Stopwatch {
             let phases = self.phases.named().into_iter().take(room);
             self.facts.extend(phases.map(|(phase, duration)| Fact {
                 name: name.into(),
-                labels: vec![("phase".into(), phase.to_owned())],
+                labels: vec![("phase".into(), phase.into())],
                 value: duration.as_secs_f64(),
             }));
         }

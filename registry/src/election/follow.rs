@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{
     task::{AbortHandle, JoinSet},
@@ -21,14 +22,22 @@ const RETRY: Duration = Duration::from_millis(50);
 /// How often the membership is looked at.
 const MEMBERS: Duration = Duration::from_secs(1);
 
-/// Calls elections when they are due.
+/// Calls elections when they are due. A member that leads does not look before that ends.
 pub(crate) async fn elections(cluster: Cluster, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut campaign = Campaign::new(cluster.timing(), random.random());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut changes = cluster.raft().server_metrics();
     let mut before = Instant::now();
     loop {
+        if changes.borrow_watched().state == ServerState::Leader {
+            if changes.changed().await.is_err() {
+                return;
+            }
+            before = Instant::now();
+            continue;
+        }
         ticks.tick().await;
         let now = Instant::now();
         let pause = now - before;
