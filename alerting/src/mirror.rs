@@ -24,7 +24,7 @@ use crate::{
 mod answers;
 mod record;
 
-pub(crate) use record::{Target, Touched, Versioned};
+pub(crate) use record::{Target, Touched, Versioned, wants};
 
 /// By check and collector.
 type Opinions = HashMap<(String, String), Opinion>;

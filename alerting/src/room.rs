@@ -14,7 +14,7 @@ use std::{
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
-use watchkeep_catalog::{Incident, Time, keys};
+use watchkeep_catalog::{Incident, Time, client::Changes};
 
 use crate::{
     clock,
@@ -24,7 +24,7 @@ use crate::{
     fleet::Fleet,
     leader::Term,
     maintenance::Open,
-    mirror::{Mirror, Target, Versioned},
+    mirror::{self, Mirror, Target, Versioned},
     rules::Rules,
     store::Written,
     throttle::Sent,
@@ -145,7 +145,6 @@ pub(crate) async fn run(
     mut term: watch::Receiver<Term>,
     token: &CancellationToken,
 ) {
-    let mut changes = context.client.follow(keys::ROOT);
     let mut tidying = tokio::time::interval(retention::INTERVAL);
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -153,11 +152,14 @@ pub(crate) async fn run(
     let by_alert = context.rules.policies.iter().any(|policy| !policy.when.alert.is_empty());
     let opens_incidents = context.rules.opens_incidents;
     let mut lost = context.alone.lost();
+    // Those that open incidents are known without the registry, too.
+    let keeps_alerts = by_alert || opens_incidents;
+    let wanted = move |key: &str| mirror::wants(key, keeps_alerts);
+    let mut changes = Changes::from(context.client.follow_shared(wanted));
     let mut room = Room {
         rules: context.rules.clone(),
         context,
-        // Those that open incidents are known without the registry, too.
-        mirror: Mirror::new(windows, by_alert || opens_incidents),
+        mirror: Mirror::new(windows, keeps_alerts),
         term: None,
         dirty: BTreeMap::new(),
         deciding: HashSet::new(),

@@ -12,7 +12,7 @@ use crate::clock;
 /// Follows until `token` is cancelled.
 pub(crate) async fn follow(shared: Arc<Shared>, token: CancellationToken) {
     // One prefix holds the alerts and the leader's key: whoever sees its own election has seen what was told before.
-    let mut batches = shared.client.follow_batches(keys::ALERT);
+    let mut batches = shared.client.follow_shared(|key| key.starts_with(keys::ALERT));
     loop {
         let batch = tokio::select! {
             () = token.cancelled() => return,

@@ -1,9 +1,18 @@
-//! An instance's name, a record with its place in the registry's history, and what a change may have changed.
+//! What the mirror holds: which keys, an instance's name, a record with its place in the registry's history, and what a
+//! change may have changed.
 
 use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
-use watchkeep_catalog::{ClientError, KeyValue};
+use watchkeep_catalog::{ClientError, KeyValue, keys};
+
+/// Whether the mirror has any use for a key. What only an Alertmanager needs is written most often. The leader's key is wanted:
+/// with it this node knows that it has seen all that was decided before its election.
+pub(crate) fn wants(key: &str, keeps_alerts: bool) -> bool {
+    !key.starts_with(keys::ALERT)
+        || key == keys::ALERTING_LEADER
+        || keeps_alerts && key.starts_with(keys::ALERTS)
+}
 
 /// One instance of one service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@
 mod approval;
 mod failover;
 mod fault;
+mod feed;
 mod mail;
 mod oncall;
 #[path = "../../../tests/common/ports.rs"]

@@ -16,6 +16,7 @@ use watchkeep_api::{
 
 mod endpoints;
 mod error;
+mod feed;
 mod follow;
 mod latest;
 mod lease;
@@ -33,6 +34,7 @@ mod users;
 use endpoints::Endpoints;
 pub use error::ClientError;
 pub(crate) use error::causes;
+use feed::Feed;
 pub use follow::{Batch, Change, Changes};
 pub use latest::Latest;
 pub use lease::HeldLease;
@@ -100,6 +102,7 @@ impl From<mvccpb::KeyValue> for KeyValue {
 pub struct Client {
     endpoints: Endpoints,
     login: Login,
+    feed: Feed,
 }
 
 impl Client {
@@ -118,7 +121,8 @@ impl Client {
     /// # Errors
     /// When there is no endpoint, one is not a URL, or a file is of no use.
     pub fn with_tls(endpoints: &[String], tls: &ClientTlsConfig) -> Result<Self, ClientError> {
-        Ok(Self { endpoints: Endpoints::new(endpoints, tls)?, login: Login::default() })
+        let endpoints = Endpoints::new(endpoints, tls)?;
+        Ok(Self { endpoints, login: Login::default(), feed: Feed::default() })
     }
 
     /// The same client as a user of the registry. It logs in when it first has to; where users are not checked, it is

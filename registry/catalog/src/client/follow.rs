@@ -17,7 +17,7 @@ use watchkeep_api::{
 use super::{Client, ClientError, KeyValue, prefix_end};
 
 /// Batches that wait for a slow reader; beyond it the watch itself waits.
-const BATCHES_MAX: usize = 16;
+pub(super) const BATCHES_MAX: usize = 16;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What happened to the keys under the followed prefix.
@@ -48,8 +48,8 @@ pub struct Batch {
 /// The changes under a followed prefix, one by one.
 #[derive(Debug)]
 pub struct Changes {
-    batches: mpsc::Receiver<Batch>,
-    told: std::vec::IntoIter<Change>,
+    pub(super) batches: mpsc::Receiver<Batch>,
+    pub(super) told: std::vec::IntoIter<Change>,
 }
 
 impl Changes {
@@ -79,7 +79,7 @@ impl Client {
     /// compaction it starts again with a [`Change::Reset`]. Ends when the receiver is dropped.
     #[must_use]
     pub fn follow(&self, prefix: &str) -> Changes {
-        Changes { batches: self.follow_batches(prefix), told: Vec::new().into_iter() }
+        self.follow_batches(prefix).into()
     }
 
     /// As [`Self::follow`], with what belongs together kept together.

@@ -28,7 +28,7 @@ impl View {
     /// registry answers again.
     #[must_use]
     pub fn keep(client: &Client) -> Self {
-        let mut batches = client.follow_batches(keys::ROOT);
+        let mut batches = client.follow_shared(|key| !key.starts_with(keys::ALERT));
         let (sender, newest) = watch::channel(Catalog::default());
         let (count, left_out) = watch::channel(0);
         let past = Arc::new(Mutex::new(VecDeque::new()));
