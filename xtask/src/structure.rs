@@ -1,4 +1,5 @@
-//! What no lint knows: the arrows between crates, the first line of a file, and where no clock is read.
+//! What no lint knows: the arrows between crates, the first line of a file, where no clock is read, and examples that
+//! nobody would run.
 
 use std::{
     fs,
@@ -56,6 +57,7 @@ pub(crate) fn check() -> Result<(), String> {
             if !text.starts_with("//!") {
                 breaches.push(format!("{shown}: does not begin with //! and what it is for"));
             }
+            breaches.extend(examples(&shown, &text));
             if pure.iter().any(|pure| path.starts_with(pure)) {
                 breaches.extend(purity(&shown, &text));
             }
@@ -85,6 +87,28 @@ fn purity(shown: &str, text: &str) -> Vec<String> {
             Some(format!("{shown}:{}: {word} in a pure part: pass it in", at + 1))
         })
         .collect()
+}
+
+/// Blocks in documentation that rustdoc would take for programs. `cargo xtask test` runs none: a minute for nothing.
+fn examples(shown: &str, text: &str) -> Vec<String> {
+    let mut open = false;
+    let mut found = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let words = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"));
+        let Some(language) = words.and_then(|words| words.trim().strip_prefix("```")) else {
+            continue;
+        };
+        open = !open;
+        let is_program = matches!(language, "" | "rust" | "no_run" | "should_panic" | "ignore");
+        if open && is_program {
+            let at = at + 1;
+            found.push(format!(
+                "{shown}:{at}: doc tests are not run: write ```text, and a test elsewhere"
+            ));
+        }
+    }
+    found
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
@@ -119,6 +143,14 @@ mod tests {
             ["alerting/Cargo.toml: must not depend on watchkeep-series"]
         );
         assert!(arrows("alerting", manifest, &["api", "series"]).is_empty());
+    }
+
+    #[test]
+    fn a_program_in_documentation_is_found() {
+        let text =
+            "//! x\n//! ```text\n//! a\n//! ```\n/// ```\n/// a();\n/// ```\nlet a = \"```\";\n";
+        let [breach] = &examples("a.rs", text)[..] else { panic!("one") };
+        assert!(breach.starts_with("a.rs:5: doc tests are not run"), "{breach}");
     }
 
     #[test]

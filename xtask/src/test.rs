@@ -40,7 +40,6 @@ pub(crate) fn test(args: &[String]) -> Result<(), String> {
     // At once, so that no test waits for a compiler.
     cargo(&["test", "--workspace", "--no-run", "--lib", "--bins", "--test", "*"], &[])?;
     cargo(&["test", "--workspace", "--lib", "--bins"], &[])?;
-    cargo(&["test", "--workspace", "--doc"], &[])?;
     // All of what fails, not only the first.
     let mut failed = two_at_once(files)?;
     for name in ALONE {
