@@ -114,6 +114,11 @@ pub(crate) fn would_vote(timing: Timing, seen: &Seen) -> bool {
     seen.new || seen.gone || seen.quiet >= timing.timeout
 }
 
+/// For how long no election can be due, whatever is heard or found out meanwhile.
+pub(crate) fn nothing_due(timing: Timing, seen: &Seen) -> Duration {
+    if seen.alone { Duration::ZERO } else { timing.lease.saturating_sub(seen.quiet) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +156,25 @@ mod tests {
             let mut campaign = Campaign::new(TIMING, 0.5);
             assert_eq!(campaign.is_due(Instant::now(), &seen, 0.0), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_is_due_before_it_can_be() {
+        for (new, gone, alone) in
+            [(false, false, false), (false, true, false), (true, true, false), (false, false, true)]
+        {
+            for quiet in [0, 50, 199, 200, 5_000] {
+                let now = Seen { new, gone, alone, ..seen(quiet) };
+                let rest = u64::try_from(nothing_due(TIMING, &now).as_millis()).expect("short");
+                for later in (0..rest).step_by(10) {
+                    let then = Seen { new, gone, alone, ..seen(quiet + later) };
+                    let is_due = Campaign::new(TIMING, 0.0).is_due(Instant::now(), &then, 0.0);
+                    assert!(!is_due, "quiet for {quiet} ms, {later} ms later: {then:?}");
+                }
+            }
+        }
+        assert_eq!(nothing_due(TIMING, &seen(50)), Duration::from_millis(150));
+        assert_eq!(nothing_due(TIMING, &Seen { alone: true, ..seen(0) }), Duration::ZERO);
     }
 
     #[test]

@@ -10,12 +10,12 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::Campaign;
+use super::{Campaign, nothing_due};
 use crate::cluster::Cluster;
 
-/// How often a member looks whether an election is due.
+/// How often a member looks whether an election is due, once one can be.
 const TICK: Duration = Duration::from_millis(10);
-/// A look that comes so late means that this member stood still, not that the leader was silent.
+/// A look that comes later than it should by so much means that this member stood still, not that the leader was silent.
 const STOOD_STILL: Duration = Duration::from_millis(150);
 /// Pause before a member that does not answer is asked again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -26,27 +26,26 @@ const MEMBERS: Duration = Duration::from_secs(1);
 pub(crate) async fn elections(cluster: Cluster, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut campaign = Campaign::new(cluster.timing(), random.random());
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut changes = cluster.raft().server_metrics();
-    let mut before = Instant::now();
+    let (mut before, mut rest) = (Instant::now(), TICK);
     loop {
         if changes.borrow_watched().state == ServerState::Leader {
             if changes.changed().await.is_err() {
                 return;
             }
-            before = Instant::now();
+            (before, rest) = (Instant::now(), TICK);
             continue;
         }
-        ticks.tick().await;
+        tokio::time::sleep(rest).await;
         let now = Instant::now();
-        let pause = now - before;
+        let late = (now - before).saturating_sub(rest);
         before = now;
-        if pause > STOOD_STILL {
-            debug!(?pause, "this member stood still");
-            cluster.vitals().stood_still(pause, now);
+        if late > STOOD_STILL {
+            debug!(?late, "this member stood still");
+            cluster.vitals().stood_still(late, now);
         }
         let seen = cluster.seen(now);
+        rest = nothing_due(cluster.timing(), &seen).max(TICK);
         if !campaign.is_due(now, &seen, random.random()) {
             continue;
         }
