@@ -48,6 +48,11 @@ pub(crate) fn on(error: &str, whom: Whom) -> Option<String> {
         Whom::Caller if said("received fatal alert: CertificateRequired") => {
             "the server demands a client's certificate: give --cert and --key"
         }
+        // TLS 1.3 tells a client too late that its certificate is missing or not liked.
+        Whom::Caller if said("https://") && said("operation was canceled") => {
+            "the server ends the connection: does it demand a client's certificate that it trusts (--cert, --key)? Its log \
+             says why"
+        }
         Whom::Caller if said("InvalidContentType") => {
             "what listens there speaks no TLS: should the URL begin with http://?"
         }
