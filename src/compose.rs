@@ -19,6 +19,7 @@ use crate::{
     dns::{Dns, Domain},
     http::{self, Asked, ClusterMember, ClusterState, ClusterView, Facts, Reader, Site},
     metrics::{DnsMetrics, HttpMetrics, QueryMetrics, ReaderMetrics},
+    notify,
     own_runtime::OwnRuntime,
     querier::Querier,
     rules::{self, PromQl},
@@ -89,9 +90,13 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
     let mut server =
         tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(closed).into_future());
     welcome::print(config);
+    notify::ready();
 
     tokio::select! {
-        () = stop.cancelled() => info!("stopping"),
+        () = stop.cancelled() => {
+            info!("stopping");
+            notify::stopping();
+        }
         reason = failed(node.as_deref()) => bail!("registry: {reason}"),
         name = rooms.ended() => bail!("{name} ended by itself; start the node again"),
         served = &mut server => return served?.context("HTTP listener"),
@@ -109,8 +114,18 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => "stop what uses the port, or choose another",
+            io::ErrorKind::AddrNotAvailable => {
+                "give an address that this machine has, or 0.0.0.0 for all of them"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "give a port of 1024 or more, or the process the right to this one"
+            }
+            _ => "choose another address",
+        };
         anyhow!(
-            "cannot listen on {address} for HTTP: {error}; stop what uses the port, or choose another with --http-listen"
+            "cannot listen on {address} for HTTP: {error}; {remedy} (listen.http, --http-listen)"
         )
     })
 }

@@ -10,6 +10,7 @@ mod file;
 mod flags;
 mod foreign;
 mod index;
+mod misfit;
 mod parse;
 mod problem;
 mod query;
@@ -20,6 +21,7 @@ pub(crate) use problem::Problems;
 pub(crate) use query::QueryConfig;
 
 use index::Index;
+use parse::{Dialect, Misfits};
 use problem::{Place, Problem};
 use watchkeep_alerting::{rule, slo::openslo};
 use watchkeep_collector::blackbox::Modules;
@@ -31,8 +33,20 @@ use crate::rules::PromQl;
 /// # Errors
 /// Everything that is wrong, at once; or that the file cannot be read.
 pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config> {
+    load_with_remarks(file, flags).map(|(config, _)| config)
+}
+
+/// The same, with what can be and will most likely not do what is meant.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_with_remarks(
+    file: Option<&Path>,
+    flags: &Flags,
+) -> anyhow::Result<(Config, Vec<Problem>)> {
     let mut origin = Origin::default();
     let mut config = Config::default();
+    let mut misfits = Vec::new();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).map_err(|e| {
             anyhow::anyhow!(
@@ -41,16 +55,29 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
             )
         })?;
         let name = path.display().to_string();
-        (config, origin.index) = parse::parse(&name, &text).map_err(Problems)?;
-        origin.file = Some(name);
+        origin.file = Some(name.clone());
+        (config, origin.index) = match parse::fit(Dialect::Yaml12, &name, &text) {
+            Ok(read) => read,
+            Err(Misfits { problems, rest: None }) => return Err(Problems(problems).into()),
+            Err(Misfits { problems, rest: Some(read) }) => {
+                misfits = problems;
+                read
+            }
+        };
     }
     config.rules_base = file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     flags.apply(&mut config, &mut origin.flags);
     config.settle(|path| origin.is_given(path));
     let mut problems: Vec<_> = check::check(&config)
         .into_iter()
+        .filter(|(path, _)| !misfit::may_follow(&misfits, path))
         .map(|(path, message)| Problem { place: origin.place(&path), path, message })
         .collect();
+    if !misfits.is_empty() {
+        problems.extend(misfits);
+        problems.sort();
+        return Err(Problems(problems).into());
+    }
     if let Err(wrong) = config.blackbox() {
         problems.extend(wrong.0);
     }
@@ -63,7 +90,12 @@ pub(crate) fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Config>
         problems.extend(wrong.0);
     }
     if problems.is_empty() {
-        return Ok(config);
+        let mut remarks: Vec<_> = check::remarks(&config, chrono::Utc::now().timestamp())
+            .into_iter()
+            .map(|(path, message)| Problem { place: origin.place(&path), path, message })
+            .collect();
+        remarks.sort();
+        return Ok((config, remarks));
     }
     problems.sort();
     problems.dedup();

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod advice;
 mod cli;
 mod compose;
 mod config;
@@ -13,6 +14,7 @@ mod dns;
 mod http;
 mod metrics;
 mod native;
+mod notify;
 mod out;
 mod own_runtime;
 mod querier;
@@ -51,6 +53,15 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
+    }
+    let asks = |e: &(dyn std::error::Error + 'static)| {
+        e.is::<watchkeep_catalog::ClientError>()
+            || e.is::<watchkeep_catalog::migrate::MigrateError>()
+    };
+    if let Some(remedy) =
+        error.chain().find(|e| asks(*e)).and_then(|_| advice::on(&text, advice::Whom::Caller))
+    {
+        text = format!("{text}; {remedy}");
     }
     eprintln!("{text}");
     ExitCode::FAILURE

@@ -8,7 +8,7 @@ use url::Url;
 use watchkeep_catalog::{Check, Client, ClientError, HttpCheck, Instance, Scheme, keys};
 use watchkeep_collector::ScrapeConfig;
 
-use crate::config::Config;
+use crate::{advice, config::Config};
 
 /// The service's name.
 pub(crate) const SERVICE: &str = "watchkeep";
@@ -99,7 +99,8 @@ pub(crate) async fn run(
             Some(Err(error)) if complained => debug!(%error, "not registered yet"),
             Some(Err(error)) => {
                 complained = true;
-                warn!(%error, "this node is not registered as an instance of {SERVICE} yet; trying on");
+                let remedy = advice::on(&error.to_string(), advice::Whom::Operator);
+                warn!(%error, remedy, "this node is not registered as an instance of {SERVICE} yet; trying on");
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;

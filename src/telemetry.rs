@@ -24,7 +24,9 @@ use line::WithTrace;
 use sampler::FaultsAlways;
 
 /// What is logged unless RUST_LOG says otherwise: our own words, and of the libraries only what went wrong.
-const LOGGED: &str = "warn,watchkeep=info";
+/// Not what openraft says each time that it tries to reach a member that is away: the registry says it once.
+pub(crate) const LOGGED: &str = "warn,watchkeep=info,openraft::replication=error,\
+                      openraft::engine::handler::replication_handler=error,openraft::core::heartbeat=error";
 /// Longest wait for one export. An absent collector costs its spans, never more.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the last spans and metrics at exit.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
 };
@@ -161,6 +162,15 @@ fn mistakes_are_named() {
             "clash",
             "registry:\n  initial_cluster: {1: 'h:2380'}\nnode: {id: 3}\nlisten: {peer: '127.0.0.1:2379'}\n",
         ),
+        (
+            "addresses",
+            "listen: {client: '0.0.0.0:2379'}\nregistry:\n  initial_cluster: {1: 'h:2380', 2: 'h:2380', 3: 'http://h:1'}\n",
+        ),
+        (
+            "misfits_and_rules",
+            "node: {id: 0}\ntelemetry:\n  log_format: xml\n  sampling_ratio: 7\nslo:\n  availability: 99.9\ndns:\n  \
+             ttl_seconds: 90000\nalerting:\n  people: nobody\n  pages: {schedule: primary}\n",
+        ),
         ("no_registry", "node:\n  roles: [collector]\n"),
         (
             "tls",
@@ -191,6 +201,7 @@ fn mistakes_are_named() {
             "telemetry",
             "telemetry:\n  sampling_ratio: 1.5\n  otlp_metrics: true\n  otlp_metrics_interval_seconds: 0\n",
         ),
+        ("telemetry_https", "telemetry: {otlp_endpoint: 'https://otel.example.org:4317'}\n"),
         ("list", "- 1\n- 2\n"),
         ("duplicate", "node: {id: 1}\nnode: {id: 2}\n"),
     ] {
@@ -200,6 +211,74 @@ fn mistakes_are_named() {
             assert_eq!(text(&output.stdout), "", "{name}");
             insta::assert_snapshot!(name, text(&output.stderr));
         }
+    }
+}
+
+/// Files that are not what they should be are named for what they are; what will fail later is a warning.
+#[test]
+fn certificates_are_judged() {
+    let dir = TempDir::new().expect("a folder");
+    let authority = Authority::new(dir.path(), "ca");
+    authority.issue(dir.path(), "good", &["127.0.0.1"]);
+    authority.issue(dir.path(), "elsewhere", &["elsewhere.example.org"]);
+    authority.issue_ended(dir.path(), "ended", &["127.0.0.1"]);
+    authority.issue(dir.path(), "open", &["127.0.0.1"]);
+    for (name, mode) in [("good", 0o600), ("elsewhere", 0o640), ("ended", 0o600), ("open", 0o644)] {
+        let key = dir.path().join(format!("{name}-key.pem"));
+        fs::set_permissions(key, fs::Permissions::from_mode(mode)).expect("changed");
+    }
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    fs::write(dir.path().join("encrypted-key.pem"), encrypted).expect("written");
+    let check = |cert: &str, key: &str| {
+        let config = format!(
+            "registry:\n  peer_tls:\n    cert: {cert}.pem\n    key: {key}-key.pem\n    ca: ca.pem\n"
+        );
+        fs::write(dir.path().join("watchkeep.yaml"), config).expect("written");
+        let output = run_in(dir.path(), &["check"]);
+        (output.status.success(), text(&output.stderr))
+    };
+    assert_eq!(check("good", "good"), (true, String::new()));
+    for (cert, key, fits, part) in [
+        (
+            "good",
+            "ended",
+            false,
+            ":4: registry.peer_tls.key: good.pem and ended-key.pem: the key is not the certificate's",
+        ),
+        (
+            "good",
+            "encrypted",
+            false,
+            ":4: registry.peer_tls.key: encrypted-key.pem: the private key is encrypted",
+        ),
+        (
+            "good-key",
+            "good",
+            false,
+            ":3: registry.peer_tls.cert: good-key.pem: there is no certificate in it, but a private key",
+        ),
+        (
+            "ended",
+            "ended",
+            true,
+            "warning: watchkeep.yaml:3: registry.peer_tls.cert: ended.pem: it has ended",
+        ),
+        (
+            "open",
+            "open",
+            true,
+            "warning: watchkeep.yaml:4: registry.peer_tls.key: open-key.pem: everybody on this machine",
+        ),
+        (
+            "elsewhere",
+            "elsewhere",
+            true,
+            ":3: registry.peer_tls.cert: elsewhere.pem: it does not name 127.0.0.1",
+        ),
+    ] {
+        let (ok, said) = check(cert, key);
+        assert!(ok == fits && said.contains(part), "{cert}, {key}: {said}");
     }
 }
 
@@ -239,6 +318,7 @@ fn mistakes_on_the_command_line_are_named() {
     for (name, args) in [
         ("flag_clash", &["serve", "--http-listen", "127.0.0.1:2379"][..]),
         ("flag_cluster", &["serve", "--node-id", "3", "--initial-cluster", "1=a:2380,2=b:2380"]),
+        ("flag_node_id", &["serve", "--node-id", "0"]),
         ("flag_roles", &["serve", "--roles", "alerting"]),
         ("flag_data_dir", &["serve", "--data-dir", "watchkeep.yaml/data"]),
         ("no_file", &["check", "--config", "absent.yaml"]),
@@ -248,6 +328,24 @@ fn mistakes_on_the_command_line_are_named() {
         assert_eq!(text(&output.stdout), "", "{name}");
         insta::assert_snapshot!(name, text(&output.stderr));
     }
+}
+
+/// What the unit for systemd runs is there, with its flags.
+#[test]
+fn the_unit_for_systemd_fits() {
+    let unit = include_str!("../examples/systemd/watchkeep.service");
+    let commands = unit.lines().filter(|line| line.starts_with("Exec"));
+    let commands: Vec<&str> =
+        commands.filter_map(|line| line.split("/bin/watchkeep ").nth(1)).collect();
+    assert_eq!(commands.len(), 2, "{unit}");
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let help = text(&run("", &[words[0], "--help"]).stdout);
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(&format!("{flag} ")), "{command}: no {flag}");
+        }
+    }
+    assert!(unit.contains("\nType=notify\n"));
 }
 
 #[test]

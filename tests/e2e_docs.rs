@@ -28,6 +28,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/members.md",
     "docs/migrate.md",
     "docs/oncall.md",
+    "docs/operations.md",
     "docs/query-api.md",
     "docs/quickstart.md",
     "docs/remote-write.md",

@@ -3,7 +3,7 @@
 //! Who leads is the key [`keys::ALERTING_LEADER`]; its create revision is the term, and every decision's
 //! transaction compares it. So a leader that does not know yet that it is deposed can write nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ use crate::{clock, metrics::Metrics};
 
 /// Pause after the registry did not answer.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long the same reason is not said again.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// Longest wait for the registry to take a lease back at the end.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +40,7 @@ impl Election {
     /// Takes part until `token` is cancelled, then gives the lease back.
     pub(crate) async fn run(&self, token: &CancellationToken) {
         let _step_down = StepDown(self);
+        let mut said: Option<(String, Instant)> = None;
         while !token.is_cancelled() {
             let lease = tokio::select! {
                 lease = self.client.hold_lease(self.ttl_seconds) => lease,
@@ -49,7 +52,14 @@ impl Election {
             };
             self.set_term(None);
             if let Err(error) = result {
-                warn!(%error, "alerting is not a member, trying again");
+                let reason = error.to_string();
+                match &said {
+                    Some((same, at)) if *same == reason && at.elapsed() < QUIET => {}
+                    _ => {
+                        warn!(error = reason, "alerting is not a member; trying on");
+                        said = Some((reason, Instant::now()));
+                    }
+                }
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = token.cancelled() => {}

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use openraft::errors::{InitializeError, RaftError};
+use tracing::warn;
 use watchkeep_api::peer::IdentityResponse;
 
 use crate::{
-    config::{InitialClusterState, RegistryConfig},
+    cluster::Cluster,
+    config::{InitialClusterState, RegistryConfig, unreachable_members},
     error::StartError,
     identity::{Identity, cluster_words},
     raft::{
@@ -27,6 +29,10 @@ pub(crate) async fn first_start(
 ) -> Result<Identity, StartError> {
     match config.initial_cluster_state {
         InitialClusterState::New => {
+            let unreachable = unreachable_members(config);
+            if !unreachable.is_empty() {
+                return Err(StartError::Config(unreachable));
+            }
             let identity = Identity::founder(config);
             // Whoever does not answer knows nothing: at the first start of a cluster that is everybody.
             for answer in ask(config, peers).await {
@@ -50,7 +56,19 @@ pub(crate) async fn first_start(
 
 /// What the other members in the settings say, those who answer.
 async fn ask(config: &RegistryConfig, peers: &Peers) -> Vec<IdentityResponse> {
-    let asks = others(config).map(|(_, address)| peers.identity(address, ASK));
+    let asks = others(config).map(async |(id, address)| {
+        let answer = peers.identity_or_why(address, ASK).await;
+        if let Err(Some(error)) = &answer {
+            warn!(
+                member = id,
+                address,
+                error,
+                "a member does not say who it is; registry.peer_tls has to be set on all members or on none, with certificates \
+                 that all of them trust"
+            );
+        }
+        answer.ok()
+    });
     futures::future::join_all(asks).await.into_iter().flatten().collect()
 }
 
@@ -122,6 +140,31 @@ fn may_join(config: &RegistryConfig, answers: &[IdentityResponse]) -> Result<Ide
         return Err(StartError::OtherAddress { id, cluster, known, given });
     }
     Ok(Identity::joining(id, newest.cluster_id))
+}
+
+/// Says so when the others look for this member elsewhere than its settings say. Ends as soon as that is known.
+pub(crate) async fn notice_move(config: RegistryConfig, cluster: Cluster) {
+    loop {
+        let own = cluster.membership().into_iter().find(|(id, ..)| *id == config.node_id);
+        if let Some((_, peer, _)) = own {
+            if let Some(said) = moved(&config, &peer.address) {
+                warn!("{said}");
+            }
+            return;
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+fn moved(config: &RegistryConfig, known: &str) -> Option<String> {
+    let (id, given) = (config.node_id, config.initial_cluster.get(&config.node_id)?);
+    if given == known {
+        return None;
+    }
+    Some(format!(
+        "the other members look for member {id} at {known}, and its settings say {given}: if it has moved there, say \
+         `watchkeep member update {id} {given}`; else correct registry.initial_cluster"
+    ))
 }
 
 /// Gives a new log its first entry: the members. Every founder writes the same, so any of them may lead.
@@ -206,6 +249,14 @@ mod tests {
         moved.initial_cluster.insert(4, "elsewhere:1".to_owned());
         let said = may_join(&moved, &[knows]).unwrap_err().to_string();
         assert!(said.contains("with the peer address h4:1"), "{said}");
+    }
+
+    #[test]
+    fn a_member_that_has_moved_is_told() {
+        let config = config(4);
+        assert_eq!(moved(&config, "h4:1"), None);
+        let said = moved(&config, "elsewhere:1").expect("it has moved");
+        assert!(said.contains("at elsewhere:1") && said.contains("member update 4 h4:1"), "{said}");
     }
 
     #[test]

@@ -8,11 +8,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+mod members;
 mod tls;
 
+pub(crate) use members::{host_and_port, unreachable_members};
 pub use tls::{PeerTlsConfig, TlsConfig};
 
-use crate::{auth::Provider, tls::Tls};
+use crate::{
+    auth::Provider,
+    tls::{Tls, remarks},
+};
 
 /// A setting that cannot be: where it stands and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,41 +131,12 @@ impl RegistryConfig {
     /// Everything that is wrong.
     pub fn validate(&self) -> Result<(), Vec<Invalid>> {
         let mut invalid = Vec::new();
+        members::check(self, &mut invalid);
         let mut check = |ok: bool, path: &str, message: String| {
             if !ok {
                 invalid.push(Invalid { path: path.to_owned(), message });
             }
         };
-        check(
-            self.node_id > 0,
-            "node_id",
-            "0 is not allowed: give each member a number from 1".to_owned(),
-        );
-        check(
-            self.initial_cluster.contains_key(&self.node_id),
-            "initial_cluster",
-            format!(
-                "member {} is not in it; it has {:?}: add {}=host:port of its peer listener",
-                self.node_id,
-                self.initial_cluster.keys().collect::<Vec<_>>(),
-                self.node_id
-            ),
-        );
-        check(
-            self.initial_cluster_state == InitialClusterState::New
-                || self.initial_cluster.keys().any(|id| *id != self.node_id),
-            "initial_cluster",
-            "it names nobody but this member, which is to join an existing cluster: add a member that is up, as \
-             id=host:port of its peer listener"
-                .to_owned(),
-        );
-        for (id, address) in &self.initial_cluster {
-            let port = address.rsplit_once(':').and_then(|(host, port)| {
-                (!host.is_empty()).then(|| port.parse::<u16>().ok()).flatten()
-            });
-            let message = format!("member {id}: {address:?} is not host:port");
-            check(port.is_some_and(|port| port > 0) && *id > 0, "initial_cluster", message);
-        }
         check(
             (10..=10_000).contains(&self.heartbeat_interval_ms),
             "heartbeat_interval_ms",
@@ -253,6 +229,15 @@ impl RegistryConfig {
     /// Everything that is wrong with them.
     pub fn check_files(&self) -> Result<(), Vec<Invalid>> {
         Tls::load(self).map(drop)
+    }
+
+    /// What can be, and will most likely not do what is meant: certificates that have ended, end soon or are for another
+    /// host, members whom nobody can reach. `now_seconds` is Unix time. Blocks: reads the certificates.
+    #[must_use]
+    pub fn remarks(&self, now_seconds: i64) -> Vec<Invalid> {
+        let mut remarks = unreachable_members(self);
+        remarks.extend(remarks::of_certificates(self, now_seconds));
+        remarks
     }
 
     /// What clients are told to connect to.

@@ -13,9 +13,7 @@ pub enum StartError {
     #[error("registry settings: {}", .0.iter().map(|i| format!("{}: {}", i.path, i.message)).collect::<Vec<_>>().join("; "))]
     Config(Vec<Invalid>),
     /// A listener cannot be bound.
-    #[error(
-        "cannot listen on {address} for {what}s: {source}; stop what uses the port, or choose another with --{what}-listen"
-    )]
+    #[error("cannot listen on {address} for {what}s: {source}; {}", remedy(source, what))]
     Bind {
         /// `client` or `peer`.
         what: &'static str,
@@ -63,7 +61,7 @@ pub enum StartError {
     },
     /// The member has been up before, with data that is not here now.
     #[error(
-        "member {id} has been up before, says member {by}, but its data directory is empty: a member that has forgotten its votes must not come back under the same id; restore its directory, or add it as a new member"
+        "member {id} has been up before, says member {by}, but its data directory is empty: a member that has forgotten its votes must not come back under the same number. Put the directory back; or, where it is lost, `watchkeep member remove {id}`, `watchkeep member add HOST:PORT`, and start it with the number that is answered and initial_cluster_state: existing (docs/members.md)"
     )]
     Amnesia {
         /// This member.
@@ -152,6 +150,26 @@ pub enum StartError {
     Metrics(prometheus::Error),
 }
 
+/// What to do about a listener that cannot be bound.
+fn remedy(source: &io::Error, what: &str) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("stop what uses the port, or choose another (listen.{what}, --{what}-listen)")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "give an address that this machine has, or 0.0.0.0 for all of them (listen.{what}, --{what}-listen)"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "give a port of 1024 or more (listen.{what}, --{what}-listen), or the process the right to this one"
+            )
+        }
+        _ => format!("choose another address (listen.{what}, --{what}-listen)"),
+    }
+}
+
 impl StartError {
     pub(crate) fn bind(what: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Bind { what, address, source }
@@ -167,5 +185,45 @@ impl StartError {
 
     pub(crate) fn raft(error: impl std::fmt::Display) -> Self {
         Self::State(format!("raft: {error}"))
+    }
+}
+
+/// Why a member cannot go on, and what an operator does about it.
+pub(crate) fn with_remedy(reason: &str) -> String {
+    // Either library passes the system's words on, and nothing but the words.
+    let is_full = ["StorageFull", "No space left on device", "Disk quota exceeded"];
+    let remedy = match is_full.iter().any(|words| reason.contains(words)) {
+        true => {
+            "make space on the file system of node.data_dir, then start the node again: what it has acknowledged is there"
+        }
+        false => "start the node again",
+    };
+    format!("{reason}; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_faults() {
+        let full =
+            with_remedy("raft has ended: cannot write: No space left on device (os error 28)");
+        assert!(full.contains("make space on the file system of node.data_dir"), "{full}");
+        assert!(
+            with_remedy("raft has ended: Input/output error").ends_with("; start the node again")
+        );
+    }
+
+    #[test]
+    fn why_a_port_cannot_be_had_says_what_to_do() {
+        let said = |kind: io::ErrorKind| {
+            let address = ([10, 0, 0, 1], 2379).into();
+            StartError::Bind { what: "client", address, source: kind.into() }.to_string()
+        };
+        assert!(said(io::ErrorKind::AddrInUse).contains("stop what uses the port"));
+        let absent = said(io::ErrorKind::AddrNotAvailable);
+        assert!(absent.contains("an address that this machine has"), "{absent}");
+        assert!(!absent.contains("stop what uses"), "{absent}");
     }
 }

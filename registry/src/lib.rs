@@ -45,3 +45,4 @@ mod watch;
 pub use config::{InitialClusterState, Invalid, PeerTlsConfig, RegistryConfig, TlsConfig};
 pub use error::StartError;
 pub use node::{Member, Node, Status};
+pub use tls::remarks::open_to_all;

@@ -21,7 +21,7 @@ use crate::{
     compaction,
     config::RegistryConfig,
     corruption, duties, election,
-    error::StartError,
+    error::{self, StartError},
     etcd, health,
     identity::{Identity, cluster_words},
     lessor::Lessor,
@@ -260,6 +260,7 @@ impl Node {
         duties.spawn(duties::members::notice_removal(cluster.clone(), hints));
         duties.spawn(log.clone().keep_committed());
         duties.spawn(run_snapshots(raft, config.log_entries_kept));
+        duties.spawn(bootstrap::notice_move(config.clone(), cluster.clone()));
         info!(id = config.node_id, client = %client_addr, peer = %config.peer_listen, "registry member is up");
         Ok(Self { cluster, log, clients, client_addr, stop, listeners, duties })
     }
@@ -321,9 +322,9 @@ impl Node {
             }
         };
         tokio::select! {
-            reason = raft_ended => format!("{reason}; start the node again"),
+            reason = raft_ended => error::with_remedy(&reason),
             reason = self.cluster.store().failed() => {
-                format!("the state cannot be written: {reason}; start the node again")
+                error::with_remedy(&format!("the state cannot be written: {reason}"))
             }
             () = self.cluster.removed() => StartError::Removed {
                 id: self.cluster.id(),

@@ -1,6 +1,9 @@
 //! A listener that serves HTTP/1 and HTTP/2 (gRPC) on one port, with TLS or without.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use hyper_util::{
@@ -20,8 +23,11 @@ use tracing::{debug, warn};
 use crate::{auth::PeerCertificate, authority::Lenient, metrics::Metrics, tls::Door};
 
 mod metered;
+mod refusals;
 
 pub(crate) use metered::{Metered, Meters};
+
+use refusals::Refusals;
 
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;
@@ -53,6 +59,7 @@ pub(crate) async fn serve(
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let mut connections = JoinSet::new();
+    let refusals = Arc::new(Refusals::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -76,8 +83,9 @@ pub(crate) async fn serve(
             connections.spawn(connection.serve(stream, None));
             continue;
         };
-        let metrics = Arc::clone(&metrics);
-        connections.spawn(async move { connection.enter(&door, stream, &metrics).await });
+        let (metrics, refusals) = (Arc::clone(&metrics), Arc::clone(&refusals));
+        connections
+            .spawn(async move { connection.enter(&door, stream, &metrics, &refusals).await });
     }
 }
 
@@ -89,13 +97,15 @@ struct Connection {
 
 impl Connection {
     /// Serves it if the door lets it in.
-    async fn enter(self, door: &Door, stream: Metered, metrics: &Metrics) {
+    async fn enter(self, door: &Door, stream: Metered, metrics: &Metrics, refusals: &Refusals) {
         let remote = stream.remote().map_or_else(|e| e.to_string(), |address| address.to_string());
         match door.open(stream).await {
             Ok((stream, certificate)) => self.serve(stream, certificate).await,
             Err(error) => {
                 metrics.tls_refused.with_label_values(&[door.name()]).inc();
-                warn!(listener = door.name(), %remote, %error, "connection refused");
+                if let Some(unsaid) = refusals.is_told(&error.to_string(), Instant::now()) {
+                    warn!(listener = door.name(), %remote, %error, unsaid, "connection refused");
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
 //! TLS of the two listeners. Clients may show a certificate, or must; members must, and theirs has to be one for a member.
-//! A connection that is not let in is one line in the log and one in a counter.
+//! A connection that is not let in is counted, and its reason stands in the log.
 
 mod door;
 mod member;
+pub(crate) mod remarks;
 
 use std::{sync::Arc, time::Duration};
 

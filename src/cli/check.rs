@@ -24,14 +24,17 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// Prints `FILE: ok`, or fails with everything that is wrong.
+    /// Prints `FILE: ok`, and what is remarkable as warnings; or fails with everything that is wrong.
     pub(super) fn run(self) -> anyhow::Result<()> {
         if let Some(file) = self.alertmanager_config {
             config::alertmanager::load(&file)?;
             out::line(format_args!("{}: ok", file.display()));
             return Ok(());
         }
-        let config = config::load(Some(&self.config), &Flags::default())?;
+        let (config, remarks) = config::load_with_remarks(Some(&self.config), &Flags::default())?;
+        for remark in remarks {
+            eprintln!("warning: {remark}");
+        }
         if self.print {
             out::line(serde_saphyr::to_string(&config)?.trim_end());
         } else {

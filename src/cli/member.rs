@@ -110,7 +110,16 @@ impl Member {
 
 /// A change that was not refused may have been made.
 fn left_open(error: ClientError) -> anyhow::Error {
-    match error.is_refusal() {
+    let ClientError::Status { what, message, .. } = &error else { return error.into() };
+    if message.contains("etcdserver: unhealthy cluster") {
+        return anyhow!(
+            "{error}; nothing was changed: a voter does not answer. `watchkeep member list` shows who there is: start it, \
+             or remove it for good, then try again"
+        );
+    }
+    // Without a leader, and as long as it only was asked who there is, nothing was tried.
+    let untouched = what.starts_with("list members") || message.contains("etcdserver: no leader");
+    match error.is_refusal() || untouched {
         true => error.into(),
         false => anyhow!("{error}; the change may have been made: look at `watchkeep member list`"),
     }
@@ -191,7 +200,30 @@ fn told_of(id: u64, learner: bool, members: &RegistryMembers) {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+
+    #[test]
+    fn what_is_left_open_and_what_is_not() {
+        let said = |what: &str, message: &str, code| {
+            let (what, message) = (what.to_owned(), message.to_owned());
+            let endpoint = "http://h:1".to_owned();
+            left_open(ClientError::Status { what, endpoint, code, message }).to_string()
+        };
+        let open = "the change may have been made";
+        let refused =
+            said("add member http://h:2", "etcdserver: unhealthy cluster", Code::Unavailable);
+        assert!(!refused.contains(open) && refused.contains("start it, or remove it"), "{refused}");
+        assert!(!said("list members", "etcdserver: no leader", Code::Unavailable).contains(open));
+        assert!(
+            !said("remove member 9", "etcdserver: member not found", Code::NotFound).contains(open)
+        );
+        assert!(
+            said("remove member 9", "etcdserver: request timed out", Code::Unavailable)
+                .contains(open)
+        );
+    }
 
     #[test]
     fn peer_addresses() {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
-use watchkeep_catalog::{Client, ClientTlsConfig};
+use watchkeep_catalog::{Client, ClientError, ClientTlsConfig};
 
 /// How the registry is reached over TLS.
 #[derive(Debug, Clone, Default, Args)]
@@ -27,6 +28,16 @@ impl Tls {
 
     /// A client of these endpoints.
     pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
-        Ok(Client::with_tls(endpoints, &self.config())?)
+        Client::with_tls(endpoints, &self.config()).map_err(|error| match &error {
+            // The flag, since the file alone does not say for what it was given.
+            ClientError::Tls(wrong) => {
+                let flag = match wrong.field().to_string().as_str() {
+                    "ca" => "--cacert".to_owned(),
+                    field => format!("--{field}"),
+                };
+                anyhow!("{flag} {wrong}")
+            }
+            _ => error.into(),
+        })
     }
 }

@@ -60,9 +60,12 @@ impl Restore {
         }
         out::line(format_args!("new cluster {:016x}", restored.cluster_id));
         out::line(format_args!("goes on at  revision {}", restored.revision));
+        let next = match members.len() {
+            1 => "start it, with the addresses and the configuration that it is to have:",
+            _ => "restore the other members with the same file and settings, then start each:",
+        };
         out::line(format_args!(
-            "restore the other members with the same file and settings, then start each:\n  \
-             watchkeep serve --data-dir {} --node-id {} --initial-cluster {}",
+            "{next}\n  watchkeep serve --data-dir {} --node-id {} --initial-cluster {}",
             self.data_dir.display(),
             self.node_id,
             members.join(",")

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     compose,
-    config::{self, Flags},
+    config::{self, Flags, Role},
     telemetry,
 };
 
@@ -31,18 +31,39 @@ pub(crate) struct Serve {
 impl Serve {
     /// Serves until SIGTERM or SIGINT, or until a room fails.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let config = config::load(self.config.as_deref(), &self.flags)?;
+        let (config, remarks) = config::load_with_remarks(self.config.as_deref(), &self.flags)?;
         let alertmanager = &self.flags.alertmanager;
         let telemetry =
             telemetry::start(&config.telemetry, &config.node.name, alertmanager.logged())?;
         for (flag, instead) in alertmanager.unused() {
             tracing::warn!(flag, instead, "a flag of Alertmanager's that means nothing here");
         }
+        for remark in remarks {
+            tracing::warn!("{remark}");
+        }
+        hear_hangups(config.runs(Role::Alerting))?;
         let stop = stop_token(self.until_stdin_closes)?;
         let served = compose::serve(&config, stop).await;
         telemetry.flush().await;
         served
     }
+}
+
+/// SIGHUP ends nobody. Role alerting reads its files again; elsewhere there is nothing to be read again.
+fn hear_hangups(reloads: bool) -> std::io::Result<()> {
+    // Whoever has asked for a signal once is never ended by it any more.
+    let mut hangups = signal(SignalKind::hangup())?;
+    if !reloads {
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                tracing::info!(
+                    "SIGHUP: nothing is read again here; new certificates are taken up by themselves, the configuration \
+                     with the next start"
+                );
+            }
+        });
+    }
+    Ok(())
 }
 
 /// A token that SIGTERM and SIGINT cancel, and the end of standard input if asked for.

@@ -64,7 +64,7 @@ pub(crate) struct AlertmanagerFlags {
 fn level(text: &str) -> Result<&'static str, String> {
     match text {
         "debug" => Ok("info,watchkeep=debug"),
-        "info" => Ok("warn,watchkeep=info"),
+        "info" => Ok(crate::telemetry::LOGGED),
         "warn" => Ok("warn"),
         "error" => Ok("error"),
         _ => Err("write debug, info, warn or error".to_owned()),

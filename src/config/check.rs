@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use url::Url;
 use watchkeep_catalog::check_name;
+use watchkeep_registry::open_to_all;
 
 use watchkeep_alerting::rule::Expressions as _;
 
@@ -58,6 +59,13 @@ fn telemetry(config: &Config, wrong: &mut Vec<(String, String)>) {
     let telemetry = &config.telemetry;
     if let Some(endpoint) = &telemetry.otlp_endpoint {
         http_url("telemetry.otlp_endpoint", endpoint, wrong);
+        if endpoint.starts_with("https://") {
+            let message = format!(
+                "{endpoint:?}: https is not spoken: give the http:// address of an OpenTelemetry collector on this host, \
+                 which passes it on"
+            );
+            wrong.push(("telemetry.otlp_endpoint".to_owned(), message));
+        }
     }
     let mut refuse = |field: &str, message| wrong.push((format!("telemetry.{field}"), message));
     let ratio = telemetry.sampling_ratio;
@@ -166,6 +174,9 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
     for (at, endpoint) in config.registry.endpoints.iter().enumerate() {
         http_url(&format!("registry.endpoints[{at}]"), endpoint, wrong);
     }
+    if let Some(url) = &config.registry.client_url {
+        http_url("registry.client_url", url, wrong);
+    }
     if config.registry.username.is_some() != config.registry.password_file.is_some() {
         let message = "username and password_file go together: set both or neither".to_owned();
         wrong.push(("registry.username".to_owned(), message));
@@ -188,11 +199,24 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
         return;
     }
     let settings = config.registry_config();
-    let checked = settings.validate().and_then(|()| settings.check_files());
-    if let Err(invalid) = checked {
-        wrong.extend(invalid.into_iter().map(|i| (registry_path(&i.path), i.message)));
+    let mut invalid = settings.validate().err().unwrap_or_default();
+    // Where half of TLS is missing there is no use in reading the other half.
+    if !invalid.iter().any(|i| i.path.starts_with("tls.") || i.path.starts_with("peer_tls.")) {
+        invalid.extend(settings.check_files().err().unwrap_or_default());
     }
+    wrong.extend(invalid.into_iter().map(|i| (registry_path(&i.path), i.message)));
     own_rooms(config, wrong);
+}
+
+/// What can be, and will most likely not do what is meant. `now_seconds` is Unix time.
+pub(super) fn remarks(config: &Config, now_seconds: i64) -> Vec<(String, String)> {
+    let own = config.registry.password_file.as_deref().and_then(open_to_all);
+    let own = own.map(|message| ("registry.password_file".to_owned(), message));
+    if !config.runs(Role::Registry) {
+        return own.into_iter().collect();
+    }
+    let remarks = config.registry_config().remarks(now_seconds).into_iter();
+    remarks.map(|i| (registry_path(&i.path), i.message)).chain(own).collect()
 }
 
 /// A listener with TLS serves the rooms of its own process, too.

@@ -28,6 +28,9 @@ pub(crate) struct Flags {
     /// Console and HTTP APIs [default: 127.0.0.1:8480]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) http_listen: Option<SocketAddr>,
+    /// What clients are told to connect to [default: http://IP:PORT of --client-listen]
+    #[arg(long, value_name = "URL")]
+    pub(crate) client_url: Option<String>,
     /// As --http-listen, in Alertmanager's words: [IP]:PORT
     #[arg(long = "web.listen-address", value_name = "[IP]:PORT", value_parser = listen_address, conflicts_with = "http_listen")]
     pub(crate) web_listen_address: Option<SocketAddr>,
@@ -109,6 +112,10 @@ impl Flags {
                 *to = address;
                 note(path, flag);
             }
+        }
+        if let Some(url) = &self.client_url {
+            config.registry.client_url = Some(url.clone());
+            note("registry.client_url", "--client-url");
         }
         if let Some(dir) = &self.storage_path {
             config.node.data_dir.clone_from(dir);

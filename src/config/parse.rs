@@ -24,17 +24,6 @@ pub(crate) enum Dialect {
 /// Reads `text` as a `T`; `file` is its name in messages.
 ///
 /// # Errors
-/// As [`parse_as`].
-pub(crate) fn parse<T: DeserializeOwned>(
-    file: &str,
-    text: &str,
-) -> Result<(T, Index), Vec<Problem>> {
-    parse_as(Dialect::Yaml12, file, text)
-}
-
-/// Reads `text` as a `T`; `file` is its name in messages.
-///
-/// # Errors
 /// Text that is not YAML gives one problem. A document that does not fit gives one for each misfit: after
 /// each the value is taken out and the rest read again.
 pub(crate) fn parse_as<T: DeserializeOwned>(
@@ -42,10 +31,29 @@ pub(crate) fn parse_as<T: DeserializeOwned>(
     file: &str,
     text: &str,
 ) -> Result<(T, Index), Vec<Problem>> {
+    fit(dialect, file, text).map_err(|misfits| misfits.problems)
+}
+
+/// What does not fit, and what is left without it.
+pub(super) struct Misfits<T> {
+    pub(super) problems: Vec<Problem>,
+    /// The document without them, and its lines; none where there is no reading it.
+    pub(super) rest: Option<(T, Index)>,
+}
+
+/// Reads `text` as a `T`, or as much of it as fits.
+///
+/// # Errors
+/// As [`parse_as`].
+pub(super) fn fit<T: DeserializeOwned>(
+    dialect: Dialect,
+    file: &str,
+    text: &str,
+) -> Result<(T, Index), Misfits<T>> {
     let refuse = |error: &Error| {
         let mut problem = problem(file, error, None, error_line(error));
         problem.message.insert_str(0, "this is not valid YAML: ");
-        vec![problem]
+        Misfits { problems: vec![problem], rest: None }
     };
     let original = Index::new(text).map_err(|e| refuse(&e))?;
     let first = match read::<T>(dialect, text) {
@@ -54,6 +62,7 @@ pub(crate) fn parse_as<T: DeserializeOwned>(
     };
     let mut rest: Value = read(Dialect::Yaml12, text).map_err(|e| refuse(&e))?;
     let mut problems = Vec::new();
+    let mut fits = None;
     let mut failure = Some((first, Index::new(text).map_err(|e| refuse(&e))?));
     while let Some((error, index)) = failure.take() {
         let entry = error.location().and_then(|l| index.at(l.line(), l.column()));
@@ -64,12 +73,14 @@ pub(crate) fn parse_as<T: DeserializeOwned>(
             break;
         }
         let Ok(text) = serde_saphyr::to_string(&rest) else { break };
-        if let (Err(error), Ok(index)) = (read::<T>(dialect, &text), Index::new(&text)) {
-            failure = Some((error, index));
+        match (read::<T>(dialect, &text), Index::new(&text)) {
+            (Ok(value), _) => fits = Some(value),
+            (Err(error), Ok(index)) => failure = Some((error, index)),
+            (Err(_), Err(_)) => {}
         }
     }
     problems.sort();
-    Err(problems)
+    Err(Misfits { problems, rest: fits.map(|value| (value, original)) })
 }
 
 pub(super) fn read<T: DeserializeOwned>(dialect: Dialect, text: &str) -> Result<T, Error> {
@@ -208,7 +219,7 @@ mod tests {
                 vec!["f:2: this is not valid YAML: illegal placement of ':' indicator"],
             ),
         ] {
-            let problems = parse::<Document>("f", text).expect_err(text);
+            let problems = parse_as::<Document>(Dialect::Yaml12, "f", text).expect_err(text);
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
             assert_eq!(lines, expected, "{text}");
         }

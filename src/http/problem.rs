@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use watchkeep_catalog::{ClientError, NameError, RegisterError, read_json};
 
+use crate::advice;
+
 /// An answer that says no.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -54,7 +56,11 @@ impl From<ClientError> for Problem {
             }
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, error.to_string())
+        let said = error.to_string();
+        match advice::on(&said, advice::Whom::Operator) {
+            Some(remedy) => Self::new(status, format!("{said}; {remedy}")),
+            None => Self::new(status, said),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
 use watchkeep_catalog::{Client, keys};
 
 use super::problem::Problem;
+use crate::advice;
 
 /// Longest wait for the registry's answer in `/readyz`.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,7 +53,11 @@ async fn ready(State(client): State<Client>) -> Result<&'static str, Problem> {
     let unready = |message| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message);
     match tokio::time::timeout(READY_TIMEOUT, client.get(keys::ALERTING_LEADER)).await {
         Ok(Ok(_)) => Ok("ok\n"),
-        Ok(Err(error)) => Err(unready(format!("the registry does not answer: {error}"))),
+        Ok(Err(error)) => {
+            let said = format!("the registry does not answer: {error}");
+            let remedy = advice::on(&said, advice::Whom::Operator);
+            Err(unready(remedy.map_or_else(|| said.clone(), |remedy| format!("{said}; {remedy}"))))
+        }
         Err(_) => Err(unready(format!("the registry has not answered for {READY_TIMEOUT:?}"))),
     }
 }

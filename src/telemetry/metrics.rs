@@ -56,11 +56,21 @@ impl Exporter {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut well = true;
         loop {
-            let timeout = tokio::select! {
-                () = stop.cancelled() => FLUSH_TIMEOUT,
-                _ = ticks.tick() => EXPORT_TIMEOUT,
+            let is_last = tokio::select! {
+                biased;
+                () = stop.cancelled() => true,
+                _ = ticks.tick() => false,
             };
-            let sent = self.send(&gather(), timeout).await;
+            let families = gather();
+            let sent = match is_last {
+                true => self.send(&families, FLUSH_TIMEOUT).await,
+                // The end does not wait for a receiver that takes its time: what is under way is in the last one, too.
+                false => match stop.run_until_cancelled(self.send(&families, EXPORT_TIMEOUT)).await
+                {
+                    Some(sent) => sent,
+                    None => continue,
+                },
+            };
             // Once when it begins and once when it is over, not at every interval.
             match (&sent, well) {
                 (Err(error), true) => warn!(error, "metrics are not taken by the OTLP receiver"),
@@ -68,7 +78,7 @@ impl Exporter {
                 _ => {}
             }
             well = sent.is_ok();
-            if stop.is_cancelled() {
+            if is_last {
                 return;
             }
         }

@@ -249,13 +249,25 @@ async fn by_json(node: &Node) {
     for (call, body, error) in [
         ("election/resign", json!({}), "\"leader\" field must be provided"),
         ("election/leader", json!({"name": encode("nobody")}), "election: no leader"),
-        ("lock/lock", json!({"lease": 4_711}), "etcdserver: requested lease not found"),
+        (
+            "lock/lock",
+            json!({"name": encode("json"), "lease": 4_711}),
+            "etcdserver: requested lease not found",
+        ),
     ] {
         let url = format!("http://{}/v3/{call}", node.client);
         let answer = http::send(http::client().post(url).json(&body)).await.expect("an answer");
         assert_eq!(answer.0, StatusCode::INTERNAL_SERVER_ERROR, "{}", answer.1);
         let said: Value = serde_json::from_str(&answer.1).expect("JSON");
         assert_eq!((said["message"].as_str(), said["code"].as_i64()), (Some(error), Some(2)));
+    }
+    // Every key under "/" would stand before a lock without a name, Watchkeep's own among them.
+    for call in ["lock/lock", "election/campaign", "election/leader", "election/observe"] {
+        let url = format!("http://{}/v3/{call}", node.client);
+        let answer =
+            http::send(http::client().post(url).json(&json!({}))).await.expect("an answer");
+        assert_eq!(answer.0, StatusCode::BAD_REQUEST, "{call}: {}", answer.1);
+        assert!(answer.1.contains("a lock or an election needs a name"), "{call}: {}", answer.1);
     }
 }
 

@@ -13,4 +13,5 @@ mod members;
 mod metrics;
 mod migrate;
 mod operator;
+mod running;
 mod tls;

@@ -151,6 +151,11 @@ async fn a_live_etcd_is_copied_and_followed_until_cut_over() {
     assert_eq!(ok(&target, &["get", "/apps/0004", "--print-value-only"]), "by a client");
     let forced = run(&etcd.client, &target, &["--until-synced", "--force"]);
     assert!(forced.status.success(), "{}", said(&forced));
+    // Also where the source has not changed the key since: by comparing everything.
+    ok(&target, &["put", "/apps/0005", "by a client"]);
+    let forced = run(&etcd.client, &target, &["--until-synced", "--force"]);
+    assert!(forced.status.success(), "{}", said(&forced));
+    assert_ne!(ok(&target, &["get", "/apps/0005", "--print-value-only"]), "by a client");
     assert_eq!(ok(&target, &["get", "/apps/0004", "--print-value-only"]), "late");
 }
 

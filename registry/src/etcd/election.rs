@@ -16,7 +16,7 @@ use watchkeep_api::{
     },
 };
 
-use super::queue::{Queues, Session, end, prefix, stale, unknown};
+use super::queue::{Queues, Session, end, named, prefix, stale, unknown};
 
 /// Proclamations that wait for a slow observer; beyond it the watch waits.
 const OBSERVED_MAX: usize = 16;
@@ -92,6 +92,7 @@ impl election_server::Election for Election {
     type ObserveStream = Pin<Box<dyn Stream<Item = Result<LeaderResponse, Status>> + Send>>;
 
     async fn campaign(&self, request: Request<CampaignRequest>) -> Answer<CampaignResponse> {
+        named(&request.get_ref().name)?;
         self.win(request).await.map(Response::new).map_err(unknown)
     }
 
@@ -100,10 +101,12 @@ impl election_server::Election for Election {
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Answer<LeaderResponse> {
+        named(&request.get_ref().name)?;
         self.led(request).await.map(Response::new).map_err(unknown)
     }
 
     async fn observe(&self, request: Request<LeaderRequest>) -> Answer<Self::ObserveStream> {
+        named(&request.get_ref().name)?;
         let place = self.0.place()?;
         let session = self.0.of(&request);
         let name = request.into_inner().name;

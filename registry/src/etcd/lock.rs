@@ -6,7 +6,7 @@ use watchkeep_api::{
     v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse, lock_server},
 };
 
-use super::queue::{Queues, unknown};
+use super::queue::{Queues, named, unknown};
 
 pub(super) struct Lock(pub(super) Queues);
 
@@ -38,6 +38,7 @@ impl Lock {
 #[tonic::async_trait]
 impl lock_server::Lock for Lock {
     async fn lock(&self, request: Request<LockRequest>) -> Answer<LockResponse> {
+        named(&request.get_ref().name)?;
         self.take(request).await.map(Response::new).map_err(unknown)
     }
 

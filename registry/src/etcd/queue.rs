@@ -74,6 +74,17 @@ pub(super) fn unknown(status: Status) -> Status {
     Status::unknown(status.message())
 }
 
+/// Refuses a queue without a name: its keys would be all those under `/`, Watchkeep's own among them, and whoever waits
+/// for those to go waits for ever.
+pub(super) fn named(name: &Bytes) -> Result<(), Status> {
+    match name.is_empty() {
+        false => Ok(()),
+        true => Err(Status::invalid_argument(
+            "watchkeep: a lock or an election needs a name: without one, every key under \"/\" would stand before it",
+        )),
+    }
+}
+
 /// The services in the name of one caller.
 #[derive(Clone)]
 pub(super) struct Session {

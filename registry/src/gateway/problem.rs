@@ -93,7 +93,8 @@ impl std::error::Error for Problem {}
 fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
-        Code::Cancelled => StatusCode::REQUEST_TIMEOUT,
+        // "Client closed request": nginx's number, which has no name in the standard.
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
             StatusCode::BAD_REQUEST
         }
@@ -106,5 +107,23 @@ fn http_status(code: Code) -> StatusCode {
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_grpc_gateways_status() {
+        for (code, status) in [
+            (Code::Cancelled, 499),
+            (Code::FailedPrecondition, 400),
+            (Code::DeadlineExceeded, 504),
+            (Code::PermissionDenied, 403),
+            (Code::Unavailable, 503),
+        ] {
+            assert_eq!(http_status(code).as_u16(), status, "{code:?}");
+        }
     }
 }

@@ -1,6 +1,12 @@
 //! openraft's calls to other members, over gRPC.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -16,6 +22,7 @@ use openraft::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tonic::transport::Channel;
+use tracing::{info, warn};
 use watchkeep_api::peer::{Envelope, peer_client::PeerClient};
 
 use super::{
@@ -45,6 +52,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             address: node.address.clone(),
             peers: self.peers.clone(),
             metrics: self.metrics.peer(target),
+            away: AtomicBool::new(false),
         }
     }
 }
@@ -55,6 +63,8 @@ pub(crate) struct Link {
     address: String,
     peers: Peers,
     pub(super) metrics: PeerMetrics,
+    /// Whether it has been said that entries do not reach it.
+    away: AtomicBool,
 }
 
 pub(super) type Failure = RPCError<TypeConfig>;
@@ -67,6 +77,21 @@ impl Link {
     /// Where it is now: it may have moved since this was made.
     fn address(&self) -> String {
         self.peers.address(self.target).unwrap_or_else(|| self.address.clone())
+    }
+
+    /// Counts that entries do not reach it, and says so: once, however often they are tried.
+    pub(super) fn is_away(&self, failure: &Failure) {
+        self.metrics.not_answered();
+        if !self.away.swap(true, Ordering::Relaxed) {
+            warn!(member = self.target, address = self.address(), %failure, "entries do not reach a member; trying on");
+        }
+    }
+
+    /// Says that they do again, if they did not.
+    pub(super) fn is_back(&self) {
+        if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
+            info!(member = self.target, "entries reach the member again");
+        }
     }
 
     pub(super) fn envelope(&self, message: &impl Serialize) -> Result<Envelope, Failure> {

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use thiserror::Error;
 use tonic::{Code, Status, Streaming, transport::Channel};
 use watchkeep_api::{
     peer::{
@@ -25,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const PING: Duration = Duration::from_secs(2);
 
 /// Why a call to another member failed.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
     /// The call did not reach it, or it is not the leader: safe to try elsewhere.
     #[error("member did not take the request: {0}")]
@@ -176,9 +177,24 @@ impl Peers {
         address: &str,
         limit: Duration,
     ) -> Option<IdentityResponse> {
-        let mut client = self.client(address).ok()?;
+        self.identity_or_why(address, limit).await.ok()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Nothing when nobody is there, or not in time; what was said instead, by somebody who is.
+    pub(crate) async fn identity_or_why(
+        &self,
+        address: &str,
+        limit: Duration,
+    ) -> Result<IdentityResponse, Option<String>> {
+        let mut client = self.client(address).map_err(|error| Some(error.to_string()))?;
         let asked = client.identity(self.envelope(0, Bytes::new()));
-        Some(tokio::time::timeout(limit, asked).await.ok()?.ok()?.into_inner())
+        let answer = tokio::time::timeout(limit, asked).await.map_err(|_| None)?;
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| (!is_refused(&status)).then(|| words(&status)))
     }
 
     /// Lets the leader change the members.
@@ -211,16 +227,26 @@ impl Peers {
 /// A member that is not the leader says `FailedPrecondition`; a connection that was refused never carried the
 /// request. Everything else may have been taken.
 fn failed(status: &Status) -> PeerError {
-    let mut cause = std::error::Error::source(status);
-    let mut refused = false;
-    while let Some(error) = cause {
-        refused |= error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused);
-        cause = error.source();
-    }
-    if status.code() == Code::FailedPrecondition || refused {
+    if status.code() == Code::FailedPrecondition || is_refused(status) {
         return PeerError::NotTaken(status.message().to_owned());
     }
     PeerError::Lost(status.message().to_owned())
+}
+
+/// What lies behind a status.
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Error::source(status), |error| (**error).source())
+}
+
+/// Whether nobody listens there.
+fn is_refused(status: &Status) -> bool {
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    causes(status).any(|error| error.downcast_ref().is_some_and(is_refused))
+}
+
+/// A status and what lies behind it, each thing once.
+fn words(status: &Status) -> String {
+    causes(status).map(ToString::to_string).fold(status.message().to_owned(), |text, more| {
+        if text.contains(&more) { text } else { format!("{text}: {more}") }
+    })
 }

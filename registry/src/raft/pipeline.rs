@@ -50,21 +50,25 @@ struct Pipeline<'l, S> {
 /// When the member cannot be reached.
 pub(super) async fn open<'l, S>(
     link: &'l Link,
-    input: S,
+    mut input: S,
 ) -> Result<BoxStream<'l, Answered>, Failure>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
+    // In here openraft pauses after a failure: a member that is away would be called again without end otherwise.
+    let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
     let (envelopes, sent) = mpsc::channel(WINDOW);
     let mut client = link.client()?;
     let opening = client.append_stream(ReceiverStream::new(sent));
     let opened = tokio::time::timeout(ANSWER_TIMEOUT, opening).await;
     let answers = opened
-        .map_err(|e| Failure::from(Unreachable::new(&e)))?
-        .map_err(|status| unreachable(&status))?
+        .map_err(|e| Failure::from(Unreachable::new(&e)))
+        .and_then(|opened| opened.map_err(|status| unreachable(&status)))
+        .inspect_err(|failure| link.is_away(failure))?
         .into_inner();
     let sent = VecDeque::with_capacity(WINDOW);
-    let pipeline = Pipeline { link, input, open: true, envelopes, answers, sent };
+    let mut pipeline = Pipeline { link, input, open: true, envelopes, answers, sent };
+    pipeline.send(first)?;
     Ok(stream::unfold(Some(pipeline), |pipeline| async {
         let mut pipeline = pipeline?;
         let answer = pipeline.next().await?;
@@ -127,6 +131,7 @@ where
             return Err(lost("it answers what was not asked"));
         };
         self.link.metrics.round_trip.observe(sent.at.elapsed().as_secs_f64());
+        self.link.is_back();
         let answer: AppendEntriesResponse<TypeConfig> =
             postcard::from_bytes(&answer.body).map_err(|e| NetworkError::new(&e))?;
         Ok(answer.into_stream_result(sent.prev, sent.last))

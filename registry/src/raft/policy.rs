@@ -12,6 +12,9 @@ use crate::{config::RegistryConfig, election::Timing};
 /// How often the policy looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// Pauses between two tries to send entries to a member that is away, up to the last. Heartbeats are tried beside them.
+const BACKOFF: &str = "10ms 50ms 100ms ..200ms";
+
 /// The times that decide about elections.
 pub(crate) fn timing(config: &RegistryConfig) -> Timing {
     Timing::new(config.heartbeat_interval_ms, config.election_timeout_ms)
@@ -38,6 +41,7 @@ pub(crate) fn raft_config(config: &RegistryConfig) -> Result<Arc<Config>, openra
         purge_batch_size: 1024,
         max_payload_entries: 512,
         install_snapshot_timeout: 60_000,
+        backoff: BACKOFF.to_owned(),
         ..Config::default()
     }
     .validate()

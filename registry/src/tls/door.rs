@@ -110,19 +110,40 @@ impl Door {
 
     /// rustls's words, in the operator's terms.
     fn explain(&self, error: io::Error) -> io::Error {
-        use rustls::{Error, InvalidMessage};
+        use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
         let Some(found) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
             return error;
+        };
+        let authorities = match self.callers {
+            Callers::Members => "peer_tls.ca",
+            Callers::MayShow | Callers::MustShow => "tls.client_ca",
         };
         let text = match found {
             Error::NoCertificatesPresented if self.callers == Callers::Members => {
                 "no certificate was shown: only members with one of peer_tls.ca are let in"
+                    .to_owned()
             }
             Error::NoCertificatesPresented => {
-                "no certificate was shown, and tls.client_cert_auth demands one"
+                "no certificate was shown, and tls.client_cert_auth demands one".to_owned()
             }
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                "the caller does not speak TLS: an https URL is needed"
+                "the caller does not speak TLS: an https URL is needed".to_owned()
+            }
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                format!("{found}: the certificate shown comes from no authority in {authorities}")
+            }
+            Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => {
+                format!("{found}: the certificate shown has ended, or a clock is wrong")
+            }
+            Error::AlertReceived(AlertDescription::UnknownCA) => {
+                format!(
+                    "{found}: the caller does not trust the authority of this listener's certificate"
+                )
+            }
+            Error::AlertReceived(AlertDescription::CertificateExpired) => {
+                format!("{found}: the caller says that this listener's certificate has ended")
             }
             _ => return error,
         };

@@ -2,8 +2,9 @@
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use watchkeep_catalog::{Client, ClientError, keys};
 
-use crate::cli::way::Way;
+use crate::{cli::way::Way, self_watch::SERVICE};
 
 /// `watchkeep auth …`.
 #[derive(Debug, Subcommand)]
@@ -28,8 +29,14 @@ impl Auth {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Enable(Switch { way }) => {
-                way.client()?.enable_auth().await?;
+                let client = way.client()?;
+                // Asked before: afterwards nobody in particular may ask.
+                let shut_out = shuts_out(&client).await.unwrap_or(false);
+                client.enable_auth().await?;
                 way.answer(&json!({"enabled": true}), "users are checked now");
+                if shut_out {
+                    eprintln!("{SHUT_OUT}");
+                }
             }
             Self::Disable(Switch { way }) => {
                 way.client()?.disable_auth().await?;
@@ -47,4 +54,22 @@ impl Auth {
         }
         Ok(())
     }
+}
+
+/// What becomes of nodes that are nobody.
+const SHUT_OUT: &str = "warning: no user has the role watchkeep, so collectors, alerting and the HTTP API of the nodes that \
+    are registered here can do nothing from now on. `watchkeep user add rooms`, `watchkeep user grant-role rooms watchkeep`, \
+    set registry.username and registry.password_file on every node and start it again; or `watchkeep auth disable`";
+
+/// Whether nodes of Watchkeep are registered here, and no user is there for them.
+async fn shuts_out(client: &Client) -> Result<bool, ClientError> {
+    if client.list(&format!("{}{SERVICE}/", keys::INSTANCES)).await?.0.is_empty() {
+        return Ok(false);
+    }
+    for user in client.users().await? {
+        if client.user(&user).await?.iter().any(|role| role == "watchkeep") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -15,6 +15,8 @@ pub struct Certificate {
     pub common_name: Option<String>,
     /// Host names among its subject alternative names.
     pub dns_names: Vec<String>,
+    /// Unix time in seconds before which it is worth nothing yet.
+    pub not_before_seconds: i64,
     /// Unix time in seconds after which it is worth nothing.
     pub not_after_seconds: i64,
 }
@@ -38,6 +40,7 @@ impl Certificate {
                 .map(|names| names.value.general_names.iter().filter_map(dns_name).collect())
                 .unwrap_or_default(),
             common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
+            not_before_seconds: certificate.validity().not_before.timestamp(),
             not_after_seconds: certificate.validity().not_after.timestamp(),
         })
     }

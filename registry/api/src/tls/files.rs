@@ -80,7 +80,7 @@ pub enum TlsError {
         missing: Field,
     },
     /// The certificate and the key do not belong together, or rustls cannot use them.
-    #[error("{cert} and {key}: {source}")]
+    #[error("{cert} and {key}: {}", pair_words(source))]
     Pair {
         /// The certificate.
         cert: PathBuf,
@@ -163,12 +163,7 @@ impl Files {
                 let first = Certificate::read(&chain[0])
                     .map_err(|e| unreadable(Field::Cert, cert_path, &e))?;
                 let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-                    let message = match error {
-                        pem::Error::NoItemsFound => {
-                            "there is no private key in it (PEM, not encrypted)".to_owned()
-                        }
-                        error => format!("this is not PEM: {error}"),
-                    };
+                    let message = no_key(key, &error);
                     TlsError::Content { field: Field::Key, path: key_path.clone(), message }
                 })?;
                 Some(Identity { chain, key, not_after_seconds: first.not_after_seconds })
@@ -226,9 +221,83 @@ fn certificates(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| content(format!("this is not PEM: {error}")))?;
     if found.is_empty() {
-        return Err(content("there is no certificate in it (PEM)".to_owned()));
+        let instead = if holds(pem, "CERTIFICATE REQUEST-----") {
+            ", but a request for one: give what the authority answered it with"
+        } else if holds(pem, "PRIVATE KEY-----") {
+            ", but a private key: are the two files exchanged?"
+        } else {
+            " (PEM)"
+        };
+        return Err(content(format!("there is no certificate in it{instead}")));
     }
     Ok(found)
+}
+
+/// Why there is no key in `pem`.
+fn no_key(pem: &[u8], error: &pem::Error) -> String {
+    // PKCS #8 says it in the label, the older forms in a header.
+    if holds(pem, "BEGIN ENCRYPTED PRIVATE KEY-----") || holds(pem, "Proc-Type: 4,ENCRYPTED") {
+        return "the private key is encrypted, and nobody is there to be asked for its password: give it without one, as \
+                `openssl pkey -in FILE -out FILE` writes it, readable by Watchkeep's user alone"
+            .to_owned();
+    }
+    match error {
+        pem::Error::NoItemsFound if holds(pem, "BEGIN CERTIFICATE-----") => {
+            "there is no private key in it, but a certificate: are the two files exchanged?"
+                .to_owned()
+        }
+        pem::Error::NoItemsFound => "there is no private key in it (PEM)".to_owned(),
+        error => format!("this is not PEM: {error}"),
+    }
+}
+
+fn holds(pem: &[u8], words: &str) -> bool {
+    pem.windows(words.len()).any(|part| part == words.as_bytes())
+}
+
+/// rustls's words about a certificate and a key, in the operator's terms.
+fn pair_words(source: &rustls::Error) -> String {
+    match source {
+        rustls::Error::InconsistentKeys(_) => {
+            "the key is not the certificate's: give the one that the certificate was requested with"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_file_instead_is_named() {
+        let path = Path::new("x.pem");
+        let empty = pem::Error::NoItemsFound;
+        for (pem, part) in [
+            ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "the private key is encrypted"),
+            (
+                "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n",
+                "the private key is encrypted",
+            ),
+            ("-----BEGIN CERTIFICATE-----\n", "but a certificate: are the two files exchanged?"),
+            ("nothing", "there is no private key in it (PEM)"),
+        ] {
+            assert!(no_key(pem.as_bytes(), &empty).contains(part), "{pem}");
+        }
+        let request =
+            "-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
+        for (pem, part) in
+            [(request, "but a request for one"), (key, "but a private key"), ("", "(PEM)")]
+        {
+            let said = certificates(Field::Cert, path, pem.as_bytes()).unwrap_err().to_string();
+            assert!(
+                said.starts_with("x.pem: there is no certificate in it") && said.contains(part),
+                "{said}"
+            );
+        }
+    }
 }
 
 fn unreadable(field: Field, path: &Path, error: &CertificateError) -> TlsError {

@@ -50,17 +50,20 @@ impl Target {
             Some(kv) => (kv.mod_revision, kv.json().map_err(target)?),
             None => (0, Marker::default()),
         };
-        let opened = Self {
+        let mut opened = Self {
             client: client.clone(),
             key: key.into(),
             marker,
             written_at,
             force: settings.force,
         };
-        if !settings.force {
-            for span in spans {
-                opened.refuse_foreign(span).await?;
-            }
+        if settings.force {
+            // What others wrote or deleted here meanwhile is found only by comparing everything.
+            opened.start_again();
+            return Ok(opened);
+        }
+        for span in spans {
+            opened.refuse_foreign(span).await?;
         }
         Ok(opened)
     }
