@@ -87,6 +87,11 @@ impl Alone {
     }
 }
 
+/// The id of an incident that no registry knows.
+pub(crate) fn unknown_id(key: &str) -> String {
+    format!("{PREFIX}{}", &digest(key)[..8])
+}
+
 /// Whether no registry knows an incident: nobody can look at it or take it.
 pub(crate) fn is_unknown(incident: &Incident) -> bool {
     incident.id.starts_with(PREFIX)
@@ -129,7 +134,7 @@ pub(crate) async fn call(context: &Context, key: &str, finding: &Finding, now: T
     rules.changes = context.alone.changes().unwrap_or_default();
     let mut record = opened(finding, &rules, now);
     // The same on every node, and so is the key of each page.
-    record.id = format!("{PREFIX}{}", &digest(key)[..8]);
+    record.id = unknown_id(key);
     let why = match finding.alert.as_str() {
         REGISTRY_LOST => "you may be told twice",
         _ => "the registry is lost, you may be told twice",

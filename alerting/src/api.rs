@@ -10,10 +10,11 @@ use axum::{
 };
 use watchkeep_catalog::{ClientError, check_name};
 
-use crate::{context::Context, store::StoreError};
+use crate::{context::Context, incident::Refusal, store::StoreError};
 
 mod asked;
 mod changes;
+mod contacts;
 mod enqueue;
 mod failovers;
 mod heartbeats;
@@ -37,6 +38,7 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         .route("/v1/oncall/schedules/{name}/changes", get(changes::list).post(changes::create))
         .route("/v1/oncall/schedules/{name}/changes/{id}", delete(changes::remove))
         .route("/v1/oncall/schedules/{name}/changes/{id}/take", post(changes::take))
+        .route("/v1/oncall/contacts/{name}/test", post(contacts::test))
         .route("/v1/heartbeats/{name}", get(heartbeats::show).post(heartbeats::beat))
         .route("/v1/links/{token}", get(links::show).post(links::press))
         .route("/v2/enqueue", post(enqueue::enqueue))
@@ -101,6 +103,7 @@ impl From<StoreError> for Problem {
         let status = match error {
             StoreError::Client(error) => return error.into(),
             StoreError::Missing(_) => StatusCode::NOT_FOUND,
+            StoreError::Refused(Refusal::Wrong(_)) => StatusCode::BAD_REQUEST,
             StoreError::Refused(_) => StatusCode::CONFLICT,
             StoreError::Contended(_) | StoreError::Fenced => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -97,11 +97,19 @@ fn step(incident: &mut Incident, rules: &Rules, robin: &mut RoundRobin, due: Tim
         calls.extend(rules.targets(target, urgent, now));
     }
     if current.is_some_and(|step| step.round_robin) && !calls.is_empty() {
-        let turn = robin.take(&policy.name, state.step);
+        let had = state.turns.get(&state.step).filter(|_| state.again).copied();
+        let turn = had.unwrap_or_else(|| robin.take(&policy.name, state.step));
         state.turns.insert(state.step, turn);
         keep_turn(&mut calls, turn);
     }
     let called = names(&calls);
+    // Until now it was whoever the policy names first.
+    if state.taken == 0
+        && current.is_some_and(|step| step.round_robin)
+        && let Some(person) = called.iter().find(|name| rules.is_person(name))
+    {
+        incident.on_call = Some(person.clone());
+    }
     let (round, number) = (state.round + 1, state.step + 1);
     let place = match current {
         Some(_) if policy.repeat > 0 => format!("step {number}, round {round}"),
@@ -115,6 +123,7 @@ fn step(incident: &mut Incident, rules: &Rules, robin: &mut RoundRobin, due: Tim
     };
     incident::note(incident, now, WATCHKEEP, text);
     state.taken += 1;
+    state.again = false;
     incident::call(incident, &format!("step-{}", state.taken), &calls, now);
     let begins_anew = state.step as usize + 1 == policy.steps.len() && state.round < policy.repeat;
     let wait = match current {
@@ -191,6 +200,7 @@ pub(crate) fn resume(incident: &mut Incident, rules: &Rules, now: Time) {
         }
         state.step = state.last;
         state.due = Some(now);
+        state.again = true;
         return;
     }
     let mut again: Vec<(Recipient, TimeDelta)> = Vec::new();
@@ -223,6 +233,7 @@ pub(crate) fn restart(incident: &mut Incident, policy: &str, now: Time) {
         last: 0,
         taken,
         turns: BTreeMap::new(),
+        again: false,
     });
 }
 

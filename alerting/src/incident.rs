@@ -37,8 +37,12 @@ pub(crate) struct Recipient {
 pub(crate) enum Refusal {
     #[error("incident {id} was resolved at {at}: nothing is left to {what}")]
     Resolved { id: String, at: String, what: &'static str },
+    /// It cannot be done as things stand.
     #[error("{0}")]
     Senseless(String),
+    /// What is asked for can never be done.
+    #[error("{0}")]
+    Wrong(String),
 }
 
 /// What one attempt to deliver a page came to.

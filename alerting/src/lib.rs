@@ -61,7 +61,7 @@ pub use config::{AlertingConfig, Invalid};
 pub use dependency::circle;
 pub use failover::replay;
 pub use notify::RUNBOOKS;
-pub use oncall::wall_clock;
+pub use oncall::{wall_clock, wall_instant};
 pub use slo::{Slo, SloConfig};
 pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};
 

@@ -138,12 +138,20 @@ impl Link {
     /// # Errors
     /// When it was used before.
     pub(crate) fn spend(&self, incident: &mut Incident) -> Result<(), LinkError> {
-        let mark = format!("{}/{}", self.purpose.as_str(), self.page);
-        if incident.links_used.contains(&mark) || incident.links_used.len() >= USED_MAX {
+        if self.is_spent(incident) || incident.links_used.len() >= USED_MAX {
             return Err(LinkError::Used);
         }
-        incident.links_used.push(mark);
+        incident.links_used.push(self.mark());
         Ok(())
+    }
+
+    /// Whether it was used before.
+    pub(crate) fn is_spent(&self, incident: &Incident) -> bool {
+        incident.links_used.contains(&self.mark())
+    }
+
+    fn mark(&self) -> String {
+        format!("{}/{}", self.purpose.as_str(), self.page)
     }
 }
 
@@ -180,7 +188,9 @@ mod tests {
         );
         let late = Link::read(&key, token, time(0) + VALID).unwrap_err();
         assert_eq!(late, LinkError::Expired("2026-01-12T09:00:00.000Z".to_owned()));
+        assert!(!link.is_spent(&incident));
         assert_eq!(link.spend(&mut incident), Ok(()));
+        assert!(link.is_spent(&incident));
         assert_eq!(link.spend(&mut incident), Err(LinkError::Used));
         // The other purpose is another link.
         let token = links.resolve.strip_prefix("http://w/v1/links/").unwrap();

@@ -106,6 +106,9 @@ pub(crate) async fn deliver(
     }
 }
 
+/// What the ids of pages begin with that only show whether somebody is reached.
+pub(crate) const TEST: &str = "test";
+
 /// One attempt, for who has no registry to write down what comes of it.
 ///
 /// # Errors

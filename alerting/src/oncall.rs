@@ -21,14 +21,15 @@ mod turns;
 mod wall;
 
 pub(crate) use changes::{
-    Changes, check as check_change, put as put_change, read_changes, remove as remove_change,
+    Changes, check as check_change, check_effect, put as put_change, read_changes,
+    remove as remove_change,
 };
 pub(crate) use handoff::{Handoff, YEAR_MAX};
 pub(crate) use ics::{Entry, calendar};
 pub(crate) use restriction::Restrictions;
 pub(crate) use schedule::{Duty, Schedule, Shift};
 use turns::Turns;
-pub use wall::wall_clock;
+pub use wall::{wall_clock, wall_instant};
 
 /// A rotation longer than this is surely a mistake.
 const ROTATION_MAX: usize = 1_000;

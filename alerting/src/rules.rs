@@ -171,6 +171,36 @@ impl Rules {
         refuse_unknown("person", name, &defined)
     }
 
+    /// Those who are meant by names of people and of teams, each once.
+    ///
+    /// # Errors
+    /// When there is neither a person nor a team of a name.
+    pub(crate) fn people(&self, names: &[String]) -> Result<Vec<String>, Refusal> {
+        let mut people: Vec<String> = Vec::new();
+        for name in names {
+            let meant = match self.teams.get(name) {
+                Some(team) if !self.is_person(name) => team.as_slice(),
+                _ => {
+                    self.check_person_or_team(name)?;
+                    std::slice::from_ref(name)
+                }
+            };
+            for person in meant {
+                if !people.contains(person) {
+                    people.push(person.clone());
+                }
+            }
+        }
+        Ok(people)
+    }
+
+    fn check_person_or_team(&self, name: &str) -> Result<(), Refusal> {
+        let people = self.contacts.iter().filter(|(_, contact)| contact.is_person);
+        let people = people.map(|(name, _)| name.as_str());
+        let defined: Vec<_> = people.chain(self.teams.keys().map(String::as_str)).collect();
+        refuse_unknown("person or team", name, &defined)
+    }
+
     /// Whether somebody is a person, and not a receiver such as a program.
     pub(crate) fn is_person(&self, name: &str) -> bool {
         self.contacts.get(name).is_some_and(|contact| contact.is_person)
@@ -260,7 +290,7 @@ fn refuse_unknown(what: &'static str, name: &str, defined: &[&str]) -> Result<()
     if defined.contains(&name) {
         return Ok(());
     }
-    Err(Refusal::Senseless(undefined(what, name, defined)))
+    Err(Refusal::Wrong(undefined(what, name, defined)))
 }
 
 /// Whether a verdict on this instance triggers it.

@@ -8,6 +8,11 @@ pub(crate) fn instant(at: Time) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// For people, to the second: `2026-01-05 09:00:00 UTC`.
+pub(crate) fn clock(at: Time) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// The first `max` characters, in one line; `…` stands for what is left out.
 pub(crate) fn shorten(text: &str, max: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

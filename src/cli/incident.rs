@@ -31,7 +31,7 @@ pub(crate) enum Incident {
     /// Write a line into its timeline
     Note(Note),
     /// End an incident
-    Resolve(Act),
+    Resolve(Resolve),
     /// Print a draft of the post-mortem, as Markdown
     Report(Which),
 }
@@ -103,7 +103,7 @@ pub(crate) struct Snooze {
 pub(crate) struct Reassign {
     #[command(flatten)]
     act: Act,
-    /// People, with commas between them
+    /// People and teams, with commas between them
     #[arg(long, value_delimiter = ',', required_unless_present = "escalation")]
     to: Vec<String>,
     /// An escalation policy
@@ -116,9 +116,19 @@ pub(crate) struct Reassign {
 pub(crate) struct Add {
     #[command(flatten)]
     act: Act,
-    /// People, with commas between them
+    /// People and teams, with commas between them
     #[arg(long, value_delimiter = ',', required = true)]
     to: Vec<String>,
+}
+
+/// Arguments of `watchkeep incident resolve`.
+#[derive(Debug, Args)]
+pub(crate) struct Resolve {
+    #[command(flatten)]
+    act: Act,
+    /// What it was
+    #[arg(long, default_value = "")]
+    text: String,
 }
 
 /// Arguments of `watchkeep incident note`.
@@ -167,7 +177,9 @@ impl Incident {
             Self::Note(Note { act, text }) => {
                 act.run(json!({"action": "note", "text": text}), "noted").await
             }
-            Self::Resolve(act) => act.run(json!({"action": "resolve"}), "resolved").await,
+            Self::Resolve(Resolve { act, text }) => {
+                act.run(json!({"action": "resolve", "text": text}), "resolved").await
+            }
             Self::Show(which) => which.show().await,
             Self::Report(which) => which.report().await,
         }
@@ -186,12 +198,13 @@ impl List {
         }
         let path = format!("/v1/incidents?{}", query.finish());
         let answer: Incidents = self.node.api()?.get(&path).await?;
-        let mut rows = vec![["INCIDENT", "STATUS", "SINCE", "TITLE"].map(str::to_owned).to_vec()];
+        let head = ["INCIDENT", "STATUS", "SEVERITY", "SINCE", "TITLE"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(
             answer
                 .incidents
                 .into_iter()
-                .map(|i| vec![i.id, word(&i.status), time(i.started_at), i.title]),
+                .map(|i| vec![i.id, word(&i.status), i.severity, time(i.started_at), i.title]),
         );
         out::table(&rows);
         if let Some(next) = answer.next {
@@ -253,14 +266,15 @@ fn word(state: &impl serde::Serialize) -> String {
         .unwrap_or_default()
 }
 
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn facts(incident: &Record) -> Vec<Vec<String>> {
     let mut rows = vec![vec![incident.id.clone(), incident.title.clone()]];
     let mut row = |name: &str, value: String| {
         if !value.is_empty() {
-            rows.push(vec![
-                name.to_owned(),
-                value.split_whitespace().collect::<Vec<_>>().join(" "),
-            ]);
+            rows.push(vec![name.to_owned(), one_line(&value)]);
         }
     };
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -284,16 +298,28 @@ fn facts(incident: &Record) -> Vec<Vec<String>> {
 fn timeline(incident: &Record) -> Vec<Vec<String>> {
     let mut rows = vec![["WHEN", "WHO", "WHAT"].map(str::to_owned).to_vec()];
     let line =
-        |note: &watchkeep_catalog::Note| vec![time(note.at), note.by.clone(), note.text.clone()];
+        |note: &watchkeep_catalog::Note| vec![time(note.at), note.by.clone(), one_line(&note.text)];
     rows.extend(incident.timeline.iter().map(line));
     rows
 }
 
 fn messages(incident: &Record) -> Vec<Vec<String>> {
-    let mut rows = vec![["MESSAGE", "TO", "BY", "STATE", "ERROR"].map(str::to_owned).to_vec()];
+    let head = ["MESSAGE", "TO", "BY", "STATE", "WHEN", "ERROR"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(incident.pages.iter().map(|page| {
-        let (error, kind) = (page.error.clone().unwrap_or_default(), word(&page.kind));
-        vec![kind, page.receiver.clone(), page.channel.clone(), word(&page.state), error]
+        // What it was sent for: `step-2` of an escalation, `help-…`.
+        let kind = match (word(&page.kind), page.id.split('.').next()) {
+            (kind, Some(reason)) if reason != kind => format!("{kind} ({reason})"),
+            (kind, _) => kind,
+        };
+        vec![
+            kind,
+            page.receiver.clone(),
+            page.channel.clone(),
+            word(&page.state),
+            page.finished_at.or(page.not_before).map(time).unwrap_or_default(),
+            page.error.as_deref().map(one_line).unwrap_or_default(),
+        ]
     }));
     rows
 }

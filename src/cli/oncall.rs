@@ -1,4 +1,4 @@
-//! `watchkeep oncall [who | show | override | swap | changes | remove]`.
+//! `watchkeep oncall [who | show | override | swap | changes | remove | test]`.
 
 use anyhow::bail;
 use chrono::SecondsFormat;
@@ -36,6 +36,8 @@ enum Command {
     Changes(Changes),
     /// Take a change back
     Remove(Remove),
+    /// Send somebody a test message by each of their ways, now
+    Test(Test),
 }
 
 /// Arguments of `watchkeep oncall who`.
@@ -135,6 +137,29 @@ struct Remove {
     id: String,
 }
 
+#[derive(Debug, Args)]
+struct Test {
+    #[command(flatten)]
+    node: Node,
+    /// A person or a receiver
+    name: String,
+    /// Who asks
+    #[arg(long, env = "USER")]
+    by: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tested {
+    ways: Vec<Way>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Way {
+    channel: String,
+    to: String,
+    error: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Shift {
     schedule: String,
@@ -181,6 +206,7 @@ impl Oncall {
             Some(Command::Swap(swap)) => swap.run().await,
             Some(Command::Changes(changes)) => changes.run().await,
             Some(Command::Remove(remove)) => remove.run().await,
+            Some(Command::Test(test)) => test.run().await,
         }
     }
 }
@@ -308,11 +334,12 @@ impl Changes {
     async fn run(self) -> anyhow::Result<()> {
         let path = path(&self.schedule, "/changes")?;
         let answer: Changed = self.node.api()?.get(&path).await?;
-        let mut rows = vec![["ID", "FROM", "TO", "WHAT", "BY"].map(str::to_owned).to_vec()];
+        let head = ["ID", "FROM", "TO", "WHAT", "BY", "COMMENT"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(answer.changes.iter().map(|change| {
-            let time = |at: Time| at.format("%Y-%m-%d %H:%M:%SZ").to_string();
-            let (from, to) = (time(change.from), time(change.to));
-            vec![change.id.clone(), from, to, words(change), change.by.clone()]
+            let (from, to) = (seconds(change.from), seconds(change.to));
+            let comment = change.comment.split_whitespace().collect::<Vec<_>>().join(" ");
+            vec![change.id.clone(), from, to, words(change), change.by.clone(), comment]
         }));
         out::table(&rows);
         Ok(())
@@ -328,6 +355,25 @@ impl Remove {
             bail!("{path}: unexpected answer {answer}");
         }
         out::line(format_args!("{} removed", self.id));
+        Ok(())
+    }
+}
+
+impl Test {
+    async fn run(self) -> anyhow::Result<()> {
+        check_name("person", &self.name)?;
+        let path = format!("/v1/oncall/contacts/{}/test", self.name);
+        let Tested { ways } = self.node.api()?.post(&path, &json!({"by": self.by})).await?;
+        let mut rows = vec![["BY", "TO", "RESULT"].map(str::to_owned).to_vec()];
+        let failed = ways.iter().filter(|way| way.error.is_some()).count();
+        let all = ways.len();
+        rows.extend(ways.into_iter().map(|Way { channel, to, error }| {
+            vec![channel, to, error.unwrap_or_else(|| "sent".to_owned())]
+        }));
+        out::table(&rows);
+        if failed > 0 {
+            bail!("{}: {failed} of {all} ways do not work", self.name);
+        }
         Ok(())
     }
 }

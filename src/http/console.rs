@@ -5,6 +5,7 @@ use axum::{
     body::Body,
     extract::{Path, State},
     http::{Method, Request, StatusCode, header},
+    middleware,
     response::{Html, IntoResponse, Redirect, Response},
     routing,
 };
@@ -23,9 +24,11 @@ use super::{
 };
 
 mod alerts;
+mod changes;
 mod duty;
 mod incident;
 mod incidents;
+mod refusal;
 
 /// Rows of what is over: resolved incidents and failovers.
 const PAST_MAX: usize = 10;
@@ -42,6 +45,9 @@ pub(super) fn router(site: Site) -> Router {
         .route("/alerts/silences", routing::post(alerts::silence))
         .route("/alerts/silences/{id}/expire", routing::post(alerts::expire))
         .route("/oncall", routing::get(duty::show))
+        .route("/oncall/{schedule}/changes", routing::post(changes::create))
+        .route("/oncall/{schedule}/changes/{id}/remove", routing::post(changes::remove))
+        .layer(middleware::from_fn(refusal::in_a_page))
         .with_state(site)
 }
 

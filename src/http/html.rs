@@ -36,7 +36,7 @@ th{font-weight:600}.critical,.triggered,.failed{color:var(--bad);font-weight:600
 .passing,.delivered,.resolved{color:var(--good)}.unknown,.dim{color:var(--dim)}\
 nav a{margin-right:1rem;white-space:nowrap;display:inline-block}form{display:inline}form.actions{display:block}\
 form.actions input{max-width:11rem}input,button{font:inherit;padding:.25rem .5rem;margin:.1rem 0}\
-code,pre{font-size:.9em}pre{overflow-x:auto}\
+.text{white-space:pre-line;overflow-wrap:anywhere}code,pre{font-size:.9em}pre{overflow-x:auto}\
  :not(pre)>code{overflow-wrap:anywhere}\
 @media(max-width:40rem){pre{white-space:pre-wrap;overflow-wrap:anywhere}.wide thead{display:none}\
 .wide tr{display:block;border-bottom:1px solid var(--line);padding:.4rem 0}\

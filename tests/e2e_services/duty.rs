@@ -1,9 +1,10 @@
-//! Duty by its commands, an escalation that goes through everybody, what is tried again and when, and calendars, over real
-//! processes.
+//! Duty by its commands, an escalation that goes through everybody, what is tried again and when, calendars, and overrides by
+//! the console, over real processes.
 
 use std::{fs, process::Command, time::Duration};
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -51,6 +52,7 @@ async fn each_command_does_what_it_says() {
     let alerting = json!({
         "people": people.iter().map(person).collect::<Vec<_>>(),
         "schedules": [schedule("primary", "alice"), schedule("second", "carol")],
+        "teams": [{"name": "dba", "people": ["bob", "carol"]}],
         "escalations": [{"name": "std", "steps": [{"targets": [{"schedule": "primary"}]}]}],
         "pages": {"escalation": "std"},
     });
@@ -68,10 +70,23 @@ async fn each_command_does_what_it_says() {
     assert_eq!(one.lines().count(), 1, "{one}");
     let (from, to) = (at(1), at(2));
     let span = ["--from", &from, "--to", &to];
-    let words = ["oncall", "override", "primary", "--person", "bob", "--by", "alice"];
+    let words =
+        ["oncall", "override", "primary", "--person", "bob", "--by", "alice", "--comment", "sick"];
+    let refuse = |args: &[&str], part: &str| {
+        let refused = run(cluster, args).expect_err("refused");
+        assert!(refused.contains(part), "{args:?}: no {part:?} in {refused}");
+    };
+    // What would change nothing is refused.
+    let past = ["--from", "2020-01-05T09:00:00Z", "--to", "2020-01-05T10:00:00Z"];
+    refuse(
+        &[&words[..], &past[..]].concat(),
+        "it is over already, it ends at 2020-01-05 10:00:00 UTC",
+    );
+    let swap = ["oncall", "swap", "primary", "--by", "carol"];
+    refuse(&[&swap[..], &span[..]].concat(), "carol has no shift by schedule primary");
     let made = said(cluster, &[&words[..], &span[..]].concat(), &["bob is on call"]);
     let id = made.split(':').next().expect("its id").to_owned();
-    said(cluster, &["oncall", "changes", "primary"], &[&id, "bob is on call"]);
+    said(cluster, &["oncall", "changes", "primary"], &[&id, "bob is on call", "sick"]);
     let shown =
         said(cluster, &["oncall", "show", "primary"], &["FROM", "alice", "bob", &id, &from]);
     assert!(!shown.contains('.'), "no parts of a second: {shown}");
@@ -101,19 +116,39 @@ async fn each_command_does_what_it_says() {
     status("acknowledged").await;
     act(&["incident", "unack", id], "given back");
     status("triggered").await;
+    let say = |words: &[&str], part: &str| refuse(&[words, &by[..]].concat(), part);
+    say(&["incident", "unack", id], "nobody has taken it, so it cannot be given back (409");
+    say(&["incident", "snooze", id, "--minutes", "0"], "seconds: 0 is out of range");
+    say(&["incident", "note", id, ""], "text: the note is empty (400");
+    say(
+        &["incident", "reassign", id, "--to", "mallory"],
+        "person or team \"mallory\" is not defined; defined: alice, bob, carol, dba (400",
+    );
     act(&["incident", "snooze", id, "--minutes", "5"], "snoozed");
     status("acknowledged").await;
     act(&["incident", "reassign", id, "--to", "bob"], "reassigned");
     receiver.wait("/bob", 1, SOON).await;
     act(&["incident", "add", id, "--to", "carol"], "help asked for");
     receiver.wait("/carol", 1, SOON).await;
+    say(&["incident", "add", id, "--to", "carol"], "carol was asked for help already");
+    act(&["incident", "add", id, "--to", "dba"], "help asked for");
+    assert_eq!(incident(cluster, id).await["responders"], json!(["carol", "bob"]));
     act(&["incident", "note", id, "the pump is ordered"], "noted");
-    act(&["incident", "resolve", id], "resolved");
+    act(&["incident", "resolve", id, "--text", "a pipe"], "resolved");
     status("resolved").await;
     said(
         cluster,
         &["incident", "show", id],
-        &["40 cm", "the pump is ordered", "firing", "resolved", "carol", "webhook"],
+        &[
+            "40 cm",
+            "the pump is ordered",
+            "resolved: a pipe",
+            "firing (step-1)",
+            "firing (help-",
+            "resolved",
+            "carol",
+            "webhook",
+        ],
     );
     said(cluster, &["incident", "report", id], &["# cellar under water", "40 cm", "## Causes"]);
     let refused = run(cluster, &["incident", "show", "absent"]).expect_err("there is none");
@@ -188,6 +223,38 @@ async fn an_escalation_calls_everybody_in_turn_until_somebody_takes_it() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
+/// Whoever sets a person up wants to know whether they are reached, and why not.
+#[tokio::test]
+async fn a_test_message_says_what_came_of_it() {
+    let (receiver, dir) = (Receiver::start().await, tempfile::tempdir().expect("a folder"));
+    let mails = MailServer::start(dir.path()).await;
+    let cluster = node(json!({
+        "smtp": {"host": "127.0.0.1", "port": mails.port, "from": "watch@example.org"},
+        "people": [{"name": "alice", "email": "alice@example.org", "webhook": receiver.url("/alice?token=x")},
+                   {"name": "carol", "email": "carol@example.org"}],
+        "receivers": [{"name": "ops", "webhook": "http://127.0.0.1:9/ops"}],
+        "pages": {"schedule": "primary"},
+    }))
+    .await;
+    let url = cluster.nodes[0].url("/v1/oncall/contacts/alice/test");
+    let answer = http::post(&url, &json!({"by": "bob"})).await.expect("an answer");
+    let way = |channel: &str, to: String| json!({"channel": channel, "to": to, "error": null});
+    let hook = way("webhook", receiver.url("/alice?…"));
+    let mail = way("email", "alice@example.org".to_owned());
+    assert_eq!(answer, json!({"name": "alice", "ways": [hook, mail]}));
+    let words = ["[TEST] this is how alice is told of incidents", "bob asked for this message"];
+    mails.wait(&words, SOON).await;
+    assert_eq!(receiver.at("/alice?token=x").len(), 1);
+    let parts = ["email", "carol@example.org", "sent"];
+    said(&cluster, &["oncall", "test", "carol", "--by", "bob"], &parts);
+    let refused = run(&cluster, &["oncall", "test", "ops", "--by", "bob"]).expect_err("refused");
+    assert!(refused.contains("ops: 1 of 1 ways do not work"), "{refused}");
+    let absent = run(&cluster, &["oncall", "test", "mallory", "--by", "bob"]).expect_err("absent");
+    assert!(absent.contains("\"mallory\" is not defined; defined: alice, carol, ops"), "{absent}");
+    let all = http::get(&cluster.nodes[0].url("/v1/incidents")).await.expect("the incidents");
+    assert_eq!(all["incidents"], json!([]));
+}
+
 /// What waits for its next try when somebody takes the incident is not tried again.
 #[tokio::test]
 async fn whoever_takes_it_ends_what_is_tried_in_vain() {
@@ -249,4 +316,55 @@ async fn a_calendar_knows_its_shifts_again() {
     assert!(first.iter().filter(|line| line.starts_with("UID:")).count() > 20, "{first:?}");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(shifts().await, first);
+}
+
+#[tokio::test]
+async fn the_console_takes_an_override_by_the_schedules_clock_and_takes_it_back() {
+    let receiver = Receiver::start().await;
+    let cluster = node(json!({
+        "people": [{"name": "alice", "webhook": receiver.url("/alice")},
+                   {"name": "bob", "webhook": receiver.url("/bob")}],
+        "pages": {"schedule": "primary"},
+    }))
+    .await;
+    let node = &cluster.nodes[0];
+    let press = async |path: &str, fields: &[(&str, &str)]| {
+        let answer = http::send(http::client().post(node.url(path)).form(fields)).await;
+        let answer = answer.expect("an answer");
+        (answer.0, answer.1)
+    };
+    let fields = |person: &'static str, from: &'static str| {
+        [
+            ("person", person),
+            ("from", from),
+            ("to", "2090-12-25T12:00"),
+            ("by", "alice"),
+            ("comment", "Christmas"),
+        ]
+    };
+    let path = "/oncall/primary/changes";
+    for (person, from, part) in [
+        ("mallory", "2090-12-24T12:00", "person \\\"mallory\\\" is not defined"),
+        ("bob", "2090-12-25T12:00", "give a later end"),
+        ("bob", "tomorrow", "as the clock of Europe/Berlin shows it"),
+    ] {
+        let (status, said) = press(path, &fields(person, from)).await;
+        assert!(status == StatusCode::BAD_REQUEST && said.contains(part), "{status}: {said}");
+    }
+    // It goes back to the page, which shows it.
+    let (status, page) = press(path, &fields("bob", "2090-12-24T12:00")).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    for part in ["bob is on call", "2090-12-24 12:00 CET", "Christmas", "Take back"] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    let changes = async || {
+        let url = node.url("/v1/oncall/schedules/primary/changes");
+        http::get(&url).await.expect("the changes")["changes"].clone()
+    };
+    let known = changes().await;
+    assert_eq!(known[0]["from"], "2090-12-24T11:00:00Z");
+    let remove = format!("{path}/{}/remove", known[0]["id"].as_str().expect("its id"));
+    let (status, page) = press(&remove, &[]).await;
+    assert!(status == StatusCode::OK && !page.contains("Take back"), "{page}");
+    assert_eq!(changes().await, json!([]));
 }

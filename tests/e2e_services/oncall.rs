@@ -68,7 +68,7 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
     let opened = report(
         node,
         json!({"title": "cellar under water: größer & <b>", "labels": {"service": "pumps", "site": "eu-1"},
-               "details": {"query": "time() > 5", "owner": "house & yard"}}),
+               "description": "40 cm\nand rising", "details": {"query": "time() > 5", "owner": "house & yard", "pumps": 3, "none": null}}),
     )
     .await;
     let id = text(&opened["id"]);
@@ -94,7 +94,12 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
 
     assert_eq!(read["subject"], "[FIRING] cellar under water: größer & <b> (pumps)");
     let plain = text(&part(&read, "text/plain")["text"]);
-    for line in ["Service       pumps", "site          eu-1", "owner         house & yard"] {
+    for line in [
+        "Service       pumps",
+        "site          eu-1",
+        "owner         house & yard",
+        "pumps         3",
+    ] {
         assert!(plain.lines().any(|said| said == line), "no {line} in {plain}");
     }
     assert!(html.contains("house &amp; yard"), "{html}");
@@ -116,6 +121,14 @@ async fn a_mail_with_a_picture_and_links_that_work_once() {
     let (status, _) = ask(Method::POST, &path).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(incident(node, &id).await["acknowledged_by"], "alice");
+    // Whoever opens it again is not asked to press what does nothing.
+    let (status, page) = ask(Method::GET, &path).await;
+    assert!(status == StatusCode::OK && page.contains("used already"), "{page}");
+    assert!(!page.contains("<button"), "{page}");
+    // A name keeps its place beside a long link, and a line its end; what people read has no milliseconds.
+    assert!(html.contains("table-layout:fixed") && html.contains("white-space:pre-line"), "{html}");
+    let began = plain.lines().find_map(|line| line.strip_prefix("Began ")).expect("when it began");
+    assert!(began.ends_with(" UTC") && !began.contains('.'), "{began}");
     let log = fs::read_to_string(node.log()).expect("a log");
     assert_eq!(log.matches("a link was refused").count(), 3, "{log}");
 }
@@ -358,6 +371,14 @@ async fn the_console_shows_an_incident_and_who_is_on_call() {
     let (status, refused) =
         press(&[("action", "reassign"), ("by", "alice"), ("to", "nobody")]).await;
     assert!(status.is_client_error() && refused.contains("nobody"), "{status}: {refused}");
+    // A person is told so on a page.
+    let fields = [("action", "reassign"), ("by", "alice"), ("to", "no<body")];
+    let asked = http::client().post(node.url(&format!("/incidents/{id}")));
+    let asked = asked.header("accept", "text/html").form(&fields);
+    let refused = http::send(asked).await.expect("an answer");
+    assert_eq!(refused.0, StatusCode::BAD_REQUEST);
+    let (back, said) = (format!("href=\"/incidents/{id}\""), &refused.1);
+    assert!(said.contains("no&lt;body") && said.contains(&back), "{said}");
     let (status, _) = press(&[("action", "resolve"), ("by", "alice")]).await;
     assert!(status.is_success());
     assert_eq!(incident(node, &id).await["status"], "resolved");

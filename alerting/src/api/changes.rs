@@ -46,6 +46,7 @@ pub(super) async fn list(
 
 /// A change without what is filled in here.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct New {
     from: Time,
     to: Time,
@@ -79,7 +80,9 @@ pub(super) async fn create(
     };
     check(&context.rules, &change)?;
     let known = oncall::read_changes(&context.client).await?;
-    let current = known.get(&name).into_iter().flatten().filter(|change| change.end() > now);
+    let others = known.get(&name).map_or(&[][..], Vec::as_slice);
+    oncall::check_effect(schedule, others, &change, now).map_err(Problem::bad_request)?;
+    let current = others.iter().filter(|change| change.end() > now);
     if current.count() >= CHANGES_MAX {
         return Err(Problem(
             StatusCode::CONFLICT,
@@ -112,7 +115,7 @@ fn check(rules: &Rules, change: &ScheduleChange) -> Result<(), Problem> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Take {
     by: String,
 }
@@ -135,8 +138,14 @@ pub(super) async fn take(
         ));
     }
     *taker = Some(by);
-    change.decided_at = clock::now();
+    let now = clock::now();
+    change.decided_at = now;
     check(&context.rules, &change)?;
+    let known = oncall::read_changes(&context.client).await?;
+    let others = known.get(&name).map_or(&[][..], Vec::as_slice);
+    let others: Vec<_> = others.iter().filter(|other| other.id != id).cloned().collect();
+    let schedule = schedule(&context.rules, Some(&name))?;
+    oncall::check_effect(schedule, &others, &change, now).map_err(Problem::bad_request)?;
     let key = keys::schedule_change(&name, &id);
     let txn =
         Txn::new().when(Compare::mod_revision(&key, revision)).then(Op::put_json(&key, &change)?);

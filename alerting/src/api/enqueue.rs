@@ -40,8 +40,7 @@ struct Event {
     event_action: Option<String>,
     dedup_key: Option<String>,
     payload: Option<Payload>,
-    #[serde(default)]
-    links: Vec<Link>,
+    links: Option<Vec<Link>>,
     client: Option<String>,
     client_url: Option<String>,
 }
@@ -180,7 +179,8 @@ fn trigger(
     let mut details = details(payload.custom_details);
     details.extend(event.client.map(|client| ("client".to_owned(), client)));
     details.extend(event.client_url.map(|url| ("client_url".to_owned(), url)));
-    for (at, link) in event.links.into_iter().take(DETAILS_MAX).enumerate() {
+    let links = event.links.unwrap_or_default();
+    for (at, link) in links.into_iter().take(DETAILS_MAX).enumerate() {
         let name = link.text.unwrap_or_else(|| format!("link {}", at + 1));
         details.extend(link.href.map(|href| (name, href)));
     }
@@ -204,12 +204,16 @@ fn details(custom: Option<Value>) -> BTreeMap<String, String> {
         Some(Value::Object(fields)) => fields,
         Some(other) => Map::from_iter([("details".to_owned(), other)]),
     };
-    let text = |value: Value| match value {
+    let fields = fields.into_iter().take(DETAILS_MAX);
+    fields.map(|(name, value)| (name, shorten(&detail(value), DETAIL_MAX))).collect()
+}
+
+/// A detail as text, whatever it is.
+pub(super) fn detail(value: Value) -> String {
+    match value {
         Value::String(text) => text,
         other => other.to_string(),
-    };
-    let fields = fields.into_iter().take(DETAILS_MAX);
-    fields.map(|(name, value)| (name, shorten(&text(value), DETAIL_MAX))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -238,7 +242,7 @@ mod tests {
             ("0", "http://example.org/")
         );
         assert_eq!(finding.escalation.as_deref(), Some("db"));
-        let early = json!({"event_action": "trigger", "payload": {"summary": "s", "source": "a",
+        let early = json!({"event_action": "trigger", "links": null, "payload": {"summary": "s", "source": "a",
             "severity": "info", "timestamp": "-262143-01-01T00:00:00Z"}});
         let Report::Trigger(finding) = read(early).unwrap() else { panic!() };
         assert_eq!(finding.started_at, Time::UNIX_EPOCH);

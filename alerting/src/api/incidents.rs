@@ -11,9 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use watchkeep_catalog::{Incident, IncidentStatus, KeyValue, Time, keys};
 
-use super::{Asked, Problem, changes::read, check_id, pages::Page};
+use super::{Asked, Problem, changes::read, check_id, enqueue::detail, pages::Page};
 use crate::{
     clock,
     context::Context,
@@ -109,7 +110,7 @@ pub(super) async fn act(
 
 /// What a program, or a person, reports.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct New {
     #[serde(default)]
     action: NewAction,
@@ -123,7 +124,7 @@ struct New {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
-    details: BTreeMap<String, String>,
+    details: BTreeMap<String, Value>,
     escalation: Option<String>,
     #[serde(default = "api")]
     by: String,
@@ -193,7 +194,9 @@ impl New {
                     let known = context.rules.check_escalation(name);
                     known.map_err(|refusal| Problem::bad_request(refusal.to_string()))?;
                 }
-                let mut details = self.details;
+                let said = self.details.into_iter().filter(|(_, value)| !value.is_null());
+                let mut details: BTreeMap<String, String> =
+                    said.map(|(name, value)| (name, detail(value))).collect();
                 if !self.description.is_empty() {
                     details.insert("description".to_owned(), self.description);
                 }

@@ -18,7 +18,7 @@ use crate::{
     incident::{self, Action, Refusal},
     link::{Link, LinkError, Purpose},
     store::{self, StoreError},
-    text::{escape, instant},
+    text::{self, escape},
 };
 
 /// The page before the button.
@@ -139,6 +139,13 @@ fn question(link: &Link, incident: &Incident) -> String {
     let by = escape(&link.by);
     let (verb, open) = match (link.purpose, incident.status) {
         (_, IncidentStatus::Resolved) => ("", false),
+        _ if link.is_spent(incident) => ("", false),
+        (Purpose::Acknowledge, IncidentStatus::Acknowledged)
+            if incident.acknowledged_by.as_ref() == Some(&link.by)
+                && incident.snoozed_until.is_none() =>
+        {
+            ("", false)
+        }
         (Purpose::Acknowledge, _) => ("Acknowledge", true),
         (Purpose::Resolve, _) => ("Resolve", true),
         (Purpose::Approve, _) => ("Confirm the failover", true),
@@ -146,6 +153,8 @@ fn question(link: &Link, incident: &Incident) -> String {
     };
     let button = if open {
         format!("<form method=\"post\"><button>{verb} as {by}</button></form>")
+    } else if incident.status != IncidentStatus::Resolved && link.is_spent(incident) {
+        "<p>This link has been used already: each works once.</p>".to_owned()
     } else {
         "<p>Nothing is left to do.</p>".to_owned()
     };
@@ -158,9 +167,9 @@ fn thanks(incident: &Incident) -> String {
 
 fn state(incident: &Incident) -> String {
     let text = match (incident.status, &incident.acknowledged_by, incident.resolved_at) {
-        (IncidentStatus::Resolved, _, Some(at)) => format!("Resolved at {}.", instant(at)),
+        (IncidentStatus::Resolved, _, Some(at)) => format!("Resolved at {}.", text::clock(at)),
         (IncidentStatus::Acknowledged, Some(by), _) => format!("{by} has taken it."),
-        _ => format!("Nobody has taken it yet. It began at {}.", instant(incident.started_at)),
+        _ => format!("Nobody has taken it yet. It began at {}.", text::clock(incident.started_at)),
     };
     format!("<p>{}</p>", escape(&text))
 }

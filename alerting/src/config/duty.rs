@@ -106,9 +106,11 @@ fn utc() -> String {
 impl Schedule {
     /// Its layers; true where it is the short form with one.
     pub(crate) fn layers(&self) -> Result<(bool, Vec<Layer>), Vec<Invalid>> {
-        let wrong = |path: &str, message: &str| {
-            vec![Invalid { path: path.to_owned(), message: message.to_owned() }]
+        let invalid = |path: &str, message: &str| Invalid {
+            path: path.to_owned(),
+            message: message.to_owned(),
         };
+        let wrong = |path: &str, message: &str| vec![invalid(path, message)];
         let short = self.handoff.is_some() || self.start.is_some() || !self.rotation.is_empty();
         match (short, &self.handoff, self.start) {
             (true, _, _) if !self.layers.is_empty() => {
@@ -127,8 +129,16 @@ impl Schedule {
                     restrictions: Vec::new(),
                 }],
             )),
-            (true, None, _) => Err(wrong("handoff", "missing: give a cron line, or use layers")),
-            (true, _, None) => Err(wrong("start", "missing: give a date such as 2026-01-05")),
+            (true, handoff, start) => {
+                let mut missing = Vec::new();
+                if handoff.is_none() {
+                    missing.push(invalid("handoff", "missing: give a cron line, or use layers"));
+                }
+                if start.is_none() {
+                    missing.push(invalid("start", "missing: give a date such as 2026-01-05"));
+                }
+                Err(missing)
+            }
             (false, _, _) if self.layers.is_empty() => Err(wrong(
                 "layers",
                 "nobody is ever on call: give layers, or handoff, start and rotation",

@@ -232,6 +232,69 @@ fn whoever_comes_on_call_between_two_rounds_is_called() {
     assert_eq!(calls, said(&[(300, "alice webhook")]));
 }
 
+/// Whose turn it was is called again, and nobody else: who gave it back, or snoozed it, does not hand it on.
+#[test]
+fn given_back_it_is_the_same_persons_turn() {
+    let (rules, mut robin) = (rules(), RoundRobin::default());
+    let mut incident = incident(&rules, Some("turns"), "critical");
+    advance(&mut incident, &rules, &mut robin, time(0));
+    for second in [10, 20] {
+        let snooze = Action::Snooze { by: "bob".to_owned(), seconds: Some(5), until: None };
+        act(&mut incident, &snooze, &rules, time(second)).unwrap();
+        assert!(advance(&mut incident, &rules, &mut robin, time(second + 5)));
+    }
+    let called: Vec<_> = incident.pages.iter().map(|page| page.receiver.as_str()).collect();
+    assert_eq!(called, ["bob", "bob", "bob"]);
+    assert_eq!(incident.on_call.as_deref(), Some("bob"));
+    // A step that was never taken is nobody's turn yet.
+    let mut first = self::incident(&rules, Some("turns"), "critical");
+    let take = |by: &str| Action::Acknowledge { by: by.to_owned() };
+    act(&mut first, &take("bob"), &rules, time(0)).unwrap();
+    let back = Action::Unacknowledge { by: "bob".to_owned() };
+    act(&mut first, &back, &rules, time(1)).unwrap();
+    advance(&mut first, &rules, &mut robin, time(1));
+    assert_eq!(first.pages[0].receiver, "carol");
+    assert_eq!(first.on_call.as_deref(), Some("carol"));
+}
+
+/// Words of a team mean its people; what says nothing new is refused, and what makes no sense is another refusal.
+#[test]
+fn teams_are_called_and_nonsense_is_named() {
+    let rules = rules();
+    let mut incident = incident(&rules, None, "critical");
+    let by = || "alice".to_owned();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let help = Action::AddResponder { by: by(), to: names(&["dba", "carol"]) };
+    assert!(act(&mut incident, &help, &rules, time(1)).unwrap());
+    assert_eq!(incident.responders, ["bob", "carol"]);
+    let give = Action::Reassign { by: by(), to: names(&["dba"]), escalation: None };
+    assert!(act(&mut incident, &give, &rules, time(2)).unwrap());
+    assert_eq!(incident.assigned, ["bob", "carol"]);
+    assert_eq!(incident.timeline.last().unwrap().text, "reassigned to dba");
+    let snooze = |seconds| Action::Snooze { by: by(), seconds: Some(seconds), until: None };
+    for (action, words, stands) in [
+        (help, "bob, carol were asked for help already", true),
+        (Action::Unacknowledge { by: by() }, "nobody has taken it", true),
+        (snooze(0), "seconds: 0 is out of range", false),
+        (snooze(2_592_001), "seconds: 2592001 is out of range", false),
+        (
+            Action::Snooze { by: by(), seconds: None, until: Some(time(-9)) },
+            "until: 2026-01-05T08:59:51.000Z is out of range",
+            false,
+        ),
+        (
+            Action::AddResponder { by: by(), to: names(&["mallory"]) },
+            "person or team \"mallory\" is not defined; defined: alice, bob, carol, dba",
+            false,
+        ),
+        (Action::AddResponder { by: by(), to: Vec::new() }, "it names 0 people", false),
+    ] {
+        let refusal = act(&mut incident, &action, &rules, time(3)).unwrap_err();
+        assert!(refusal.to_string().contains(words), "{refusal}");
+        assert_eq!(matches!(refusal, incident::Refusal::Senseless(_)), stands, "{refusal}");
+    }
+}
+
 #[test]
 fn turns_go_round() {
     let (rules, mut robin) = (rules(), RoundRobin::default());

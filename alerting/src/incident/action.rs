@@ -20,7 +20,7 @@ const PEOPLE_MAX: usize = 50;
 
 /// An action, as the API takes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields, expecting = "an object")]
 pub(crate) enum Action {
     /// Taken: nobody else is called.
     Acknowledge { by: String },
@@ -28,14 +28,14 @@ pub(crate) enum Action {
     Unacknowledge { by: String },
     /// Taken until then; afterwards it calls again. One of the two.
     Snooze { by: String, seconds: Option<i64>, until: Option<Time> },
-    /// These people are called instead, or another policy begins. One of the two.
+    /// These people and teams are called instead, or another policy begins. One of the two.
     Reassign {
         by: String,
         #[serde(default)]
         to: Vec<String>,
         escalation: Option<String>,
     },
-    /// These people are called, too.
+    /// These people and teams are called, too.
     AddResponder { by: String, to: Vec<String> },
     /// A line in the timeline.
     Note { by: String, text: String },
@@ -85,7 +85,7 @@ pub(crate) fn act(
         Action::Note { by, text } => {
             let text = text.trim();
             if text.is_empty() {
-                return Err(Refusal::Senseless("text: the note is empty".to_owned()));
+                return Err(Refusal::Wrong("text: the note is empty".to_owned()));
             }
             // After the end, too: that is when people write down what it was.
             note(incident, now, by, format!("note: {}", shorten(text, NOTE_MAX)));
@@ -110,7 +110,9 @@ fn unacknowledge(
 ) -> Result<bool, Refusal> {
     refuse_resolved(incident, "give back")?;
     if incident.status == IncidentStatus::Triggered {
-        return Ok(false);
+        let text =
+            format!("incident {}: nobody has taken it, so it cannot be given back", incident.id);
+        return Err(Refusal::Senseless(text));
     }
     note(incident, now, by, "given back");
     escalation::resume(incident, rules, now);
@@ -118,17 +120,22 @@ fn unacknowledge(
 }
 
 fn snooze_end(seconds: Option<i64>, until: Option<Time>, now: Time) -> Result<Time, Refusal> {
-    let wrong = |text: &str| Err(Refusal::Senseless(text.to_owned()));
-    let end = match (seconds, until) {
+    let (end, said) = match (seconds, until) {
         (Some(seconds), None) => {
-            TimeDelta::try_seconds(seconds).and_then(|s| now.checked_add_signed(s))
+            let end = TimeDelta::try_seconds(seconds).and_then(|s| now.checked_add_signed(s));
+            (end, format!("seconds: {seconds}"))
         }
-        (None, Some(until)) => Some(until),
-        _ => return wrong("snooze: give seconds or until, one of the two"),
+        (None, Some(until)) => (Some(until), format!("until: {}", instant(until))),
+        _ => {
+            let text = "snooze: give seconds or until, one of the two";
+            return Err(Refusal::Wrong(text.to_owned()));
+        }
     };
     match end {
         Some(end) if end > now && end - now <= SNOOZE_MAX => Ok(end),
-        _ => wrong("snooze: give an end between now and 30 days from now"),
+        _ => Err(Refusal::Wrong(format!(
+            "snooze: {said} is out of range: give an end between now and 30 days (2592000 seconds) from now"
+        ))),
     }
 }
 
@@ -159,13 +166,13 @@ fn reassign(
             escalation::restart(incident, name, now);
         }
         ([_, ..], None) => {
-            check_people(to, rules)?;
+            let people = people(to, rules)?;
             note(incident, now, by, format!("reassigned to {}", to.join(", ")));
-            escalation::assign(incident, to, rules, now);
+            escalation::assign(incident, &people, rules, now);
         }
         _ => {
-            let text = "reassign: give to (people) or escalation (a policy), one of the two";
-            return Err(Refusal::Senseless(text.to_owned()));
+            let text = "reassign: give to (people, teams) or escalation (a policy), one of the two";
+            return Err(Refusal::Wrong(text.to_owned()));
         }
     }
     Ok(true)
@@ -179,11 +186,19 @@ fn add_responders(
     now: Time,
 ) -> Result<bool, Refusal> {
     refuse_resolved(incident, "add a responder to")?;
-    check_people(to, rules)?;
+    let people = people(to, rules)?;
     let new: Vec<String> =
-        to.iter().filter(|name| !incident.responders.contains(name)).cloned().collect();
+        people.iter().filter(|name| !incident.responders.contains(name)).cloned().collect();
     if new.is_empty() {
-        return Ok(false);
+        let text = format!(
+            "incident {}: {} asked for help already: reassign it to call again",
+            incident.id,
+            match people.as_slice() {
+                [one] => format!("{one} was"),
+                many => format!("{} were", many.join(", ")),
+            }
+        );
+        return Err(Refusal::Senseless(text));
     }
     if incident.responders.len() + new.len() > PEOPLE_MAX {
         let text = format!("an incident has at most {PEOPLE_MAX} responders");
@@ -198,9 +213,12 @@ fn add_responders(
     Ok(true)
 }
 
-fn check_people(names: &[String], rules: &Rules) -> Result<(), Refusal> {
-    if names.is_empty() || names.len() > PEOPLE_MAX {
-        return Err(Refusal::Senseless(format!("to: name 1 to {PEOPLE_MAX} people")));
+/// Whom names of people and teams mean.
+fn people(names: &[String], rules: &Rules) -> Result<Vec<String>, Refusal> {
+    let people = rules.people(names)?;
+    if people.is_empty() || people.len() > PEOPLE_MAX {
+        let count = people.len();
+        return Err(Refusal::Wrong(format!("to: it names {count} people: name 1 to {PEOPLE_MAX}")));
     }
-    names.iter().try_for_each(|name| rules.check_person(name))
+    Ok(people)
 }

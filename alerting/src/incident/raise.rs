@@ -209,7 +209,8 @@ pub(crate) fn opened(finding: &Finding, rules: &Rules, now: Time) -> Incident {
     incident.details = finding.details.clone();
     incident.source.clone_from(&finding.source);
     incident.dedup_key = Some(finding.dedup_key.clone());
-    note(&mut incident, now, WATCHKEEP, format!("opened by {}: {}", finding.source, finding.title));
+    let text = format!("opened by {}: {}", finding.source, incident.title);
+    note(&mut incident, now, WATCHKEEP, text);
     tell(&mut incident, rules, finding.escalation.as_deref(), now);
     incident
 }

@@ -35,6 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    /// Host and port, for errors.
+    server: String,
 }
 
 /// Reads a PEM file of authorities.
@@ -69,7 +71,8 @@ impl Mailer {
             let password = secret.text().map_err(AlertingError::Secret)?;
             builder = builder.credentials(Credentials::new(user.clone(), password.to_owned()));
         }
-        Ok(Self { transport: builder.build(), from })
+        let server = format!("{}:{}", config.host, config.port);
+        Ok(Self { transport: builder.build(), from, server })
     }
 
     /// The message of a page. The same page has the same `Message-ID` each time it is sent; all of an incident
@@ -161,15 +164,52 @@ impl Mailer {
         let Ok(sent) = tokio::time::timeout(ATTEMPT_TIMEOUT, self.transport.send(message)).await
         else {
             let seconds = ATTEMPT_TIMEOUT.as_secs();
-            return Err(Failure::dire(format!("no answer within {seconds} s")));
+            let server = &self.server;
+            return Err(Failure::dire(format!(
+                "mail server {server}: no answer within {seconds} s"
+            )));
         };
         sent.map(drop).map_err(|error| Failure {
-            text: text::chain(&error),
+            text: format!("mail server {}: {}", self.server, words(&text::chain(&error))),
             is_final: error.is_permanent(),
             // 4xx: the server is there and asks to come again.
             is_dire: !error.is_transient(),
             wait: None,
         })
+    }
+}
+
+/// What mail libraries say, and what they mean with what to do about it.
+const REMEDIES: [(&str, &str); 6] = [
+    (
+        "STARTTLS is not supported",
+        "it offers no STARTTLS: set alerting.smtp.tls to none, or to tls with the port for it",
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "its certificate is that of an authority (CA:TRUE), which no server may show: give it one that the \
+         authority in alerting.smtp.ca_file has signed",
+    ),
+    (
+        "UnknownIssuer",
+        "its certificate is signed by an authority that is not trusted here: name it in alerting.smtp.ca_file",
+    ),
+    ("not valid for name", "set alerting.smtp.host to a name that its certificate has"),
+    ("certificate expired", "its certificate has expired: renew it"),
+    ("(535)", "see alerting.smtp.username and alerting.smtp.password_file"),
+];
+
+/// An error of the mail library, once and with its remedy.
+fn words(error: &str) -> String {
+    let mut said = error;
+    for noise in ["Connection error: ", "internal client error: "] {
+        while let Some(rest) = said.strip_prefix(noise) {
+            said = rest;
+        }
+    }
+    match REMEDIES.iter().find(|(sign, _)| said.contains(sign)) {
+        Some((_, remedy)) => format!("{said}; {remedy}"),
+        None => said.to_owned(),
     }
 }
 
@@ -180,4 +220,40 @@ fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, String> {
             builder.certificate_store(CertificateStore::None).add_root_certificate(read_ca(file)?);
     }
     builder.build().map_err(|e| text::chain(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn errors_name_their_remedy() {
+        for (error, expected) in [
+            (
+                "Connection error: Connection error: invalid peer certificate: UnknownIssuer",
+                "invalid peer certificate: UnknownIssuer; its certificate is signed by an authority that is not \
+                 trusted here: name it in alerting.smtp.ca_file",
+            ),
+            (
+                "internal client error: STARTTLS is not supported on this server",
+                "STARTTLS is not supported on this server; it offers no STARTTLS: set alerting.smtp.tls to none, or \
+                 to tls with the port for it",
+            ),
+            (
+                "permanent error (535): 5.7.8 Authentication credentials invalid",
+                "permanent error (535): 5.7.8 Authentication credentials invalid; see alerting.smtp.username and \
+                 alerting.smtp.password_file",
+            ),
+            (
+                "Connection error: Connection refused (os error 111)",
+                "Connection refused (os error 111)",
+            ),
+            (
+                "permanent error (550): 5.1.1 no such user",
+                "permanent error (550): 5.1.1 no such user",
+            ),
+        ] {
+            assert_eq!(words(error), expected);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use watchkeep_catalog::Incident;
 
 use crate::{
     alone::is_unknown,
-    text::{instant, shorten},
+    text::{clock, shorten},
 };
 
 /// Labels and details that a message shows besides those that have a name here; and characters of one.
@@ -69,8 +69,8 @@ pub(super) fn facts(url: &str, incident: &Incident) -> Vec<(String, String)> {
     let labels = incident.labels.iter().filter(|(name, _)| !NAMED_LABELS.contains(&name.as_str()));
     facts.extend(labels.take(MORE_MAX).map(more));
     facts.extend(named(&[
-        ("First failed", Some(instant(incident.started_at))),
-        ("Resolved", incident.resolved_at.map(instant)),
+        ("Began", Some(clock(incident.started_at))),
+        ("Resolved", incident.resolved_at.map(clock)),
         ("On call", incident.on_call.clone()),
         ("Acknowledged", incident.acknowledged_by.clone()),
         ("Failover", incident.failover.clone()),

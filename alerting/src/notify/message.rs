@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use watchkeep_catalog::{Incident, Note, Page, PageKind};
 
-use super::facts::facts;
+use super::{TEST, facts::facts};
 use crate::{
     alone::is_unknown,
     failover::judge::{APPROVAL, EXPIRED, FAILED, HELD},
     link::Links,
-    text::{escape, instant, shorten},
+    text::{address, clock, escape, shorten},
 };
 
 /// Lines of the timeline in a message; the latest.
@@ -28,6 +28,11 @@ fn of_failover(page: &Page) -> Option<&'static str> {
         step if step.starts_with("failover-step-") => "failover",
         _ => return None,
     })
+}
+
+/// Whether it only shows that somebody is reached.
+fn is_test(page: &Page) -> bool {
+    page.id.split('.').next() == Some(TEST)
 }
 
 /// One line.
@@ -51,6 +56,7 @@ fn place(incident: &Incident) -> String {
 /// `[FIRING] db/db-1 is critical: …`; what is not critical says what it is.
 pub(super) fn subject(incident: &Incident, page: &Page) -> String {
     let state = match (page.kind, incident.severity.as_str()) {
+        (PageKind::Firing, _) if is_test(page) => "TEST".to_owned(),
         (PageKind::Firing, "critical" | "") => "FIRING".to_owned(),
         (PageKind::Firing, severity) => format!("FIRING {severity}"),
         (PageKind::Resolved, _) => "RESOLVED".to_owned(),
@@ -96,11 +102,14 @@ pub(super) fn remedy(url: &str, incident: &Incident, page: &Page) -> Option<Stri
     ))
 }
 
-/// The latest lines of the timeline.
+/// The latest lines of the timeline, without those that say that a page arrived: whoever reads a mail knows of it.
 pub(super) fn timeline(incident: &Incident) -> Vec<String> {
-    let skipped = incident.timeline.len().saturating_sub(TIMELINE_MAX);
-    let line = |note: &Note| format!("{}  {}: {}", instant(note.at), note.by, note.text);
-    incident.timeline[skipped..].iter().map(line).collect()
+    let is_news = |note: &&Note| !note.text.starts_with("page (") || note.text.contains("given up");
+    let line = |note: &Note| format!("{}  {}: {}", clock(note.at), note.by, note.text);
+    let mut lines: Vec<_> =
+        incident.timeline.iter().rev().filter(is_news).take(TIMELINE_MAX).map(line).collect();
+    lines.reverse();
+    lines
 }
 
 /// As plain text.
@@ -145,6 +154,7 @@ pub(super) fn html(
     picture: Option<(&str, &str)>,
 ) -> String {
     let (color, state) = match page.kind {
+        PageKind::Firing if is_test(page) => ("#0b57d0", "Test"),
         PageKind::Firing => ("#b00020", "Firing"),
         PageKind::Resolved => ("#1b7a2f", "Resolved"),
     };
@@ -158,7 +168,11 @@ pub(super) fn html(
          <h1 style=\"font-size:20px;line-height:1.3;margin:4px 0 14px;overflow-wrap:anywhere\">{title}</h1>\n"
     );
     if let Some(description) = incident.details.get("description") {
-        let _ = writeln!(body, "<p style=\"overflow-wrap:anywhere\">{}</p>", escape(description));
+        let _ = writeln!(
+            body,
+            "<p style=\"white-space:pre-line;overflow-wrap:anywhere\">{}</p>",
+            escape(description)
+        );
     }
     if page.kind == PageKind::Firing {
         body.push_str(&buttons(url, incident, page, links));
@@ -171,18 +185,22 @@ pub(super) fn html(
              style=\"width:100%;max-width:600px;height:auto\"><br><span style=\"color:#666;font-size:13px\">{text}</span></p>"
         );
     }
-    body.push_str("<table style=\"border-collapse:collapse;width:100%;font-size:15px\">\n");
+    // Of a fixed width: a long URL beside it would leave a name two letters to a line on a phone.
+    body.push_str(
+        "<table width=\"100%\" style=\"border-collapse:collapse;table-layout:fixed;width:100%;font-size:15px\">\n",
+    );
     for (name, value) in facts(url, incident) {
-        let (name, value) = (escape(&name), escape(&value));
         let value = if value.starts_with("http://") || value.starts_with("https://") {
-            format!("<a href=\"{value}\">{value}</a>")
+            format!("<a href=\"{}\">{}</a>", escape(&value), escape(&address(&value)))
         } else {
-            value
+            escape(&value)
         };
         let _ = writeln!(
             body,
-            "<tr><th align=\"left\" style=\"padding:3px 12px 3px 0;color:#666;font-weight:400;vertical-align:top;\
-             overflow-wrap:anywhere\">{name}</th><td style=\"padding:3px 0;overflow-wrap:anywhere;word-break:break-word\">{value}</td></tr>"
+            "<tr><th align=\"left\" width=\"34%\" style=\"width:34%;padding:3px 10px 3px 0;color:#666;font-weight:400;\
+             font-size:14px;vertical-align:top;overflow-wrap:anywhere\">{}</th><td style=\"padding:3px 0;\
+             vertical-align:top;overflow-wrap:anywhere;word-break:break-word\">{value}</td></tr>",
+            escape(&name)
         );
     }
     body.push_str("</table>\n<h2 style=\"font-size:15px;margin:18px 0 6px\">Timeline</h2>\n");
@@ -266,6 +284,27 @@ mod tests {
         incident.title = "x".repeat(300);
         let long = subject(&incident, &incident.pages[0]);
         assert!(long.ends_with(" (db/one)") && long.chars().count() <= SUBJECT_MAX, "{long}");
+    }
+
+    #[test]
+    fn a_timeline_tells_news_and_not_that_pages_arrived() {
+        let mut incident = opened_incident();
+        for (second, text) in [
+            (1, "page (firing) to alice by email delivered"),
+            (2, "page (firing) to bob by email given up after 200 attempts: nobody answers"),
+            (3, "escalation db, step 2: calling carol"),
+        ] {
+            incident::note(&mut incident, time(second), "watchkeep", text);
+        }
+        let lines = timeline(&incident);
+        assert!(!lines.iter().any(|line| line.contains("delivered")), "{lines:?}");
+        assert_eq!(
+            lines[lines.len() - 2..],
+            [
+                "2026-01-05 09:00:02 UTC  watchkeep: page (firing) to bob by email given up after 200 attempts: nobody answers",
+                "2026-01-05 09:00:03 UTC  watchkeep: escalation db, step 2: calling carol",
+            ]
+        );
     }
 
     #[test]

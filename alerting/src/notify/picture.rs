@@ -146,19 +146,25 @@ fn draw(name: &str, lines: &[Line], span: (i64, i64), began: Time) -> Option<Pic
     Some(Picture { png: png::encode(WIDTH, HEIGHT, pixmap.data())?, text })
 }
 
-/// A number with four digits that count.
+/// From so much on a number is shown in so large a unit.
+const UNITS: [(f64, f64, &str); 4] =
+    [(1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")];
+
+/// A number with four digits that count: `178.6M`.
 fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
     }
+    let unit = UNITS.iter().find(|(from, ..)| value.abs() >= *from);
+    let (value, unit) = unit.map_or((value, ""), |(_, size, unit)| (value / size, *unit));
     // Between 1e-300 and 1e300, so the digits are few.
     let digits = (3 - value.abs().log10().floor() as i32).clamp(0, 12);
     let text = format!("{value:.*}", digits as usize);
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}{unit}")
 }
 
 /// How something is drawn.
@@ -233,7 +239,10 @@ mod tests {
             (0.0, "0"),
             (0.001_234_56, "0.001235"),
             (12.0, "12"),
-            (1_234_567.0, "1234567"),
+            (1_234.0, "1234"),
+            (1_234_567.0, "1.235M"),
+            (-178_606_080.0, "-178.6M"),
+            (10_000.0, "10k"),
             (-0.5, "-0.5"),
             (99.999_9, "100"),
         ] {

@@ -7,7 +7,7 @@ use watchkeep_catalog::{Incident, Page, PageKind};
 use super::{facts::incident_url, message::summary};
 use crate::{
     link::Links,
-    text::{escape, instant, shorten},
+    text::{clock, escape, shorten},
 };
 
 /// Longest subject, in characters.
@@ -57,7 +57,7 @@ pub(super) fn plain(url: &str, lines: &[Line<'_>]) -> String {
             line.state(),
             incident.severity,
             summary(incident, page),
-            instant(incident.started_at),
+            clock(incident.started_at),
             incident_url(url, incident)
         );
         if let Some(Links { acknowledge, .. }) = links {
@@ -91,7 +91,7 @@ pub(super) fn html(url: &str, lines: &[Line<'_>]) -> String {
              <p style=\"margin:2px 0 6px;overflow-wrap:anywhere\"><a href=\"{}\" style=\"color:#1c1c1e\">{}</a></p>",
             line.state(),
             escape(&incident.severity),
-            instant(incident.started_at),
+            clock(incident.started_at),
             escape(&incident_url(url, incident)),
             escape(&summary(incident, page)),
         );

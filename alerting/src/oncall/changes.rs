@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
-use watchkeep_catalog::{ChangeKind, Client, ClientError, ScheduleChange, Time, keys};
+use watchkeep_catalog::{
+    ChangeKind, Client, ClientError, ScheduleChange, TemporaryShift, Time, keys,
+};
+
+use super::Schedule;
+use crate::text::clock;
 
 /// Shifts of one temporary schedule.
 const SHIFTS_MAX: usize = 1_000;
@@ -51,7 +56,11 @@ pub(crate) fn remove(changes: &mut Changes, schedule: &str, id: &str) {
 pub(crate) fn check(change: &ScheduleChange) -> Result<(), String> {
     let span = |what: &str, from: Time, to: Time| {
         if from >= to {
-            return Err(format!("{what}: it ends ({to}) before it begins ({from})"));
+            return Err(format!(
+                "{what}: it ends ({}) before it begins ({}): give a later end",
+                clock(to),
+                clock(from)
+            ));
         }
         if (to - from).num_days() > DAYS_MAX {
             return Err(format!("{what}: it lasts more than {DAYS_MAX} days"));
@@ -71,18 +80,67 @@ pub(crate) fn check(change: &ScheduleChange) -> Result<(), String> {
             if shifts.is_empty() || shifts.len() > SHIFTS_MAX {
                 return Err(format!("shifts: give 1 to {SHIFTS_MAX}"));
             }
-            for shift in shifts {
+            for (number, shift) in shifts.iter().enumerate() {
                 span("shift", shift.from, shift.to)?;
+                let meets =
+                    |other: &&TemporaryShift| other.from < shift.to && shift.from < other.to;
+                if let Some(other) = shifts[..number].iter().find(meets) {
+                    return Err(format!(
+                        "shift of {}: at {} it is that of {}, too: let one end where the other begins",
+                        shift.person,
+                        clock(shift.from.max(other.from)),
+                        other.person
+                    ));
+                }
                 if shift.from < change.from || shift.to > change.to {
                     let ScheduleChange { from, to, .. } = change;
                     return Err(format!(
-                        "shift of {}: it is not within the temporary schedule, {from} to {to}",
-                        shift.person
+                        "shift of {}: it is not within the temporary schedule, {} to {}",
+                        shift.person,
+                        clock(*from),
+                        clock(*to)
                     ));
                 }
             }
             Ok(())
         }
+    }
+}
+
+/// Checks that it makes a difference from `now` on, to the schedule as `others` have changed it.
+///
+/// # Errors
+/// Why it makes none.
+pub(crate) fn check_effect(
+    schedule: &Schedule,
+    others: &[ScheduleChange],
+    change: &ScheduleChange,
+    now: Time,
+) -> Result<(), String> {
+    if change.end() <= now {
+        return Err(format!(
+            "to: it is over already, it ends at {} and now it is {}: give an end that is to come",
+            clock(change.end()),
+            clock(now)
+        ));
+    }
+    let ChangeKind::Swap { giver, taker, back } = &change.change else { return Ok(()) };
+    let has_shift = |person: &str, from: Time, to: Time| {
+        let duties = schedule.duties(from, to, others);
+        if duties.iter().any(|duty| duty.person.as_deref() == Some(person)) {
+            return Ok(());
+        }
+        Err(format!(
+            "swap: {person} has no shift by schedule {} from {} to {}: there is nothing to give",
+            schedule.name,
+            clock(from),
+            clock(to)
+        ))
+    };
+    has_shift(giver, change.from, change.to)?;
+    match (taker, back) {
+        (Some(taker), Some(back)) => has_shift(taker, back.from, back.to),
+        _ => Ok(()),
     }
 }
 
@@ -104,8 +162,7 @@ pub(super) fn apply<'a>(
             (back && person == Some(taker)).then_some(Some(giver.as_str()))
         }
         ChangeKind::Temporary { shifts } => {
-            let holds =
-                |shift: &&watchkeep_catalog::TemporaryShift| shift.from <= at && at < shift.to;
+            let holds = |shift: &&TemporaryShift| shift.from <= at && at < shift.to;
             within.then(|| shifts.iter().rev().find(holds).map(|shift| shift.person.as_str()))
         }
     }

@@ -1,9 +1,13 @@
 //! Shifts as a calendar (RFC 5545), for the calendar that people have anyway. Pure.
 
+use chrono::TimeDelta;
 use icalendar::{Calendar, Component, Event, EventLike};
 use watchkeep_catalog::Time;
 
 use crate::incident::digest;
+
+/// How often a calendar should look again: by default some do once a day.
+const REFRESH: TimeDelta = TimeDelta::hours(1);
 
 /// One shift.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub(crate) struct Entry {
 /// vanish; `now` is its time stamp.
 pub(crate) fn calendar(name: &str, entries: &[Entry], now: Time) -> String {
     let mut calendar = Calendar::new();
-    calendar.name(name).description("On-call shifts, by Watchkeep");
+    calendar.name(name).description("On-call shifts, by Watchkeep").ttl(&REFRESH);
     for Entry { schedule, person, by, from, to } in entries {
         let uid = digest(&format!("{schedule}/{}", from.timestamp_micros()));
         let mut event = Event::new();
@@ -53,6 +57,7 @@ mod tests {
         let text = calendar("On call: primary", &[entry], time(-60));
         for line in [
             "BEGIN:VCALENDAR",
+            "REFRESH-INTERVAL;VALUE=DURATION:PT3600S",
             "DTSTART:20260105T090000Z",
             "DTEND:20260105T100000Z",
             "DTSTAMP:20260105T085900Z",

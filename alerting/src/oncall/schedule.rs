@@ -82,7 +82,10 @@ impl Schedule {
         }
         let zone = zone.unwrap_or(Tz::UTC);
         let mut layers = Vec::new();
-        let (short, configs) = config.layers()?;
+        let (short, configs) = config.layers().unwrap_or_else(|wrong| {
+            found.extend(wrong);
+            (false, Vec::new())
+        });
         if configs.len() > LAYERS_MAX {
             let message = format!("it has {} layers: at most {LAYERS_MAX}", configs.len());
             found.push(Invalid { path: "layers".to_owned(), message });
@@ -115,9 +118,14 @@ impl Schedule {
                     for Invalid { path: field, message } in rotation.err().into_iter().flatten() {
                         found.push(Invalid { path: path(field), message });
                     }
-                    if let Err((number, message)) = restrictions {
-                        let path = path(format!("restrictions[{number}]"));
-                        found.push(Invalid { path, message });
+                    if restrictions.is_err() {
+                        for (number, one) in layer.restrictions.iter().enumerate() {
+                            if let Err((_, message)) = Restrictions::new(std::slice::from_ref(one))
+                            {
+                                let path = path(format!("restrictions[{number}]"));
+                                found.push(Invalid { path, message });
+                            }
+                        }
                     }
                 }
             }

@@ -136,6 +136,111 @@ fn says_what_is_wrong() {
     }
 }
 
+#[test]
+fn says_everything_that_is_wrong() {
+    let paths = |config: serde_json::Value| -> Vec<(String, String)> {
+        let found = Schedule::new(&serde_json::from_value(config).unwrap()).unwrap_err();
+        found.into_iter().map(|Invalid { path, message }| (path, message)).collect()
+    };
+    let short = paths(serde_json::json!({"name": "s", "time_zone": "Nowhere", "rotation": ["a"]}));
+    let fields: Vec<_> = short.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(fields, ["time_zone", "handoff", "start"]);
+    let layers = paths(serde_json::json!({"name": "s", "layers": [
+        {"every": {"weeks": 0}, "start": "2026-01-05", "rotation": ["a"],
+         "restrictions": [{"from": "9"}, {"from": "09:00"}, {"days": ["holiday"]}]},
+        {"every": {"days": 1}, "start": "2026-01-05", "time": "25:00", "rotation": []},
+    ]}));
+    let fields: Vec<_> = layers.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "layers[0].every",
+            "layers[0].restrictions[0]",
+            "layers[0].restrictions[2]",
+            "layers[1].rotation",
+            "layers[1].time",
+        ]
+    );
+    assert_eq!(layers[0].1, "0 weeks are out of range: give 1 to 522");
+}
+
+#[test]
+fn a_change_makes_sense_and_a_difference() {
+    let config = serde_json::json!({"name": "primary", "handoff": "0 9 * * mon", "start": "2026-01-05",
+        "rotation": ["a", "b"]});
+    let schedule = Schedule::new(&serde_json::from_value(config).unwrap()).unwrap();
+    let now = at("2026-01-05T12:00:00Z");
+    let judged = |kind: serde_json::Value| {
+        let mut change = serde_json::json!({"id": "x", "schedule": "primary", "by": "a",
+            "from": "2026-01-06T00:00:00Z", "to": "2026-01-07T00:00:00Z",
+            "decided_at": "2026-01-05T12:00:00Z"});
+        for (name, value) in kind.as_object().unwrap() {
+            change[name] = value.clone();
+        }
+        let change = serde_json::from_value(change).unwrap();
+        check_change(&change).and_then(|()| check_effect(&schedule, &[], &change, now))
+    };
+    let shift = |person: &str, from: &str, to: &str| {
+        serde_json::json!({"person": person, "from": format!("2026-01-06T{from}:00Z"),
+            "to": format!("2026-01-06T{to}:00Z")})
+    };
+    // Since Monday at nine it is b's turn, and in a week a's.
+    let week = serde_json::json!({"from": "2026-01-12T09:00:00Z", "to": "2026-01-13T00:00:00Z"});
+    for (kind, wrong) in [
+        (serde_json::json!({"kind": "override", "person": "a"}), None),
+        (
+            serde_json::json!({"kind": "override", "person": "a", "to": "2026-01-06T00:00:00Z"}),
+            Some("give a later end"),
+        ),
+        (
+            serde_json::json!({"kind": "override", "person": "a", "from": "2026-01-04T00:00:00Z",
+                "to": "2026-01-05T12:00:00Z"}),
+            Some("it is over already, it ends at 2026-01-05 12:00:00 UTC"),
+        ),
+        (serde_json::json!({"kind": "swap", "giver": "b"}), None),
+        (
+            serde_json::json!({"kind": "swap", "giver": "a"}),
+            Some("a has no shift by schedule primary from 2026-01-06 00:00:00 UTC"),
+        ),
+        (serde_json::json!({"kind": "swap", "giver": "b", "taker": "a", "back": week}), None),
+        (
+            serde_json::json!({"kind": "swap", "giver": "b", "taker": "c", "back": week}),
+            Some("c has no shift"),
+        ),
+        (
+            serde_json::json!({"kind": "temporary", "shifts": [
+                shift("a", "00:00", "12:00"), shift("b", "12:00", "23:00")]}),
+            None,
+        ),
+        (
+            serde_json::json!({"kind": "temporary", "shifts": [
+                shift("a", "00:00", "12:00"), shift("b", "11:00", "23:00")]}),
+            Some("shift of b: at 2026-01-06 11:00:00 UTC it is that of a, too"),
+        ),
+    ] {
+        let said = judged(kind.clone());
+        match wrong {
+            None => assert_eq!(said, Ok(()), "{kind}"),
+            Some(part) => assert!(said.as_ref().unwrap_err().contains(part), "{kind}: {said:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_typed_is_an_instant() {
+    for (zone, local, instant) in [
+        ("Europe/Berlin", "2026-01-05T10:00", Some("2026-01-05T09:00:00Z")),
+        ("Europe/Berlin", "2026-07-05T10:00:30", Some("2026-07-05T08:00:30Z")),
+        // Skipped: when it goes on. Shown twice: the first time.
+        ("Europe/Berlin", "2026-03-29T02:30", Some("2026-03-29T01:00:00Z")),
+        ("Europe/Berlin", "2026-10-25T02:30", Some("2026-10-25T00:30:00Z")),
+        ("Europe/Berlin", "2026-01-05", None),
+        ("Mars/Olympus", "2026-01-05T10:00", None),
+    ] {
+        assert_eq!(wall_instant(zone, local), instant.map(at), "{zone} {local}");
+    }
+}
+
 /// It is looked for gaps up to a year behind a layer's end: day by day, for as long as the calendar goes.
 #[test]
 fn a_layer_ends_in_this_century() {

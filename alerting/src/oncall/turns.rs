@@ -44,7 +44,10 @@ impl Turns {
                 Err(format!("{hours} hours are out of range: give 1 to {}", DAYS_MAX * 24))
             }
             (None, Some(number), None) => days(number),
-            (None, None, Some(weeks)) => days(weeks.saturating_mul(7)),
+            (None, None, Some(weeks)) if (1..=DAYS_MAX / 7).contains(&weeks) => days(weeks * 7),
+            (None, None, Some(weeks)) => {
+                Err(format!("{weeks} weeks are out of range: give 1 to {}", DAYS_MAX / 7))
+            }
             _ => Err("give hours, days or weeks, one of them".to_owned()),
         }
     }

@@ -31,6 +31,16 @@ pub fn wall_clock(zone: &str, at: Time) -> Option<String> {
     Some(at.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z").to_string())
 }
 
+/// The instant at which the wall clock of a time zone shows `local`, such as `2026-01-05T10:00`, for the first time; none where
+/// that is no time, or there is no such zone.
+#[must_use]
+pub fn wall_instant(zone: &str, local: &str) -> Option<Time> {
+    let zone: Tz = zone.parse().ok()?;
+    let local = NaiveDateTime::parse_from_str(local, "%Y-%m-%dT%H:%M")
+        .or_else(|_| NaiveDateTime::parse_from_str(local, "%Y-%m-%dT%H:%M:%S"));
+    Some(first(zone, local.ok()?))
+}
+
 /// The instants in (`from`, `to`] at which the clock is changed. No zone changes it twice within twelve hours.
 pub(super) fn changes(zone: Tz, from: Time, to: Time) -> Vec<Time> {
     let offset = |at: Time| zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc();

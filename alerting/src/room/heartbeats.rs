@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::HeartbeatConfig,
     incident::{self, Finding, Raised, Report, WATCHKEEP},
-    text::instant,
+    text::clock,
 };
 
 /// The alert of a heartbeat that is late; it has a runbook of this name.
@@ -84,7 +84,7 @@ fn judge(
     let (name, dedup_key) = (&config.name, dedup_key(&config.name));
     let late = deadline(config, last) < now;
     if open && !late {
-        let why = format!("the heartbeat is back: {}", instant(last.at));
+        let why = format!("the heartbeat is back: {}", clock(last.at));
         return Some(Report::Resolve { dedup_key, by: WATCHKEEP.to_owned(), why });
     }
     if open || !late {
@@ -95,11 +95,11 @@ fn judge(
     let (interval, grace) = (config.interval_seconds, config.grace_seconds);
     let text = format!(
         "It is to come every {interval} s, and may be {grace} s late. It came last at {}.",
-        instant(last.at)
+        clock(last.at)
     );
     Some(Report::Trigger(Finding {
         dedup_key,
-        title: format!("heartbeat {name} is missing since {}", instant(last.at)),
+        title: format!("heartbeat {name} is missing since {}", clock(last.at)),
         alert: HEARTBEAT_MISSED.to_owned(),
         severity: config.severity.clone(),
         labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(judged(None, false, 9_999), None);
         assert_eq!(judged(Some(&last), false, 70), None);
         let Some(Report::Trigger(finding)) = judged(Some(&last), false, 71) else { panic!() };
-        assert_eq!(finding.title, "heartbeat backup is missing since 2026-01-05T09:00:00.000Z");
+        assert_eq!(finding.title, "heartbeat backup is missing since 2026-01-05 09:00:00 UTC");
         assert_eq!(judged(Some(&last), true, 72), None);
         assert!(matches!(judged(Some(&last), true, 70), Some(Report::Resolve { .. })));
     }

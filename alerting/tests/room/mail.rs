@@ -42,7 +42,9 @@ async fn one_mail(mode: Mode, trusted: bool) {
         let incident = world.incident("a refusal", failed).await;
         let page = &incident.pages[0];
         assert_eq!(page.state, PageState::Pending);
-        assert!(page.error.as_ref().unwrap().contains("certificate"), "{page:?}");
+        let error = page.error.as_ref().unwrap();
+        let server = format!("mail server localhost:{}: ", sink.address.port());
+        assert!(error.starts_with(&server) && error.ends_with("alerting.smtp.ca_file"), "{page:?}");
         return;
     }
     let mail = sink.next().await;

@@ -1,11 +1,12 @@
-//! `/oncall`: for each schedule who is on call, until when and who is next, and its final form for the next two weeks.
+//! `/oncall`: for each schedule who is on call, until when and who is next, and its final form for the next two weeks; what
+//! people changed in it is in [`changes`].
 
 use axum::{Router, extract::State, response::Html};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use watchkeep_alerting::wall_clock;
 
-use super::{Site, get};
+use super::{Site, changes, get};
 use crate::http::{
     html::{self, Text, table},
     problem::Problem,
@@ -20,6 +21,8 @@ pub(super) async fn show(State(site): State<Site>) -> Result<Html<String>, Probl
         let now: Value = get(alerting.clone(), &format!("/v1/oncall?schedule={name}")).await?;
         let shifts: Value = get(alerting.clone(), &format!("/v1/oncall/schedules/{name}")).await?;
         body.push_str(&schedule(name, &now, &shifts));
+        let zone = shifts["time_zone"].as_str().unwrap_or("UTC");
+        body.push_str(&changes::part(alerting.clone(), name, zone, &shifts).await);
     }
     if schedules["schedules"].as_array().is_none_or(Vec::is_empty) {
         body.push_str("<p class=\"dim\">Nobody is ever on call: set alerting.schedules.</p>");
@@ -95,7 +98,7 @@ fn schedule(name: &str, now: &Value, shifts: &Value) -> String {
 }
 
 /// `2026-01-05T09:00:00Z` as the clock shows it where the schedule is from; what UTC is then, in the tooltip.
-fn clock(zone: &str, instant: &str) -> String {
+pub(super) fn clock(zone: &str, instant: &str) -> String {
     let at: Option<DateTime<Utc>> = instant.parse().ok();
     let shown = |zone: &str| at.and_then(|at| wall_clock(zone, at));
     let utc = shown("UTC").unwrap_or_else(|| instant.to_owned());

@@ -46,7 +46,7 @@ pub(super) async fn show(
 
 fn description(incident: &Incident) -> String {
     let text = incident.details.get("description");
-    text.map_or_else(String::new, |text| format!("<p>{}</p>", Text(text)))
+    text.map_or_else(String::new, |text| format!("<p class=\"text\">{}</p>", Text(text)))
 }
 
 fn facts(incident: &Incident) -> String {
@@ -150,7 +150,7 @@ fn actions(incident: &Incident) -> String {
             "<p>{}{}</p><p>{}{}{}</p>",
             field("minutes", "Minutes", "type=\"number\" min=\"1\" max=\"43200\" value=\"60\""),
             button("snooze", "Snooze"),
-            field("to", "People", "placeholder=\"bob, carol\" maxlength=\"1000\""),
+            field("to", "People, teams", "placeholder=\"bob, carol\" maxlength=\"1000\""),
             button("reassign", "Reassign"),
             button("add_responder", "Call for help")
         ));

@@ -18,7 +18,7 @@ use crate::http::{
 const ROWS: &str = "50";
 /// Open incidents on the console's first page.
 const OPEN_MAX: usize = 50;
-const HEAD: [&str; 5] = ["Status", "Incident", "Runbook", "Since", "Taken by"];
+const HEAD: [&str; 6] = ["Status", "Severity", "Incident", "Runbook", "Since", "Taken by"];
 /// What may be asked for, and its words.
 const FILTERS: [(&str, &str); 4] = [
     ("", "All"),
@@ -135,6 +135,7 @@ fn row(incident: &Incident) -> Vec<String> {
     };
     vec![
         format!("<span class=\"{status}\">{status}</span>"),
+        Text(&incident.severity).to_string(),
         format!("<a href=\"/incidents/{id}\">{}</a>", Text(&incident.title)),
         runbook(incident),
         time(incident.started_at),

@@ -139,9 +139,19 @@ pub(super) async fn read(mut response: Response) -> Vec<u8> {
     body
 }
 
+/// For how long Telegram asks to be left alone: it says so in the body, and has no `Retry-After`.
+fn asked_in_body(status: StatusCode, body: &[u8]) -> Option<Duration> {
+    if status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let said: serde_json::Value = serde_json::from_slice(body).ok()?;
+    said["parameters"]["retry_after"].as_u64().map(Duration::from_secs)
+}
+
 /// What an answer that is no success means: whether, and when, the same may succeed.
-fn failure(status: StatusCode, headers: &HeaderMap, error: String) -> Failure {
-    match (status, post::asked_to_wait(status, headers)) {
+fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], error: String) -> Failure {
+    let asked = post::asked_to_wait(status, headers).or_else(|| asked_in_body(status, body));
+    match (status, asked) {
         (_, Some(pause)) => Failure::After(error, pause),
         (StatusCode::TOO_MANY_REQUESTS, None) => Failure::Again(error),
         _ if status.is_server_error() => Failure::Again(error),
@@ -210,7 +220,7 @@ impl Link {
             tokens.forget(token).await;
             return Err(Failure::Again(error));
         }
-        Err(failure(status, &headers, error))
+        Err(failure(status, &headers, &body, error))
     }
 
     fn authorize(&self, mut request: RequestBuilder) -> Result<RequestBuilder, Failure> {
@@ -260,7 +270,7 @@ mod tests {
         let answer = |status, asked: Option<&'static str>| {
             let asked = asked.map(|text| (RETRY_AFTER, HeaderValue::from_static(text)));
             let status = StatusCode::from_u16(status).unwrap();
-            failure(status, &asked.into_iter().collect(), String::new())
+            failure(status, &asked.into_iter().collect(), b"", String::new())
         };
         let after = |seconds| Failure::After(String::new(), Duration::from_secs(seconds));
         for (status, asked, expected) in [
@@ -273,5 +283,10 @@ mod tests {
         ] {
             assert_eq!(answer(status, asked), expected, "{status} {asked:?}");
         }
+        let body = br#"{"ok":false,"error_code":429,"parameters":{"retry_after":9}}"#;
+        let telegram = |status, body| failure(status, &HeaderMap::new(), body, String::new());
+        assert_eq!(telegram(StatusCode::TOO_MANY_REQUESTS, &body[..]), after(9));
+        assert_eq!(telegram(StatusCode::TOO_MANY_REQUESTS, b"busy"), Failure::Again(String::new()));
+        assert_eq!(telegram(StatusCode::BAD_REQUEST, &body[..]), Failure::Never(String::new()));
     }
 }

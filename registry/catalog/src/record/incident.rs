@@ -181,6 +181,9 @@ pub struct Escalation {
     /// Which target of each step with round robin has its turn here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<u32, u64>,
+    /// The step that comes next was taken before, and calls the same again: the incident was given back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// Which incident the reports with a key are about.
