@@ -210,7 +210,7 @@ async fn reports_the_gate_and_the_badge() {
     eventually("the document is counted", Duration::from_secs(150), async || {
         let (code, report) = status(node, "/v1/slo/openslo.probes/report").await;
         let counted = report["probes"]["total"].as_u64() > Some(5);
-        ensure(code == 200 && counted && report["window"] == "168h", || format!("{code} {report}"))
+        ensure(code == 200 && counted && report["window"] == "7d", || format!("{code} {report}"))
     })
     .await;
     let rules = http::get(&node.url("/api/v1/rules")).await.expect("rules");
