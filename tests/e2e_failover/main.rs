@@ -5,6 +5,7 @@
 mod common;
 
 mod callback;
+mod counted;
 mod guards;
 mod killed;
 mod policies;

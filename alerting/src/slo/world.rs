@@ -9,9 +9,11 @@ use watchkeep_catalog::{RoleHolders, SloTarget, check_name, keys};
 
 use super::{day::DayRecord, interval::Cause, roles::Roles, time::DAY_MS};
 use crate::maintenance::Windows;
+use moves::Moves;
 
 mod excuses;
 mod intake;
+mod moves;
 
 /// Services that are reported on; further ones are not.
 pub(super) const SERVICES_MAX: usize = 10_000;
@@ -72,6 +74,8 @@ pub(super) struct World {
     instances: BTreeMap<(String, String), String>,
     /// Who has a role whatever instances say, by service: failovers move them.
     holders: BTreeMap<String, RoleHolders>,
+    /// Whose roles failovers have moved.
+    moves: Moves,
     /// Tags by service and instance; an instance that is gone keeps its own for [`REMEMBERED_MS`].
     tags: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// Since when instances are known to be gone.
@@ -113,6 +117,7 @@ impl World {
                 keep
             });
         }
+        self.moves.forget(now_ms - REMEMBERED_MS);
         self.roles.retain(|_, roles| !roles.is_empty());
         self.tags.retain(|_, tags| !tags.is_empty());
         let known = self.services();

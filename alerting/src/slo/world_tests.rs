@@ -142,6 +142,52 @@ fn whoever_was_given_the_role_counts_whatever_it_says_of_itself() {
 }
 
 #[test]
+fn who_begins_after_a_failover_reads_in_its_journal_who_served_before() {
+    // The failover has written the new roles into the instances' own records.
+    let steps = json!([{
+        "name": "promote", "kind": "promote", "state": "done", "started_at": "1970-01-01T00:00:05Z",
+        "before": {"holder": "", "role of db-1": "primary", "role of db-2": "standby"},
+    }]);
+    let record = json!({
+        "id": "fo-1", "policy": "db", "service": "db", "instance": "db-1", "reason": "", "state": "delivered",
+        "decided_at": "1970-01-01T00:00:04Z", "incident": "", "steps": steps,
+    });
+    let orders = [
+        ["instances", "roles", "failovers"],
+        ["failovers", "instances", "roles"],
+        ["roles", "failovers", "instances"],
+        ["failovers", "roles", "instances"],
+    ];
+    for order in orders {
+        let mut world = World::default();
+        for (at, step) in (60_000..).zip(order) {
+            let (topic, kvs) = match step {
+                "instances" => {
+                    let all = vec![instance("db-1", "standby"), instance("db-2", "primary")];
+                    (Topic::Instances, all)
+                }
+                "roles" => (Topic::Roles, vec![holder("db-2", "1970-01-01T00:00:05Z")]),
+                _ => (Topic::Failovers, vec![kv(keys::failover("fo-1"), record.clone())]),
+            };
+            world.apply(topic, Change::Reset(kvs, 1), at);
+        }
+        let served = |id: &str, at: i64| world.roles("db").serves_at(id, at);
+        for (id, at, serves) in [
+            ("db-1", 0, true),
+            ("db-1", 4_998, true),
+            ("db-1", 5_000, false),
+            ("db-1", 90_000, false),
+            ("db-2", 0, false),
+            ("db-2", 4_998, false),
+            ("db-2", 5_000, true),
+            ("db-2", 90_000, true),
+        ] {
+            assert_eq!(served(id, at), serves, "{order:?}: {id} at {at}");
+        }
+    }
+}
+
+#[test]
 fn causes_in_the_order_of_time_and_each_once() {
     let mut world = World::default();
     let verdict = json!({

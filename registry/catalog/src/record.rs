@@ -1,6 +1,6 @@
 //! The records under `/watchkeep/`: JSON, the same in every language.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv6Addr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -38,7 +38,10 @@ pub use maintenance::{Maintenance, MaintenanceError, Scope};
 pub use member::{Collector, Member};
 pub use oncall::{ChangeKind, ScheduleChange, Span, TemporaryShift};
 pub use report::{Report, ReportStatus};
-pub use role::{Drain, DrainAbsence, FailoverStop, RoleHolder, RoleHolders, effective_role};
+pub use role::{
+    Drain, DrainAbsence, FailoverStop, RoleHolder, RoleHolders, STANDBY, effective_role,
+    role_before, role_note,
+};
 pub use rule::RuleAlert;
 pub use scrape::{Scrape, ScrapeError};
 pub use service::{Quorum, QuorumError, Service, ServiceError, SloTarget};
@@ -123,7 +126,13 @@ pub enum InstanceError {
     DuplicateCheck(String),
     /// The address is empty.
     #[error("address is empty: give a host name or an IP address")]
-    Address,
+    NoAddress,
+    /// The address is a URL, has a port, or is no address at all.
+    #[error(
+        "address {0:?} is neither a host name nor an IP address: give nothing else, such as 10.0.0.7 or db.example.org; \
+         the port has a field of its own"
+    )]
+    Address(String),
     /// The port is 0.
     #[error("port 0 is not allowed: give a port from 1 to 65535")]
     Port,
@@ -133,7 +142,7 @@ impl Instance {
     /// Whether the SLO counts it: everything but a standby serves.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.role != "standby"
+        self.role != STANDBY
     }
 
     /// Checks names, address, port and checks.
@@ -143,8 +152,11 @@ impl Instance {
     pub fn validate(&self) -> Result<(), InstanceError> {
         check_name("service", &self.service)?;
         check_name("instance", &self.id)?;
-        if self.address.is_empty() || self.address.contains(['/', ' ']) {
-            return Err(InstanceError::Address);
+        if self.address.is_empty() {
+            return Err(InstanceError::NoAddress);
+        }
+        if !is_address(&self.address) {
+            return Err(InstanceError::Address(self.address.clone()));
         }
         if self.port == 0 {
             return Err(InstanceError::Port);
@@ -161,5 +173,38 @@ impl Instance {
             scrape.validate()?;
         }
         Ok(())
+    }
+}
+
+/// Whether this can be a host name or an IP address. Names are the resolver's affair; what has a colon is IPv6, with a zone
+/// perhaps.
+fn is_address(text: &str) -> bool {
+    let (address, _) = text.split_once('%').unwrap_or((text, ""));
+    if address.contains(':') {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/@?#[]%\\\"'".contains(c);
+    !text.contains(is_odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_nothing_else() {
+        let instance = |address: &str| {
+            let json = format!(r#"{{"service":"s","id":"a","address":{address:?},"port":1}}"#);
+            serde_json::from_str::<Instance>(&json).expect("an instance").validate()
+        };
+        for good in ["10.0.0.7", "db", "db-1.example.org", "::1", "fe80::1%eth0", "_srv.x"] {
+            assert_eq!(instance(good), Ok(()), "{good}");
+        }
+        assert_eq!(instance(""), Err(InstanceError::NoAddress));
+        for bad in
+            ["10.0.0.7:80", "http://db", "db:5432", "a b", "user@db", "db/x", "[::1]", "[::1]:80"]
+        {
+            assert_eq!(instance(bad), Err(InstanceError::Address(bad.to_owned())), "{bad}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use watchkeep_catalog::{
     Incident, Instance, KeyValue, RoleHolder, RoleHolders, Status, Verdict,
     client::{Compare, Op},
-    effective_role, keys,
+    effective_role, keys, role_note,
 };
 
 use super::{Deposed, Outcome, Run, fill, plan};
@@ -145,7 +145,7 @@ fn set_role(
     if declared == role {
         return Ok(());
     }
-    before.insert(format!("role of {}", member.instance.id), declared.clone());
+    before.insert(role_note(&member.instance.id), declared.clone());
     let instance = Instance { role: role.to_owned(), ..member.instance.clone() };
     let value = serde_json::to_vec(&instance).map_err(|error| error.to_string())?;
     extra.then.push(Op::put(&kv.key, value, kv.lease));
@@ -182,7 +182,7 @@ async fn given_back(run: &Run<'_>, promoted: usize, config: &Promote) -> Result<
     });
     let mut ignored = BTreeMap::new();
     for member in &scene.members {
-        if let Some(was) = before.get(&format!("role of {}", member.instance.id)) {
+        if let Some(was) = before.get(&role_note(&member.instance.id)) {
             set_role(&mut extra, &mut ignored, member, was)?;
         }
     }

@@ -1,22 +1,22 @@
 //! What changes of the registry's records mean to the report.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDate;
 use serde::Deserialize;
 use tracing::warn;
 use watchkeep_catalog::{
-    Incident, Instance, KeyValue, RoleHolder, RoleHolders, Service, Status, Time, Verdict,
+    Incident, Instance, KeyValue, RoleHolder, RoleHolders, STANDBY, Service, Status, Time, Verdict,
     client::Change, effective_role, keys,
 };
 
-use super::{Stored, Topic, World};
+use super::{Stored, Topic, World, moves::Step};
 use crate::slo::{day::DayRecord, interval::Cause};
 
-/// The role of instances that do not serve.
-const STANDBY: &str = "standby";
 /// Causes remembered per service.
 const CAUSES_MAX: usize = 256;
 
-/// Of a failover's journal, what a downtime's cause needs.
+/// Of a failover's journal, what a downtime's cause needs, and whose roles it moved.
 #[derive(Debug, Deserialize)]
 struct Failover {
     id: String,
@@ -28,6 +28,8 @@ struct Failover {
     incident: Option<String>,
     #[serde(default)]
     rehearsal: bool,
+    #[serde(default)]
+    steps: Vec<Step>,
 }
 
 impl World {
@@ -41,7 +43,8 @@ impl World {
                     Topic::Services => self.targets.clear(),
                     Topic::Days => self.days.clear(),
                     Topic::Maintenance => self.windows.reset(),
-                    Topic::Incidents | Topic::Verdicts | Topic::Failovers => {}
+                    Topic::Failovers => self.moves.clear(),
+                    Topic::Incidents | Topic::Verdicts => {}
                 }
                 kvs.into_iter().for_each(|kv| self.put(topic, &kv, now_ms));
                 match topic {
@@ -74,7 +77,7 @@ impl World {
             }),
             Topic::Incidents => kv.json().map(|r| self.put_incident(r)),
             Topic::Verdicts => kv.json().map(|r| self.put_verdict(r)),
-            Topic::Failovers => kv.json().map(|r| self.put_failover(r)),
+            Topic::Failovers => kv.json().map(|r| self.put_failover(r, now_ms)),
             Topic::Maintenance => {
                 let id = kv.key.strip_prefix(keys::MAINTENANCE).unwrap_or_default();
                 if let Err(error) = self.windows.put(id, kv) {
@@ -119,6 +122,10 @@ impl World {
             }
             None => roles.observe(id, serves, now_ms),
         }
+        let past = self.moves.history(service, id, serves);
+        if !past.is_empty() {
+            roles.import(&BTreeMap::from([(id.to_owned(), past)]));
+        }
     }
 
     /// Roles were moved: notes what the instances of a service (or of all) have now.
@@ -149,10 +156,16 @@ impl World {
         }
     }
 
-    fn put_failover(&mut self, record: Failover) {
-        // A rehearsal answers no fault.
+    fn put_failover(&mut self, record: Failover, now_ms: i64) {
+        // A rehearsal answers no fault and moves nothing.
         if record.rehearsal {
             return;
+        }
+        for id in self.moves.note(&record.service, &record.id, &record.steps) {
+            let declared = self.instances.get(&(record.service.clone(), id.clone())).cloned();
+            if let Some(declared) = declared {
+                self.observe(&record.service, &id, &declared, now_ms);
+            }
         }
         let known = |text: Option<String>| text.filter(|text| !text.is_empty());
         let cause = Cause {

@@ -6,6 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::Time;
 
+/// The role of instances that do not serve.
+pub const STANDBY: &str = "standby";
+
+/// What [`FailoverStep::before`](crate::FailoverStep::before) calls an instance's role, with its id behind it.
+const ROLE_OF: &str = "role of ";
+
+/// Under which name a journal keeps the role that an instance had before.
+#[must_use]
+pub fn role_note(instance: &str) -> String {
+    format!("{ROLE_OF}{instance}")
+}
+
+/// The instance whose role a journal keeps under this name; nothing where it keeps something else.
+#[must_use]
+pub fn role_before(what: &str) -> Option<&str> {
+    what.strip_prefix(ROLE_OF)
+}
+
 /// Who has a role of a service. While the key is there it decides, whatever instances say of themselves: a primary that
 /// comes back and still calls itself so is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
