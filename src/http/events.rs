@@ -106,7 +106,8 @@ fn services(before: &Catalog, now: &Catalog) -> Vec<Event> {
 }
 
 fn instances(name: &str, before: &ServiceSeen, now: &ServiceSeen) -> Vec<Event> {
-    let record = (before.record != now.record).then(|| ("service", value(Summary::of(name, now))));
+    let differs = before.record != now.record || before.panic != now.panic;
+    let record = differs.then(|| ("service", value(Summary::of(name, now))));
     let differences = before.instances.diff(&now.instances);
     let event = |item: imbl::ordmap::DiffItem<'_, '_, Arc<str>, Arc<Seen>>| match item {
         imbl::ordmap::DiffItem::Add(_, seen)

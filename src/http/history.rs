@@ -20,7 +20,7 @@ use axum::{
 use serde::Serialize;
 use url::form_urlencoded;
 use watchkeep_catalog::{
-    Client, ClientError, Clock, KeyValue, Opinion, Service, Time, check_name, keys,
+    Client, ClientError, Clock, KeyValue, Opinion, Panic, Service, Time, check_name, keys,
 };
 
 use super::{
@@ -91,7 +91,8 @@ fn read_time(text: &str, now: Time) -> Result<Time, String> {
             "at is {text:?}: give a time like 2026-01-05T09:00:00Z, or seconds since 1970"
         )),
         Some(at) if at > now + AHEAD_MAX => {
-            Err(format!("at is {text}, which is still to come: it is {}", now.to_rfc3339()))
+            let now = now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            Err(format!("at is {text}, which is still to come: it is {now}"))
         }
         Some(at) => Ok(at),
     }
@@ -170,6 +171,7 @@ async fn mark(client: &Client, at: Time) -> Result<Mark, NoMark> {
 struct Past {
     mark: Mark,
     records: Vec<Service>,
+    panics: Vec<Panic>,
     seen: Vec<Seen>,
     opinions: Vec<KeyValue>,
 }
@@ -181,7 +183,7 @@ impl Past {
         let rest = if service.is_empty() { String::new() } else { format!("{service}/") };
         let under = |prefix: &str| format!("{prefix}{rest}");
         let [instances, verdicts, opinions, roles, drains] = health::PREFIXES.map(under);
-        let record = keys::service(service);
+        let (record, panic) = (keys::service(service), keys::panic(service));
         let read = tokio::try_join!(
             client.list_at(&instances, mark.revision),
             client.list_at(&verdicts, mark.revision),
@@ -189,8 +191,9 @@ impl Past {
             client.list_at(&roles, mark.revision),
             client.list_at(&drains, mark.revision),
             client.list_at(&record, mark.revision),
+            client.list_at(&panic, mark.revision),
         );
-        let (instances, verdicts, opinions, roles, drains, records) = match read {
+        let (instances, verdicts, opinions, roles, drains, records, panics) = match read {
             Ok(read) => read,
             // The mark outlived what it marks.
             Err(error) if error.is_compacted() => {
@@ -208,16 +211,17 @@ impl Past {
         let records = records.iter().filter_map(|kv| kv.json().ok());
         let records =
             records.filter(|r: &Service| service.is_empty() || r.name == service).collect();
-        Ok(Self { mark, records, seen, opinions })
+        let panics = panics.iter().filter_map(|kv| kv.json().ok()).collect();
+        Ok(Self { mark, records, panics, seen, opinions })
     }
 
     fn services(self) -> Result<Response, Problem> {
-        let services = summaries(self.records, &self.seen);
+        let services = summaries(self.records, &self.seen, &self.panics);
         Ok(Json(Services { mark: self.mark, services }).into_response())
     }
 
     fn service(self, service: &str) -> Result<Response, Problem> {
-        let summaries = summaries(self.records.clone(), &self.seen);
+        let summaries = summaries(self.records.clone(), &self.seen, &self.panics);
         let found = summaries.into_iter().find(|summary| summary.service.name == service);
         let Some(summary) = found else { return Err(self.nothing(service, None)) };
         let members = self.members();

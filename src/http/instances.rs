@@ -9,7 +9,9 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
-use watchkeep_catalog::{Instance, check_name, deregister, heartbeat, read_value, register};
+use watchkeep_catalog::{
+    Instance, RegisterError, check_name, deregister, heartbeat, read_value, register,
+};
 
 use super::{
     asked::Asked,
@@ -122,7 +124,13 @@ pub(super) fn read(
             "service is {name} in the body and {service:?} in the path: make them equal, or leave it out"
         ));
     }
-    let instance: Instance = read_value(&body.into()).map_err(|e| format!("instance: {e}"))?;
+    let instance: Instance = read_value(&body.into()).map_err(|mut e| {
+        // It is none of the record's fields.
+        if e.ends_with("`scrape`") {
+            e.push_str(", `ttl_seconds`");
+        }
+        format!("instance: {e}")
+    })?;
     for check in &instance.checks {
         watchkeep_collector::judge(check).map_err(|e| format!("check {:?}: {e}", check.name))?;
     }
@@ -133,8 +141,13 @@ async fn remove(
     State(reader): State<Reader>,
     Path((service, id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    deregister(&reader.client, &service, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    match deregister(&reader.client, &service, &id).await {
+        Err(RegisterError::Unknown { .. }) => Err(Problem::not_found(format!(
+            "service {service:?} has no instance {id:?}: /v1/services/{service}/instances lists those that it has"
+        ))),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -165,7 +178,11 @@ mod tests {
         for (bad, part) in [
             (json!({"id": "w1", "address": "h", "port": 80, "service": "db"}), "in the path"),
             (json!({"id": "w1", "address": "h", "port": 80, "ttl_seconds": "x"}), "whole number"),
-            (json!({"id": "w1", "address": "h", "port": 80, "colour": "red"}), "colour"),
+            (
+                json!({"id": "w1", "address": "h", "port": 80, "colour": "red"}),
+                "unknown field `colour`, expected one of `service`, `id`, `address`, `port`, `zone`, `role`, `weight`, \
+                 `tags`, `metadata`, `checks`, `scrape`, `ttl_seconds`",
+            ),
             (json!({"id": "w1", "address": "h"}), "port"),
             (
                 json!({"id": "w1", "address": "h", "port": 80,

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use axum::{
     Json, Router,
     extract::{Path, State},
+    http::StatusCode,
     response::Response,
     routing,
 };
 use serde::Serialize;
 use watchkeep_catalog::{
-    Catalog, Client, Service, check_name, keys, read_value, view::ServiceSeen,
+    Catalog, Client, Panic, Service, check_name,
+    client::{Compare, Op, Txn},
+    keys, read_value,
+    view::ServiceSeen,
 };
 
 use super::{
@@ -21,11 +25,11 @@ use super::{
     reader::{Reader, indexed},
 };
 
-/// `GET /v1/services`, `GET|PUT /v1/services/{service}`.
+/// `GET /v1/services`, `GET|PUT|DELETE /v1/services/{service}`.
 pub(super) fn router(reader: Reader) -> Router {
     Router::new()
         .route("/v1/services", routing::get(list))
-        .route("/v1/services/{service}", routing::get(get).put(put))
+        .route("/v1/services/{service}", routing::get(get).put(put).delete(delete))
         .with_state(reader)
 }
 
@@ -40,12 +44,15 @@ pub(crate) struct Summary {
     pub(crate) passing: usize,
     /// Those that are critical.
     pub(crate) critical: usize,
+    /// So much of it seems critical that none of it is believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) panic: Option<Box<Panic>>,
 }
 
 impl Summary {
     /// A service that is there, with nothing counted yet.
     fn new(service: Service) -> Self {
-        Self { service, instances: 0, passing: 0, critical: 0 }
+        Self { service, instances: 0, passing: 0, critical: 0, panic: None }
     }
 
     /// Of a service without a record.
@@ -66,6 +73,7 @@ impl Summary {
     pub(crate) fn of(name: &str, seen: &ServiceSeen) -> Self {
         let mut summary = seen.record.clone().map_or_else(|| Self::nameless(name), Self::new);
         seen.instances.values().for_each(|seen| summary.count(seen.status));
+        summary.panic.clone_from(&seen.panic);
         summary
     }
 }
@@ -92,7 +100,8 @@ async fn list(State(reader): State<Reader>, asked: Asked) -> Result<Response, Pr
         return Ok(indexed(catalog.changed(), catalog.revision(), List::of(&catalog)));
     }
     let (seen, revision) = health::all(&reader.client).await?;
-    let services = summaries(records(&reader.client, "").await?, &seen);
+    let (records, panics) = known(&reader.client, "").await?;
+    let services = summaries(records, &seen, &panics);
     Ok(indexed(revision, revision, List { services }))
 }
 
@@ -111,7 +120,8 @@ async fn get(
         (found, catalog.changed_of(&service), catalog.revision())
     } else {
         let (seen, revision) = health::of_service(&reader.client, &service).await?;
-        let summaries = summaries(records(&reader.client, &service).await?, &seen);
+        let (records, panics) = known(&reader.client, &service).await?;
+        let summaries = summaries(records, &seen, &panics);
         let found = summaries.into_iter().find(|s| s.service.name == service);
         (found, revision, revision)
     };
@@ -143,6 +153,22 @@ async fn put(
     Ok(Json(record))
 }
 
+/// Removes the record: what the service promises and depends on. Its instances stay.
+async fn delete(
+    State(reader): State<Reader>,
+    Path(service): Path<String>,
+) -> Result<StatusCode, Problem> {
+    check_name("service", &service)?;
+    let key = keys::service(&service);
+    let absent = Txn::new().when(Compare::create_revision(&key, 0)).otherwise(Op::delete(&key));
+    if !reader.client.txn(absent).await?.succeeded {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::not_found(format!(
+        "service {service:?} has no record: one without is gone with its last instance (DELETE /v1/services/{service}/instances/ID)"
+    )))
+}
+
 /// Services that depend on each other in a circle would silence each other.
 fn refuse_circles(mut services: Vec<Service>, new: &Service) -> Result<(), Problem> {
     services.retain(|service| service.name != new.name);
@@ -161,8 +187,15 @@ async fn records(client: &Client, prefix: &str) -> Result<Vec<Service>, Problem>
     Ok(kvs.iter().filter_map(|kv| kv.json().ok()).collect())
 }
 
+/// The records of services whose name begins with `prefix`, and who of them is in panic.
+async fn known(client: &Client, prefix: &str) -> Result<(Vec<Service>, Vec<Panic>), Problem> {
+    let key = keys::panic(prefix);
+    let (records, panics) = tokio::join!(records(client, prefix), client.list(&key));
+    Ok((records?, panics?.0.iter().filter_map(|kv| kv.json().ok()).collect()))
+}
+
 /// Everything known, by name: a service is what has a record or an instance.
-pub(crate) fn summaries(records: Vec<Service>, seen: &[Seen]) -> Vec<Summary> {
+pub(crate) fn summaries(records: Vec<Service>, seen: &[Seen], panics: &[Panic]) -> Vec<Summary> {
     let mut all: BTreeMap<String, Summary> = BTreeMap::new();
     for service in records {
         all.insert(service.name.clone(), Summary::new(service));
@@ -170,6 +203,11 @@ pub(crate) fn summaries(records: Vec<Service>, seen: &[Seen]) -> Vec<Summary> {
     for one in seen {
         let name = &one.instance.service;
         all.entry(name.clone()).or_insert_with(|| Summary::nameless(name)).count(one.status);
+    }
+    for panic in panics {
+        if let Some(summary) = all.get_mut(&panic.service) {
+            summary.panic = Some(Box::new(panic.clone()));
+        }
     }
     all.into_values().collect()
 }

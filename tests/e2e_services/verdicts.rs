@@ -129,6 +129,13 @@ async fn half_the_fleet_fails_at_once() {
     .await;
     let metrics = http::text(http::client().get(node.url("/metrics"))).await.expect("metrics");
     assert!(metrics.contains("watchkeep_alerting_panics{service=\"web\"} 1"));
+    // Whoever asks for the service is told, by the registry and from memory; so is who looks at the console.
+    for query in ["", "?stale=true"] {
+        let service = http::get(&node.url(&format!("/v1/services/web{query}"))).await.expect("web");
+        assert_eq!(service["panic"]["incident"], panic["incident"], "{query}: {service}");
+    }
+    let home = http::text(http::client().get(node.url("/"))).await.expect("the console");
+    assert!(home.contains("of 10 seemed critical"), "{home}");
 
     for port in &mut ports[..5] {
         port.start().await;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::Service;
+use crate::{Panic, Service};
 
 mod kept;
 mod seen;
@@ -33,6 +33,8 @@ pub struct ServiceSeen {
     pub record: Option<Service>,
     /// Its instances, by id.
     pub instances: OrdMap<Arc<str>, Arc<Seen>>,
+    /// So much of it seems critical that none of it is believed.
+    pub panic: Option<Box<Panic>>,
     /// The revision of the last change that shows here.
     pub revision: i64,
 }

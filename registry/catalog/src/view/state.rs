@@ -7,7 +7,7 @@ use std::{
 
 use super::{Catalog, Seen, ServiceSeen};
 use crate::{
-    CheckPool, Drain, Instance, KeyValue, Opinion, RoleHolder, RoleHolders, Service, Status,
+    CheckPool, Drain, Instance, KeyValue, Opinion, Panic, RoleHolder, RoleHolders, Service, Status,
     Verdict,
     client::{Batch, Change},
     keys,
@@ -71,7 +71,11 @@ impl State {
         let services = std::mem::take(&mut catalog.services);
         for (name, mut seen) in services {
             match before.services.get(&name) {
-                Some(old) if old.record == seen.record && old.instances == seen.instances => {
+                Some(old)
+                    if old.record == seen.record
+                        && old.instances == seen.instances
+                        && old.panic == seen.panic =>
+                {
                     seen = old.clone();
                 }
                 _ => {
@@ -121,6 +125,13 @@ impl State {
                     let holders = self.holders.entry(service.into()).or_default();
                     holders.insert(role.to_owned(), holder);
                     self.judge_all(service, kv.mod_revision);
+                    true
+                }
+                Err(_) => false,
+            },
+            Some(Key::Panic(name)) => match kv.json::<Panic>() {
+                Ok(panic) => {
+                    self.panic(name, kv.mod_revision, Some(panic));
                     true
                 }
                 Err(_) => false,
@@ -184,10 +195,19 @@ impl State {
                     self.judge_all(service, revision);
                 }
             }
+            Some(Key::Panic(name)) => self.panic(name, revision, None),
             Some(Key::Drain(place)) if self.drains.remove(&place).is_some() => {
                 self.judge(&place, revision);
             }
             _ => {}
+        }
+    }
+
+    /// A service is in panic, or is no more. Of one that is not there, nothing is known.
+    fn panic(&mut self, name: &str, revision: i64, panic: Option<Panic>) {
+        let panic = panic.map(Box::new);
+        if self.catalog.service(name).is_some_and(|seen| seen.panic != panic) {
+            self.edit(&name.into(), revision, |seen| seen.panic = panic);
         }
     }
 
@@ -261,6 +281,7 @@ enum Key<'a> {
     Verdict(Place),
     Opinion(Place, String),
     Role(&'a str, &'a str),
+    Panic(&'a str),
     Drain(Place),
 }
 
@@ -279,6 +300,9 @@ impl<'a> Key<'a> {
         } else if let Some(segments) = in_prefix(keys::ROLES) {
             let [service, role] = segments[..] else { return None };
             Some(Self::Role(service, role))
+        } else if let Some(segments) = in_prefix(keys::PANICS) {
+            let [service] = segments[..] else { return None };
+            Some(Self::Panic(service))
         } else if let Some(segments) = in_prefix(keys::DRAINS) {
             let [service, id] = segments[..] else { return None };
             Some(Self::Drain((service.into(), id.into())))

@@ -182,3 +182,22 @@ fn a_promotion_moves_the_role_and_a_drain_leaves_out() {
     assert!(delete(&mut state, &keys::drain("db", "a"), 9));
     assert!(state.catalog().instance("db", "a").unwrap().serves());
 }
+
+#[test]
+fn a_panic_shows_as_long_as_it_lasts() {
+    let mut state = State::default();
+    let panic = r#"{"service":"web","since":"2026-01-01T00:00:00Z","critical":3,"instances":6,
+        "threshold_percent":40,"incident":"i"}"#;
+    // Of a service that is not there, nothing is known.
+    assert!(!put(&mut state, &keys::panic("web"), panic, 4));
+    put(&mut state, &keys::instance("web", "a"), &instance("a", 80), 5);
+    assert!(put(&mut state, &keys::panic("web"), panic, 6));
+    let shown = |state: &State| {
+        let seen = state.catalog().service("web").expect("it is there");
+        (seen.panic.as_ref().map(|panic| panic.critical), seen.revision)
+    };
+    assert_eq!(shown(&state), (Some(3), 6));
+    assert!(!put(&mut state, &keys::panic("web"), panic, 7), "it goes on");
+    assert!(delete(&mut state, &keys::panic("web"), 8));
+    assert_eq!(shown(&state), (None, 8));
+}
