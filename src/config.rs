@@ -11,11 +11,13 @@ mod flags;
 mod foreign;
 mod index;
 mod parse;
+mod policy;
 mod problem;
 mod query;
 
 pub(crate) use file::{Config, LogFormat, Role, Telemetry};
 pub(crate) use flags::{Flags, member};
+pub(crate) use policy::failover_policy;
 pub(crate) use problem::Problems;
 pub(crate) use query::QueryConfig;
 

@@ -41,6 +41,9 @@ pub(crate) struct Api {
 impl Api {
     /// The API at this base URL.
     pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
+        if !base.starts_with("http://") && !base.starts_with("https://") {
+            bail!("--http {base:?} is no URL: write it as http://{base}, or set WATCHKEEP_HTTP so");
+        }
         let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }

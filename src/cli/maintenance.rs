@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use watchkeep_catalog::{Maintenance as Record, Scope, Time};
 
-use super::api::Node;
+use super::{api::Node, way::moment};
 use crate::out;
 
 /// `watchkeep maintenance …`.
@@ -45,10 +45,10 @@ pub(crate) struct Add {
     #[arg(long)]
     tag: Option<String>,
     /// Its beginning; by default now
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = moment)]
     from: Option<Time>,
     /// Its end; with --schedule the end of all of them
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = moment)]
     to: Option<Time>,
     /// Its length, such as 90s, 30m, 2h, 1d; with --schedule the length of each
     #[arg(long = "for", value_name = "LENGTH", value_parser = seconds)]
@@ -151,7 +151,7 @@ impl Maintenance {
 impl Add {
     async fn run(self) -> anyhow::Result<()> {
         if self.schedule.is_none() && self.to.is_some() == self.length.is_some() {
-            bail!("give either --to or --for");
+            bail!("give either --to or --for: until when it lasts, or how long");
         }
         let record = Record {
             id: self.id.unwrap_or_default(),
@@ -204,7 +204,14 @@ impl List {
         rows.extend(answer.maintenance.iter().filter_map(|row| {
             let record = row.record()?;
             let by = if row.configured { "configuration".to_owned() } else { record.author };
-            Some(vec![record.id, row.when(), words(&record.scope), by, record.comment])
+            let when = match &record.schedule {
+                Some(line) => {
+                    let zone = record.time_zone.as_deref().unwrap_or("UTC");
+                    format!("{}, by {line} ({zone})", row.when())
+                }
+                None => row.when(),
+            };
+            Some(vec![record.id, when, words(&record.scope), by, record.comment])
         }));
         out::table(&rows);
         Ok(())

@@ -176,6 +176,14 @@ impl Place {
         // An IPv6 address alone has no brackets to show where the port begins.
         let bare = target.parse::<std::net::Ipv6Addr>().is_ok();
         let (scheme, rest) = target.split_once("://").unwrap_or(("", target));
+        let schemes: &[&str] = match kind {
+            "http" => &["http", "https"],
+            "websocket" => &["ws", "wss"],
+            _ => &[],
+        };
+        if !scheme.is_empty() && !schemes.is_empty() && !schemes.contains(&scheme) {
+            bail!("{target:?}: kind {kind} asks {}://; write it so", schemes.join(":// or "));
+        }
         let url = if bare { format!("none://[{target}]") } else { format!("none://{rest}") };
         let url = Url::parse(&url)
             .map_err(|error| anyhow!("{target:?}: {error}; write it as host:port or as a URL"))?;

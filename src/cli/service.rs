@@ -1,17 +1,18 @@
-//! `watchkeep service register | deregister | report | list`: over the HTTP API of a node, or straight into the registry.
+//! `watchkeep service register | deregister | report | list | set | forget`: over the HTTP API of a node; registrations and
+//! reports straight into the registry, too.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use url::form_urlencoded;
 use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape};
 
 use super::{api::Node, login::Login, report::Report, serve::stop_token};
 use crate::out;
+
+mod list;
+mod set;
 
 /// `watchkeep service …`.
 #[derive(Debug, Subcommand)]
@@ -23,7 +24,11 @@ pub(crate) enum Service {
     /// Say how an instance is, for a check of kind ttl
     Report(Box<Report>),
     /// List services, or the instances of one
-    List(List),
+    List(list::List),
+    /// Say what a service promises, depends on and is for; what is not named stays as it is
+    Set(Box<set::Set>),
+    /// Remove what was said of a service; its instances stay
+    Forget(set::Forget),
 }
 
 /// Where registrations go.
@@ -85,6 +90,9 @@ pub(crate) struct Register {
     /// Failure domain
     #[arg(long, default_value = "")]
     zone: String,
+    /// Share of the load, relative to the other instances
+    #[arg(long, default_value_t = 1)]
+    weight: u32,
     /// A tag; may be given again
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -112,21 +120,6 @@ pub(crate) struct Deregister {
     id: String,
 }
 
-/// Arguments of `watchkeep service list`.
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    node: Node,
-    /// Only the instances of this service
-    service: Option<String>,
-    /// The same, as the other subcommands have it
-    #[arg(long = "service", value_name = "SERVICE", conflicts_with = "service")]
-    named: Option<String>,
-    /// As it was then: 2026-01-05T09:00:00Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
-    at: Option<String>,
-}
-
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -151,6 +144,8 @@ impl Service {
             }
             Self::Report(report) => report.run().await,
             Self::List(list) => list.run().await,
+            Self::Set(set) => set.run().await,
+            Self::Forget(forget) => forget.run().await,
         }
     }
 }
@@ -209,7 +204,7 @@ impl Register {
             port: self.port,
             zone: self.zone.clone(),
             role: self.role.clone(),
-            weight: 1,
+            weight: self.weight,
             tags: self.tags.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             checks: probed
@@ -275,67 +270,4 @@ impl Way {
 pub(super) fn segment(name: &str) -> anyhow::Result<&str> {
     watchkeep_catalog::check_name("service, instance or check", name)?;
     Ok(name)
-}
-
-#[derive(Debug, Deserialize)]
-struct Services {
-    services: Vec<ServiceRow>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ServiceRow {
-    name: String,
-    instances: u64,
-    passing: u64,
-    critical: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Instances {
-    instances: Vec<InstanceRow>,
-}
-
-#[derive(Debug, Deserialize)]
-struct InstanceRow {
-    id: String,
-    address: String,
-    port: u16,
-    #[serde(default)]
-    role: String,
-    status: String,
-    #[serde(default)]
-    reason: String,
-}
-
-impl List {
-    async fn run(self) -> anyhow::Result<()> {
-        let mut rows = Vec::new();
-        let at = |at: &String| {
-            form_urlencoded::Serializer::for_suffix("?".to_owned(), 1)
-                .append_pair("at", at)
-                .finish()
-        };
-        let query = self.at.as_ref().map(at).unwrap_or_default();
-        if let Some(service) = self.service.as_ref().or(self.named.as_ref()) {
-            let path = format!("/v1/services/{}/instances{query}", segment(service)?);
-            let answer: Instances = self.node.api()?.get(&path).await?;
-            if answer.instances.is_empty() {
-                bail!("service {service:?} has no instances");
-            }
-            rows.push(
-                ["INSTANCE", "ADDRESS", "ROLE", "STATUS", "REASON"].map(str::to_owned).to_vec(),
-            );
-            rows.extend(answer.instances.into_iter().map(|i| {
-                vec![i.id, format!("{}:{}", i.address, i.port), i.role, i.status, i.reason]
-            }));
-        } else {
-            let answer: Services = self.node.api()?.get(&format!("/v1/services{query}")).await?;
-            rows.push(["SERVICE", "INSTANCES", "PASSING", "CRITICAL"].map(str::to_owned).to_vec());
-            rows.extend(answer.services.into_iter().map(|s| {
-                vec![s.name, s.instances.to_string(), s.passing.to_string(), s.critical.to_string()]
-            }));
-        }
-        out::table(&rows);
-        Ok(())
-    }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use watchkeep_catalog::Client;
+use watchkeep_catalog::{Client, Time};
 
 use crate::out;
 
@@ -23,6 +23,12 @@ pub(super) struct Way {
     pub(super) output: Output,
     #[command(flatten)]
     login: super::login::Login,
+}
+
+/// A moment, as an argument says it.
+pub(super) fn moment(text: &str) -> Result<Time, String> {
+    let wrong = |_| "write it as 2026-01-05T09:00:00Z, or 2026-01-05T10:00:00+01:00".to_owned();
+    text.parse().map_err(wrong)
 }
 
 /// Form of an answer.

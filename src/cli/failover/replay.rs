@@ -17,7 +17,10 @@ use watchkeep_alerting::{
 use watchkeep_catalog::{Incident, Instance, Maintenance, Time, check_name};
 
 use crate::{
-    cli::api::{Api, Node},
+    cli::{
+        api::{Api, Node},
+        way::moment,
+    },
     out,
 };
 
@@ -40,10 +43,10 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     policy_file: Option<PathBuf>,
     /// From when, such as 2026-01-05T09:00:00Z
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = moment)]
     from: DateTime<Utc>,
     /// Until when
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = moment)]
     to: DateTime<Utc>,
     /// Seconds from its first step until the service is there again
     #[arg(long, default_value_t = 5)]
@@ -106,8 +109,7 @@ impl Replay {
             let name = file.display();
             let text =
                 std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-            return serde_saphyr::from_str(&text)
-                .with_context(|| format!("{name}: no failover policy"));
+            return Ok(crate::config::failover_policy(&name.to_string(), &text)?);
         }
         let answer: Value = api.get("/v1/failover-policies").await?;
         let wanted = self.policy.as_deref().unwrap_or_default();

@@ -17,7 +17,10 @@ use watchkeep_alerting::{
 
 use super::history::History;
 use crate::{
-    cli::api::{Api, Node},
+    cli::{
+        api::{Api, Node},
+        way::moment,
+    },
     out,
     rules::PromQl,
 };
@@ -31,10 +34,10 @@ pub(crate) struct Replay {
     #[command(flatten)]
     node: Node,
     /// From when, such as 2026-01-05T09:00:00Z
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = moment)]
     from: DateTime<Utc>,
     /// Until when
-    #[arg(long, value_name = "RFC3339")]
+    #[arg(long, value_name = "RFC3339", value_parser = moment)]
     to: DateTime<Utc>,
     /// Rule files; by default the rules that the node has
     #[arg(long, value_name = "FILE", num_args = 1..)]
