@@ -48,6 +48,11 @@ impl Window {
                     )
                 })?;
                 let ticks = Handoff::new(line, zone).map_err(|e| format!("schedule: {e}"))?;
+                if ticks.next(Time::UNIX_EPOCH).is_none() {
+                    return Err(format!(
+                        "schedule: {line:?} never comes: write a line whose days there are, such as \"30 2 * * *\""
+                    ));
+                }
                 let seconds = record.duration_seconds.unwrap_or_default();
                 Some((ticks, TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX))))
             }

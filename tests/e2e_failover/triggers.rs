@@ -54,6 +54,12 @@ async fn a_budget_that_burns_and_an_alert_that_fires() {
     let done = failover::of_service(node, "shop", "delivered").await;
     let reason = done["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("burn rate") && reason.ends_with("over 1m, above 2"), "{done}");
+    // It began when it was seen to burn, and not where the window that it is reckoned over begins.
+    let incident = format!("/v1/incidents/{}", done["incident"].as_str().expect("an incident"));
+    let incident = http::get(&node.url(&incident)).await.expect("the incident");
+    let started: chrono::DateTime<Utc> =
+        incident["started_at"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+    assert!(started >= began, "{incident}");
     let call = sink.at("/burns")[0].json();
     assert_eq!((&call["wanted"], &call["instance"]), (&json!(4), &json!("")), "{call}");
 

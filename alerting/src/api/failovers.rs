@@ -9,7 +9,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use watchkeep_catalog::{
     ClientError, Failover, FailoverMode, FailoverState, FailoverStop, KeyValue, check_name, keys,
 };
@@ -38,11 +38,25 @@ pub(super) struct List {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
-    state: Option<String>,
+    state: Option<Wanted>,
     service: Option<String>,
     policy: Option<String>,
     limit: Option<usize>,
     before: Option<i64>,
+}
+
+/// A state by its word.
+struct Wanted(FailoverState);
+
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(from)?;
+        let found = FailoverState::ALL.into_iter().find(|state| state.as_str() == word);
+        found.map(Self).ok_or_else(|| {
+            let all = FailoverState::ALL.map(FailoverState::as_str).join(", ");
+            D::Error::custom(format!("give one of {all}"))
+        })
+    }
 }
 
 impl Filter {
@@ -56,7 +70,7 @@ impl Filter {
         if !self.is_any() {
             // Journals are long: what is not asked for is not read as a whole.
             let facts: Facts = kv.json().ok()?;
-            if !(is(&self.state, facts.state.as_str())
+            if !(self.state.as_ref().is_none_or(|wanted| wanted.0 == facts.state)
                 && is(&self.service, &facts.service)
                 && is(&self.policy, &facts.policy))
             {

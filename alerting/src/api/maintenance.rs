@@ -113,12 +113,20 @@ pub(super) async fn create(
     let seed = format!("{}/{}/", context.id, now.timestamp_micros());
     let digest = Sha256::digest([seed.as_bytes(), &body].concat());
     let id = format!("m-{}-{}", now.format("%Y%m%d-%H%M%S"), hex::encode(&digest[..4]));
+    if record.duration_seconds == Some(0) {
+        return Err(Problem::bad_request("duration_seconds is 0: give 1 or more"));
+    }
     let record = completed(record, now, &id);
     let window = Window::new(record).map_err(Problem::bad_request)?;
     let record = &window.record;
     let id = &record.id;
     if record.to.is_some_and(|to| to <= now) {
         return Err(Problem::bad_request("to: the window is over already: give a later end"));
+    }
+    if window.open(now).is_none() && window.next(now).is_none() {
+        return Err(Problem::bad_request(
+            "schedule: no window of it is to come: give another line, or a later to",
+        ));
     }
     let taken = Problem(
         StatusCode::CONFLICT,

@@ -26,7 +26,10 @@ pub(super) struct Trigger {
     pub(super) service: String,
     pub(super) instance: String,
     pub(super) reason: String,
+    /// Since when it counts as one and the same.
     pub(super) since: Time,
+    /// When it began.
+    pub(super) began: Time,
     pub(super) alert: String,
     /// Of the alert, if it is one.
     pub(super) fingerprint: Option<String>,
@@ -96,7 +99,7 @@ impl Trigger {
             details: BTreeMap::new(),
             source: SOURCE.to_owned(),
             escalation: None,
-            started_at: self.since.min(now),
+            started_at: self.began.min(now),
         });
         let raised = incident::report(&context.client, &context.rules, Some(fence), &report, now);
         Ok(raised.await?.incident().map(|incident| incident.id.clone()))

@@ -142,7 +142,8 @@ impl Room {
             // The same hour burns once.
             let window =
                 parse_duration(&burn.window).ok().and_then(|w| chrono::TimeDelta::from_std(w).ok());
-            let since = window.map_or(*since, |window| (*since).min(now - window));
+            let began = *since;
+            let since = window.map_or(began, |window| began.min(now - window));
             let instance = when.instance.clone().unwrap_or_default();
             let labels = BTreeMap::from([
                 ("alertname".to_owned(), "WatchkeepSloBudgetBurnFast".to_owned()),
@@ -156,6 +157,7 @@ impl Room {
                 instance,
                 reason: format!("burn rate {rate:.1} over {}, above {}", burn.window, burn.above),
                 since,
+                began,
                 alert: "WatchkeepSloBudgetBurnFast".to_owned(),
                 severity: "critical".to_owned(),
                 labels,
@@ -201,6 +203,7 @@ impl Room {
             reason: summary
                 .map_or_else(|| format!("alert {name} fires"), |s| format!("alert {name}: {s}")),
             since: alert.starts_at,
+            began: alert.starts_at,
             alert: name,
             severity: label("severity").unwrap_or_else(|| "critical".to_owned()),
             labels: alert.labels.clone(),

@@ -1,5 +1,6 @@
 //! When something is allowed to be broken: nobody is told, nothing is failed over.
 
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -101,7 +102,11 @@ pub enum MaintenanceError {
     #[error("{0} is of no use without schedule: leave it out, or give a cron line")]
     NoSchedule(&'static str),
     /// It ends before it begins.
-    #[error("to is {to}, which is not after from ({from}): give a later end")]
+    #[error(
+        "to is {}, which is not after from ({}): give a later end",
+        to.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        from.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    )]
     Order {
         /// Its beginning.
         from: Time,
