@@ -210,9 +210,17 @@ async fn reports_the_gate_and_the_badge() {
     eventually("the document is counted", Duration::from_secs(150), async || {
         let (code, report) = status(node, "/v1/slo/openslo.probes/report").await;
         let counted = report["probes"]["total"].as_u64() > Some(5);
-        ensure(code == 200 && counted && report["window"] == "168h", || format!("{code} {report}"))
+        ensure(code == 200 && counted && report["window"] == "7d", || format!("{code} {report}"))
     })
     .await;
+    // Nobody probes what it measures: its report speaks of events, and of nothing that only probes could tell.
+    for format in ["md", "html"] {
+        let (_, said) =
+            status(node, &format!("/v1/slo/openslo.probes/report?format={format}")).await;
+        let said = said.as_str().unwrap_or_default();
+        assert!(said.contains(" events in "), "{said}");
+        assert!(!said.contains("Answer times") && !said.contains("Downtimes</h2>"), "{said}");
+    }
     let rules = http::get(&node.url("/api/v1/rules")).await.expect("rules");
     assert!(rules.to_string().contains("slo:sli_error:ratio_rate5m"), "{rules}");
 }

@@ -46,7 +46,7 @@ pub(super) fn list(window: Window, services: &[Report], now: i64) -> String {
         "<p class=\"dim\">No service is registered yet.</p>".to_owned()
     } else {
         format!(
-            "<div class=\"wide\"><table><thead><tr><th>Service</th><th>Now</th><th>Status</th>\
+            "<div class=\"wide\"><table class=\"list\"><thead><tr><th>Service</th><th>Now</th><th>Status</th>\
              <th>Available</th><th>In time</th><th>Error budget left</th><th>Down</th></tr></thead>\
              <tbody>{rows}</tbody></table></div>"
         )
@@ -64,7 +64,8 @@ fn row(report: &Report) -> String {
     let probed = |text: String| if is_document(report) { "–".to_owned() } else { text };
     format!(
         "<tr><td><a href=\"/v1/slo/{name}?format=html\">{name}</a></td><td>{state}</td><td>{standing}</td>\
-         <td>{availability}</td><td>{latency}</td><td>{budget}</td><td>{down}</td></tr>",
+         <td data-label=\"available\">{availability}</td><td data-label=\"in time\">{latency}</td>\
+         <td data-label=\"budget left\">{budget}</td><td data-label=\"down\">{down}</td></tr>",
         name = Text(&report.service),
         state = probed(state(report.state).to_owned()),
         standing = pill(window.status()),
@@ -179,11 +180,11 @@ pub(super) fn downtimes(list: &[Interval]) -> String {
         let incident = cause
             .incident
             .as_ref()
-            .map_or(String::new(), |id| format!("<a href=\"/v1/incidents/{0}\">{0}</a>", Text(id)));
+            .map_or(String::new(), |id| format!("<a href=\"/incidents/{0}\">{0}</a>", Text(id)));
         let failover = cause
             .failover
             .as_ref()
-            .map_or(String::new(), |id| format!("<a href=\"/v1/failovers/{0}\">{0}</a>", Text(id)));
+            .map_or(String::new(), |id| format!("<a href=\"/failovers/{0}\">{0}</a>", Text(id)));
         format!(
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{incident}</td><td>{failover}</td></tr>",
             moment(down.start.timestamp_millis()),
@@ -246,6 +247,10 @@ pub(super) fn pill(standing: Standing) -> String {
 /// A share with four decimals, never rounded up to a promise that was not kept.
 pub(super) fn percent(ratio: Option<f64>) -> String {
     let Some(ratio) = ratio else { return "–".to_owned() };
+    if ratio <= -1.0 {
+        // Of a budget that is spent several times over, parts of a percent tell nothing.
+        return format!("{:.0} %", (ratio * 100.0 + 1e-6).floor());
+    }
     // 0.9999 is a little less than it says; the shares themselves are coarser than this.
     let floored = (ratio * 1e6 + 1e-3).floor() / 1e4;
     let text = format!("{floored:.4}");
@@ -277,7 +282,7 @@ pub(super) fn frame(title: &str, body: &str) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{} · Watchkeep</title><style>{STYLE}</style></head><body>\
-         <nav><a href=\"/\">Console</a><a href=\"/incidents\">Incidents</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
+         <nav><a href=\"/\">Console</a><a href=\"/alerts\">Alerts</a><a href=\"/incidents\">Incidents</a><a href=\"/failovers\">Failovers</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
          <a href=\"/runbooks/\">Runbooks</a><a href=\"/dashboards/\">Dashboards</a>\
          <a href=\"/metrics\">Metrics</a></nav><main>{body}</main></body></html>\n",
         Text(title)

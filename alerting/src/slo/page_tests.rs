@@ -10,7 +10,9 @@ fn a_share_is_not_rounded_up() {
         (Some(0.9999), "99.99 %"),
         (Some(0.999_999_9), "99.9999 %"),
         (Some(0.0), "0 %"),
+        (Some(-0.123_456), "-12.3456 %"),
         (Some(-1.5), "-150 %"),
+        (Some(-32.834_586), "-3284 %"),
         (None, "–"),
     ] {
         assert_eq!(percent(ratio), text);

@@ -35,32 +35,14 @@ pub(in super::super) fn markdown(detail: &Detail) -> String {
     if !detail.is_document() {
         text.push_str(&row(&latency, &detail.latency));
     }
-    let (down, excused) = (&detail.downtime, &detail.maintenance);
-    let _ = write!(
-        text,
-        "\n{} probes in {} of {} hours. Down {} in {} downtimes. Maintenance: {}, and {} probes that do not \
-         count.\n\n",
-        detail.probes.total,
-        detail.coverage.hours_with_probes,
-        detail.coverage.hours,
-        duration(down.seconds),
-        down.count,
-        duration(excused.seconds),
-        excused.probes,
-    );
-    let times = &detail.percentiles;
-    let time = |seconds: Option<f64>| seconds.map_or("–".to_owned(), duration);
-    let _ = write!(
-        text,
-        "## Answer times\n\n| p50 | p90 | p99 | p99.9 | Probes |\n| --- | --- | --- | --- | --- |\n| {} | {} | {} | {} | {} |\n\n\
-         Off by at most {:.1} %.\n\n",
-        time(times.p50_seconds),
-        time(times.p90_seconds),
-        time(times.p99_seconds),
-        time(times.p999_seconds),
-        times.probes,
-        times.error_ratio * 100.0,
-    );
+    match detail.is_document() {
+        // Nobody probes what a document measures.
+        true => {
+            let (hours, of) = (detail.coverage.hours_with_probes, detail.coverage.hours);
+            let _ = write!(text, "\n{} events in {hours} of {of} hours.\n\n", detail.probes.total);
+        }
+        false => probed(&mut text, detail),
+    }
     text.push_str(
         "## Burn rates\n\n| Window | Available | In time | Probes |\n| --- | --- | --- | --- |\n",
     );
@@ -78,6 +60,14 @@ pub(in super::super) fn markdown(detail: &Detail) -> String {
     text.push_str("| Month | Available | In time | Status | Down | Downtimes | Maintenance |\n");
     text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
     detail.months.iter().for_each(|month| text.push_str(&period(month)));
+    if !detail.is_document() {
+        downtimes(&mut text, detail);
+    }
+    text
+}
+
+/// The downtimes, the first of them.
+fn downtimes(text: &mut String, detail: &Detail) {
     text.push_str("\n## Downtimes\n\n");
     if detail.downtimes.is_empty() {
         text.push_str("None.\n");
@@ -90,7 +80,39 @@ pub(in super::super) fn markdown(detail: &Detail) -> String {
     if rest > 0 {
         let _ = writeln!(text, "\nAnd {rest} more.");
     }
-    text
+}
+
+/// What probes alone tell: when it was down, and how long answers took.
+fn probed(text: &mut String, detail: &Detail) {
+    let (down, excused) = (&detail.downtime, &detail.maintenance);
+    let _ = write!(
+        text,
+        "\n{} probes in {} of {} hours. Down {} in {}. Maintenance: {}, and {} probes that do not \
+         count.\n\n",
+        detail.probes.total,
+        detail.coverage.hours_with_probes,
+        detail.coverage.hours,
+        duration(down.seconds),
+        match down.count {
+            1 => "1 downtime".to_owned(),
+            count => format!("{count} downtimes"),
+        },
+        duration(excused.seconds),
+        excused.probes,
+    );
+    let times = &detail.percentiles;
+    let time = |seconds: Option<f64>| seconds.map_or("–".to_owned(), duration);
+    let _ = write!(
+        text,
+        "## Answer times\n\n| p50 | p90 | p99 | p99.9 | Probes |\n| --- | --- | --- | --- | --- |\n| {} | {} | {} | {} | {} |\n\n\
+         Off by at most {:.1} %.\n\n",
+        time(times.p50_seconds),
+        time(times.p90_seconds),
+        time(times.p99_seconds),
+        time(times.p999_seconds),
+        times.probes,
+        times.error_ratio * 100.0,
+    );
 }
 
 fn row(name: &str, objective: &Attainment) -> String {

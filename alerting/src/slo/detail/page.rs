@@ -55,15 +55,20 @@ pub(in super::super) fn page(
         .as_ref()
         .map_or(String::new(), |sparse| format!("<p class=\"note\">{}</p>", Text(&sparse.text)));
     let latency = format!("Within {} ms", detail.objective.latency_ms);
+    // Nobody probes what a document measures.
+    let probed = |title: &str, shown: String| match detail.is_document() {
+        true => String::new(),
+        false => format!("<h2>{title}</h2>{shown}"),
+    };
     let body = format!(
         "<h1>{name} {pill}</h1><p class=\"tabs\">{tabs}</p>\
          <p class=\"dim\">{from} to {to}, as of {as_of}. Days and months as in {zone}. {files}</p>{sparse}\
          <div class=\"cards\">{availability}{latency}{facts}</div>\
          <h2>Error budget</h2>{chart}\
          <h2>Burn rates</h2>{burn}\
-         <h2>Answer times</h2>{times}\
+         {times}\
          <h2>Month by month</h2>{months}\
-         <h2>Downtimes</h2>{downtimes}{maintenance}\
+         {downtimes}{maintenance}\
          <h2>Day by day</h2>{days}",
         pill = pill(detail.status),
         from = moment(detail.from.timestamp_millis()),
@@ -79,9 +84,9 @@ pub(in super::super) fn page(
         facts = facts(detail),
         chart = chart(&points(counted, range), range, zone, &down),
         burn = burn(detail),
-        times = times(&detail.percentiles),
+        times = probed("Answer times", times(&detail.percentiles)),
         months = periods("Month", &detail.months),
-        downtimes = downtimes(&detail.downtimes),
+        downtimes = probed("Downtimes", downtimes(&detail.downtimes)),
         maintenance = maintenance(&detail.maintenance),
         days = periods("Day", &detail.days),
     );
@@ -111,6 +116,12 @@ fn card(name: &str, attained: &Attainment) -> String {
 
 fn facts(detail: &Detail) -> String {
     let (down, coverage) = (&detail.downtime, &detail.coverage);
+    if detail.is_document() {
+        return format!(
+            "<section><p><b>{}</b> events in {} of {} hours</p></section>",
+            detail.probes.total, coverage.hours_with_probes, coverage.hours,
+        );
+    }
     format!(
         "<section><p><b>Down</b> {} in {}</p><p><b>Maintenance</b> {} · {} probes do not count</p>\
          <p class=\"dim\">{} probes in {} of {} hours</p></section>",
@@ -164,7 +175,18 @@ fn times(times: &Percentiles) -> String {
 }
 
 fn periods(name: &str, periods: &[Period]) -> String {
-    let rows: String = periods
+    // Before the first probe there is nothing to say.
+    let is_empty = |period: &Period| {
+        let seen = period.probes.total + period.probes.excluded;
+        seen == 0 && period.downtime_seconds <= 0.0 && period.maintenance_seconds <= 0.0
+    };
+    let first = periods.iter().position(|period| !is_empty(period));
+    let before = first.unwrap_or(periods.len().saturating_sub(1));
+    let note = match before {
+        0 => String::new(),
+        more => format!("<p class=\"dim\">{more} before without any data.</p>"),
+    };
+    let rows: String = periods[before..]
         .iter()
         .rev()
         .map(|period| {
@@ -182,7 +204,7 @@ fn periods(name: &str, periods: &[Period]) -> String {
         .collect();
     format!(
         "<div class=\"wide\"><table><thead><tr><th>{name}</th><th>Status</th><th>Available</th><th>In time</th><th>Down</th>\
-         <th>Maintenance</th><th>Probes</th></tr></thead><tbody>{rows}</tbody></table></div>"
+         <th>Maintenance</th><th>Probes</th></tr></thead><tbody>{rows}</tbody></table></div>{note}"
     )
 }
 

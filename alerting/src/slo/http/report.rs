@@ -166,6 +166,9 @@ async fn badge(
 fn usual(engine: &Engine, service: &str) -> (Option<String>, Tz) {
     let zone = engine.config.zone();
     match engine.openslo(service).map(|slo| &slo.window) {
+        Some(TimeWindow::Rolling(hours)) if hours % 24 == 0 => {
+            (Some(format!("{}d", hours / 24)), zone)
+        }
         Some(TimeWindow::Rolling(hours)) => (Some(format!("{hours}h")), zone),
         Some(TimeWindow::Calendar(unit, zone)) => (Some((*unit).to_owned()), *zone),
         None => (None, zone),
