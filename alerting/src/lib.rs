@@ -64,6 +64,7 @@ pub use notify::RUNBOOKS;
 pub use oncall::wall_clock;
 pub use slo::{Slo, SloConfig};
 pub use source::{QueryAnswer, QueryData, SeriesData, Source, SourceError};
+pub use store::stop_of;
 
 use context::Context;
 use leader::Election;

@@ -209,7 +209,8 @@ fn is_same(one: &Failover, other: &Failover) -> bool {
 }
 
 /// Who has stopped all failovers. Whatever stands in the key: while it is there they are stopped.
-pub(crate) fn stop_of(kv: &KeyValue) -> FailoverStop {
+#[must_use]
+pub fn stop_of(kv: &KeyValue) -> FailoverStop {
     kv.json().unwrap_or_else(|_| FailoverStop {
         since: Time::UNIX_EPOCH,
         by: "somebody".to_owned(),

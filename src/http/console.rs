@@ -12,20 +12,24 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use watchkeep_catalog::{Client, ClientError, Failover, Incident, Service, Time, keys};
+use watchkeep_catalog::{
+    Client, ClientError, Failover, FailoverStop, Incident, Panic, Service, Time, keys,
+};
 
 use super::{
     Site,
     health::{self, Seen},
     html::{self, Text, table},
     problem::Problem,
-    services::summaries,
 };
 
 mod alerts;
 mod duty;
+mod failover;
+mod failovers;
 mod incident;
 mod incidents;
+mod services;
 
 /// Rows of what is over: resolved incidents and failovers.
 const PAST_MAX: usize = 10;
@@ -38,6 +42,11 @@ pub(super) fn router(site: Site) -> Router {
         .route("/incidents", routing::get(incidents::show))
         .route("/incidents/{id}", routing::get(incident::show).post(incident::act))
         .route("/incidents/{id}/acknowledge", routing::post(acknowledge))
+        .route("/services/{service}", routing::get(services::show))
+        .route("/failovers", routing::get(failovers::show))
+        .route("/failovers/stop", routing::post(failovers::stop))
+        .route("/failovers/resume", routing::post(failovers::resume))
+        .route("/failovers/{id}", routing::get(failover::show).post(failover::act))
         .route("/alerts", routing::get(alerts::show))
         .route("/alerts/silences", routing::post(alerts::silence))
         .route("/alerts/silences/{id}/expire", routing::post(alerts::expire))
@@ -49,20 +58,26 @@ pub(super) fn router(site: Site) -> Router {
 struct Known {
     instances: Vec<Seen>,
     services: Vec<Service>,
+    panics: Vec<Panic>,
     incidents: Vec<Incident>,
     failovers: Vec<Failover>,
+    /// Failovers are stopped.
+    stop: Option<FailoverStop>,
 }
 
 async fn known(client: &Client) -> Result<Known, ClientError> {
-    let ((instances, _), services, mut incidents, failovers) = tokio::try_join!(
+    let ((instances, _), services, panics, mut incidents, failovers, stop) = tokio::try_join!(
         health::all(client),
         records::<Service>(client, keys::SERVICES),
+        records::<Panic>(client, keys::PANICS),
         records::<Incident>(client, keys::INCIDENTS),
         client.list_latest(keys::FAILOVERS, None, PAST_MAX),
+        client.get(keys::FAILOVER_STOP),
     )?;
     incidents.sort_by_key(|i| std::cmp::Reverse(i.opened_at));
     let failovers = failovers.kvs.iter().filter_map(|kv| kv.json().ok()).collect();
-    Ok(Known { instances, services, incidents, failovers })
+    let stop = stop.as_ref().map(watchkeep_alerting::stop_of);
+    Ok(Known { instances, services, panics, incidents, failovers, stop })
 }
 
 async fn records<T: DeserializeOwned>(
@@ -78,10 +93,11 @@ async fn home(State(site): State<Site>) -> Html<String> {
     body.push_str(&cluster(&site));
     match known(&site.client).await {
         Ok(known) => {
+            body.push_str(&known.stop.as_ref().map(failovers::stopped).unwrap_or_default());
             body.push_str(&incidents::of_now(&known.incidents));
             body.push_str(&duty::now(site.alerting.clone()).await);
-            body.push_str(&services(&known));
-            body.push_str(&failovers(&known));
+            body.push_str(&services::all(known.services, &known.panics, &known.instances));
+            body.push_str(&failovers::recent(&known.failovers, PAST_MAX));
         }
         Err(error) => {
             let said = Text(error);
@@ -120,55 +136,6 @@ fn cluster(site: &Site) -> String {
     };
     let members = table(&["Id", "Role", "Peer address", ""], &rows, "No members yet.");
     format!("<h2>Registry</h2><p>Term {}{leader}</p>{members}", state.term)
-}
-
-fn services(known: &Known) -> String {
-    let summary = |s: super::services::Summary| {
-        let name = Text(&s.service.name).to_string();
-        let class = if s.critical > 0 { "critical" } else { "passing" };
-        vec![
-            format!("<a href=\"/v1/services/{name}/instances\">{name}</a>"),
-            format!("<span class=\"{class}\">{} of {} passing</span>", s.passing, s.instances),
-            format!("<a href=\"/v1/slo/{name}?format=html\">SLO</a>"),
-            Text(&s.service.description).to_string(),
-        ]
-    };
-    let rows: Vec<_> =
-        summaries(known.services.clone(), &known.instances).into_iter().map(summary).collect();
-    let all =
-        table(&["Service", "Instances", "Promise", "Description"], &rows, "None is registered.");
-    let instance = |seen: &Seen| {
-        let i = &seen.instance;
-        let status = seen.status.as_str();
-        vec![
-            Text(format_args!("{}/{}", i.service, i.id)).to_string(),
-            Text(format_args!("{}:{}", i.address, i.port)).to_string(),
-            Text(&i.role).to_string(),
-            format!("<span class=\"{status}\">{status}</span>"),
-            seen.since.map(time).unwrap_or_default(),
-            Text(seen.reason.as_deref().unwrap_or_default()).to_string(),
-        ]
-    };
-    let rows: Vec<_> = known.instances.iter().map(instance).collect();
-    let head = ["Instance", "Address", "Role", "Status", "Since", "Reason"];
-    format!("<h2>Services</h2>{all}<h2>Instances</h2>{}", table(&head, &rows, "None."))
-}
-
-fn failovers(known: &Known) -> String {
-    let row = |failover: &Failover| {
-        let state = word(&failover.state);
-        vec![
-            time(failover.decided_at),
-            Text(&failover.policy).to_string(),
-            Text(format_args!("{}/{}", failover.service, failover.instance)).to_string(),
-            format!("<span class=\"{state}\">{state}</span>"),
-            failover.attempts.len().to_string(),
-            Text(&failover.reason).to_string(),
-        ]
-    };
-    let rows: Vec<_> = known.failovers.iter().take(PAST_MAX).map(row).collect();
-    let head = ["Decided", "Policy", "Instance", "Outcome", "Attempts", "Reason"];
-    format!("<h2>Recent failovers</h2>{}", table(&head, &rows, "None."))
 }
 
 /// A record's own word for a state; it is one of a few, so it may be a CSS class.

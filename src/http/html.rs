@@ -32,8 +32,8 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:0 auto;padding:1r
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}\
 table{border-collapse:collapse;width:100%}.wide{overflow-x:auto}\
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
-th{font-weight:600}.critical,.triggered,.failed{color:var(--bad);font-weight:600}\
-.passing,.delivered,.resolved{color:var(--good)}.unknown,.dim{color:var(--dim)}\
+th{font-weight:600}.critical,.triggered,.failed,.held,.expired,.rolled_back,.awaiting_approval{color:var(--bad);font-weight:600}\
+.passing,.delivered,.resolved,.done{color:var(--good)}.unknown,.dim{color:var(--dim)}\
 nav a{margin-right:1rem;white-space:nowrap;display:inline-block}form{display:inline}form.actions{display:block}\
 form.actions input{max-width:11rem}input,button{font:inherit;padding:.25rem .5rem;margin:.1rem 0}\
 code,pre{font-size:.9em}pre{overflow-x:auto}\
@@ -53,7 +53,7 @@ pub(super) fn page(title: &str, live: bool, body: &str) -> Html<String> {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{refresh}\
          <title>{title}</title><style>{STYLE}</style></head><body>\
-         <nav><a href=\"/\">Console</a><a href=\"/alerts\">Alerts</a><a href=\"/incidents\">Incidents</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
+         <nav><a href=\"/\">Console</a><a href=\"/alerts\">Alerts</a><a href=\"/incidents\">Incidents</a><a href=\"/failovers\">Failovers</a><a href=\"/oncall\">On call</a><a href=\"/v1/slo?format=html\">SLO</a>\
          <a href=\"/runbooks/\">Runbooks</a><a href=\"/dashboards/\">Dashboards</a>\
          <a href=\"/metrics\">Metrics</a></nav>{body}</body></html>\n",
         title = Text(title),

@@ -5,6 +5,7 @@
 mod common;
 
 mod checks;
+mod console;
 mod discovery;
 mod dns;
 mod duty;
