@@ -12,7 +12,8 @@ use super::{
 /// # Errors
 /// Everything that is wrong, by its line. What lies on the nodes, programs and secrets, is not looked for here.
 pub(crate) fn failover_policy(file: &str, text: &str) -> Result<FailoverPolicy, Problems> {
-    let (policy, index) = parse::parse_as::<FailoverPolicy>(Dialect::Yaml12, file, text).map_err(Problems)?;
+    let (policy, index) =
+        parse::parse_as::<FailoverPolicy>(Dialect::Yaml12, file, text).map_err(Problems)?;
     let alerting = AlertingConfig { failover: vec![policy.clone()], ..AlertingConfig::default() };
     let wrong = alerting.validate().err().unwrap_or_default().into_iter();
     let problem = |path: &str, message: String| {

@@ -249,7 +249,7 @@ pub(super) fn percent(ratio: Option<f64>) -> String {
     let Some(ratio) = ratio else { return "–".to_owned() };
     if ratio <= -1.0 {
         // Of a budget that is spent several times over, parts of a percent tell nothing.
-        return format!("{:.0} %", (ratio * 100.0).floor());
+        return format!("{:.0} %", (ratio * 100.0 + 1e-6).floor());
     }
     // 0.9999 is a little less than it says; the shares themselves are coarser than this.
     let floored = (ratio * 1e6 + 1e-3).floor() / 1e4;

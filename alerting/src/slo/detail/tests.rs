@@ -263,7 +263,7 @@ fn in_every_form() {
     let html = page(&found, &counted, &range, zone);
     for part in [
         "&lt;b&gt;refused",
-        "/v1/failovers/fo-1",
+        "\"/failovers/fo-1\"",
         "<polyline",
         "upgrade: new disks",
         // What is linked is on the same calendar, and over the same span.
