@@ -1,10 +1,8 @@
 //! openraft's calls to other members, over gRPC.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -34,6 +32,9 @@ use crate::{
     store::SnapshotReader,
 };
 
+/// Reasons that are said while a member is away.
+const REASONS_MAX: usize = 16;
+
 /// Frames of a snapshot that wait for the receiver.
 const FRAMES_MAX: usize = 4;
 
@@ -52,7 +53,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             address: node.address.clone(),
             peers: self.peers.clone(),
             metrics: self.metrics.peer(target),
-            away: AtomicBool::new(false),
+            said: Mutex::default(),
         }
     }
 }
@@ -63,8 +64,8 @@ pub(crate) struct Link {
     address: String,
     peers: Peers,
     pub(super) metrics: PeerMetrics,
-    /// Whether it has been said that entries do not reach it.
-    away: AtomicBool,
+    /// Why entries do not reach it, as it has been said; empty while they do.
+    said: Mutex<HashSet<String>>,
 }
 
 pub(super) type Failure = RPCError<TypeConfig>;
@@ -79,19 +80,26 @@ impl Link {
         self.peers.address(self.target).unwrap_or_else(|| self.address.clone())
     }
 
-    /// Counts that entries do not reach it, and says so: once, however often they are tried.
+    /// Counts that entries do not reach it, and says why: each reason once, however often they are tried.
     pub(super) fn is_away(&self, failure: &Failure) {
         self.metrics.not_answered();
-        if !self.away.swap(true, Ordering::Relaxed) {
+        let (mut said, reason) = (self.said(), failure.to_string());
+        if said.len() < REASONS_MAX && said.insert(reason) {
             warn!(member = self.target, address = self.address(), %failure, "entries do not reach a member; trying on");
         }
     }
 
     /// Says that they do again, if they did not.
     pub(super) fn is_back(&self) {
-        if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
+        let mut said = self.said();
+        if !said.is_empty() {
+            said.clear();
             info!(member = self.target, "entries reach the member again");
         }
+    }
+
+    fn said(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn envelope(&self, message: &impl Serialize) -> Result<Envelope, Failure> {

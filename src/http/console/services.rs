@@ -134,7 +134,7 @@ pub(super) async fn show(
         )));
     }
     let panic: Option<Panic> = panic.and_then(|kv| kv.json().ok());
-    let rows: Vec<_> = seen.iter().map(|seen| detailed(seen)).collect();
+    let rows: Vec<_> = seen.iter().map(detailed).collect();
     let head = ["Instance", "Address", "Role", "Status", "Since", "Reason", "Zone", "Tags"];
     let shown = Text(&name).to_string();
     let mut body = format!("<h1>{shown}</h1>{}", about(&shown, record.as_ref()));

@@ -266,6 +266,10 @@ fn pair_words(source: &rustls::Error) -> String {
     }
 }
 
+fn unreadable(field: Field, path: &Path, error: &CertificateError) -> TlsError {
+    TlsError::Content { field, path: path.to_owned(), message: error.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,8 +302,4 @@ mod tests {
             );
         }
     }
-}
-
-fn unreadable(field: Field, path: &Path, error: &CertificateError) -> TlsError {
-    TlsError::Content { field, path: path.to_owned(), message: error.to_string() }
 }
