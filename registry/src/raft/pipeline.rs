@@ -72,8 +72,8 @@ where
     Ok(stream::unfold(Some(pipeline), |pipeline| async {
         let mut pipeline = pipeline?;
         let answer = pipeline.next().await?;
-        if answer.is_err() {
-            pipeline.link.metrics.not_answered();
+        if let Err(failure) = &answer {
+            pipeline.link.is_away(failure);
         }
         let goes_on = matches!(answer, Ok(Ok(_)));
         Some((answer, goes_on.then_some(pipeline)))
