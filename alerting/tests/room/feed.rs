@@ -31,7 +31,7 @@ async fn told(reader: &mut Receiver<Batch>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_reader_sees_its_keys_from_the_beginning() {
+async fn each_reader_sees_its_keys_once_from_the_beginning() {
     let etcd = Etcd::start().await;
     let put = async |key: &str| {
         etcd.client.put(key, "v", 0).await.expect("written");
@@ -45,7 +45,6 @@ async fn each_reader_sees_its_keys_from_the_beginning() {
 
     let mut second = etcd.client.clone().follow_shared(|_| true);
     assert_eq!(told(&mut second).await, ["[/watchkeep/a/1 /watchkeep/a/2 /watchkeep/b/1]"]);
-    assert_eq!(told(&mut first).await, ["[/watchkeep/a/1 /watchkeep/a/2]"], "anew, for both");
     etcd.client.delete("/watchkeep/b/1").await.expect("deleted");
     put("/watchkeep/a/3").await;
     assert_eq!(told(&mut second).await, ["-/watchkeep/b/1"]);

@@ -129,14 +129,15 @@ impl Client {
     /// nobody in particular.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
-        Self { login: Login::new(credentials), ..self }
+        Self { login: Login::new(credentials), feed: Feed::default(), ..self }
     }
 
     /// The same client where the member behind the endpoint `url` runs in this process: its calls need no connection, and
     /// run on the threads of whoever calls. Without an endpoint of that name nothing changes.
     #[must_use]
     pub fn with_own_member(self, url: &str, member: &OwnMember) -> Self {
-        Self { endpoints: self.endpoints.with_own(url, member), ..self }
+        let endpoints = self.endpoints.with_own(url, member);
+        Self { endpoints, feed: Feed::default(), ..self }
     }
 
     /// Runs `call` on one endpoint after the other until one answers or [`RETRY_FOR`] is over; each gets `limit`.

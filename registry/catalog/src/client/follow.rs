@@ -18,7 +18,7 @@ use super::{Client, ClientError, KeyValue, prefix_end};
 
 /// Batches that wait for a slow reader; beyond it the watch itself waits.
 pub(super) const BATCHES_MAX: usize = 16;
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// What happened to the keys under the followed prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
