@@ -115,7 +115,7 @@ pub(crate) async fn ask(
             let text = match error.is_timeout() {
                 true => format!("no answer within {} ms", post.timeout.as_millis()),
                 // Without the URL, which the reader knows and which may be private.
-                false => text::chain(&error.without_url()),
+                false => watchkeep_catalog::causes(&error.without_url()),
             };
             let (status, error, body) = (None, Some(text), String::new());
             return Answer { status, error, body, may_be_taken, wait: None };

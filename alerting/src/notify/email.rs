@@ -21,7 +21,6 @@ use crate::{
     AlertingError,
     config::{Secret, SmtpConfig, SmtpTls},
     link::Links,
-    text,
 };
 
 /// Connections to the mail server.
@@ -46,7 +45,7 @@ pub(crate) struct Mailer {
 pub(crate) fn read_ca(path: &str) -> Result<Certificate, String> {
     let pem = std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
     Certificate::from_pem(&pem)
-        .map_err(|e| format!("{path} is not a PEM certificate: {}", text::chain(&e)))
+        .map_err(|e| format!("{path} is not a PEM certificate: {}", watchkeep_catalog::causes(&e)))
 }
 
 impl Mailer {
@@ -170,7 +169,11 @@ impl Mailer {
             )));
         };
         sent.map(drop).map_err(|error| Failure {
-            text: format!("mail server {}: {}", self.server, words(&text::chain(&error))),
+            text: format!(
+                "mail server {}: {}",
+                self.server,
+                words(&watchkeep_catalog::causes(&error))
+            ),
             is_final: error.is_permanent(),
             // 4xx: the server is there and asks to come again.
             is_dire: !error.is_transient(),
@@ -219,7 +222,7 @@ fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, String> {
         builder =
             builder.certificate_store(CertificateStore::None).add_root_certificate(read_ca(file)?);
     }
-    builder.build().map_err(|e| text::chain(&e))
+    builder.build().map_err(|e| watchkeep_catalog::causes(&e))
 }
 
 #[cfg(test)]

@@ -129,16 +129,11 @@ fn retry_after(value: &HeaderValue, now: DateTime<Utc>) -> Option<Duration> {
 
 /// An error and its causes in one line, without the URL.
 fn words(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
+    let text = if error.is_timeout() { "no answer in time" } else { "no answer" };
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{text}: {}", watchkeep_catalog::causes(cause)),
+        None => text.to_owned(),
     }
-    text
 }
 
 #[cfg(test)]

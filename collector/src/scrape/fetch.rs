@@ -141,16 +141,6 @@ pub(crate) fn words(error: &reqwest::Error, timeout: Duration) -> String {
     if error.is_timeout() {
         return format!("no whole answer within {} ms", timeout.as_millis());
     }
-    let mut text = String::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if text.is_empty() {
-            text = more;
-        } else if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    if text.is_empty() { "the request failed".to_owned() } else { text }
+    std::error::Error::source(error)
+        .map_or_else(|| "the request failed".to_owned(), watchkeep_catalog::causes)
 }

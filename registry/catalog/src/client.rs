@@ -33,7 +33,6 @@ mod users;
 
 use endpoints::Endpoints;
 pub use error::ClientError;
-pub(crate) use error::causes;
 use feed::Feed;
 pub use follow::{Batch, Change, Changes};
 pub use latest::Latest;

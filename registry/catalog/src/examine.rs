@@ -20,8 +20,6 @@ use watchkeep_api::etcdserverpb::{
     lease_client::LeaseClient, maintenance_client::MaintenanceClient,
 };
 
-use crate::client::causes;
-
 /// What a canary's lease lasts, should nobody revoke it.
 const CANARY_TTL_SECONDS: i64 = 60;
 /// The key that is read to see whether the member reads with its cluster; there need not be one.
@@ -95,7 +93,7 @@ where
         std::future::ready(stream)
     });
     let channel = endpoint.connect_with_connector(connector).await;
-    let channel = channel.map_err(|e| format!("no HTTP/2: {}", causes(&e)))?;
+    let channel = channel.map_err(|e| format!("no HTTP/2: {}", watchkeep_api::causes(&e)))?;
     let token = match ask.login {
         None => None,
         Some((name, password)) => Some(log_in(channel.clone(), name, password).await?),
@@ -196,5 +194,5 @@ async fn canary(link: Link, prefix: &str) -> Result<Duration, String> {
 }
 
 fn failed(what: &str, status: &Status) -> String {
-    format!("{what}: {} ({:?})", causes(status), status.code())
+    format!("{what}: {} ({:?})", watchkeep_api::causes(status), status.code())
 }

@@ -194,7 +194,7 @@ impl Peers {
         let answer = tokio::time::timeout(limit, asked).await.map_err(|_| None)?;
         answer
             .map(tonic::Response::into_inner)
-            .map_err(|status| (!is_refused(&status)).then(|| words(&status)))
+            .map_err(|status| (!is_refused(&status)).then(|| watchkeep_api::causes(&status)))
     }
 
     /// Lets the leader change the members.
@@ -242,11 +242,4 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
 fn is_refused(status: &Status) -> bool {
     let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     causes(status).any(|error| error.downcast_ref().is_some_and(is_refused))
-}
-
-/// A status and what lies behind it, each thing once.
-fn words(status: &Status) -> String {
-    causes(status).map(ToString::to_string).fold(status.message().to_owned(), |text, more| {
-        if text.contains(&more) { text } else { format!("{text}: {more}") }
-    })
 }

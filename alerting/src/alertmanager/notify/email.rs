@@ -20,7 +20,7 @@ use lettre::{
 use super::{Failure, Message, http::secret};
 use crate::{
     alertmanager::config::{EmailConfig, Global, TlsConfig},
-    clock, text,
+    clock,
 };
 
 const CONNECTIONS_MAX: u32 = 8;
@@ -89,8 +89,10 @@ impl Mailer {
         let mail = self.mail(config, message)?;
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => Err(Failure::Never(text::chain(&error))),
-            Err(error) => Err(Failure::Again(text::chain(&error))),
+            Err(error) if error.is_permanent() => {
+                Err(Failure::Never(watchkeep_catalog::causes(&error)))
+            }
+            Err(error) => Err(Failure::Again(watchkeep_catalog::causes(&error))),
         }
     }
 
@@ -148,7 +150,8 @@ fn tls_parameters(host: &str, config: Option<&TlsConfig>) -> Result<TlsParameter
         if let Some(file) = &config.ca_file {
             let pem = std::fs::read(file).map_err(|e| format!("cannot read {file}: {e}"))?;
             let certificate = Certificate::from_pem(&pem);
-            let certificate = certificate.map_err(|e| format!("{file}: {}", text::chain(&e)))?;
+            let certificate =
+                certificate.map_err(|e| format!("{file}: {}", watchkeep_catalog::causes(&e)))?;
             builder =
                 builder.certificate_store(CertificateStore::None).add_root_certificate(certificate);
         }
@@ -157,7 +160,7 @@ fn tls_parameters(host: &str, config: Option<&TlsConfig>) -> Result<TlsParameter
         }
         builder = builder.dangerous_accept_invalid_certs(config.insecure_skip_verify);
     }
-    builder.build().map_err(|e| text::chain(&e))
+    builder.build().map_err(|e| watchkeep_catalog::causes(&e))
 }
 
 /// Addresses, as a template may have made them.

@@ -83,7 +83,8 @@ fn client(config: &HttpConfig) -> Result<Client, String> {
     builder = match &config.proxy_url {
         Some(url) => {
             let around = config.no_proxy.as_deref().and_then(NoProxy::from_string);
-            builder.proxy(Proxy::all(url).map_err(|e| text::chain(&e))?.no_proxy(around))
+            builder
+                .proxy(Proxy::all(url).map_err(|e| watchkeep_catalog::causes(&e))?.no_proxy(around))
         }
         None => builder.no_proxy(),
     };
@@ -93,7 +94,7 @@ fn client(config: &HttpConfig) -> Result<Client, String> {
     if let Some(tls) = &config.tls_config {
         builder = with_tls(builder, tls)?;
     }
-    builder.build().map_err(|e| text::chain(&e))
+    builder.build().map_err(|e| watchkeep_catalog::causes(&e))
 }
 
 fn with_tls(
@@ -103,13 +104,15 @@ fn with_tls(
     let read = |file: &str| std::fs::read(file).map_err(|e| format!("cannot read {file}: {e}"));
     if let Some(file) = &tls.ca_file {
         let certificates = Certificate::from_pem_bundle(&read(file)?);
-        builder = builder
-            .tls_certs_only(certificates.map_err(|e| format!("{file}: {}", text::chain(&e)))?);
+        builder = builder.tls_certs_only(
+            certificates.map_err(|e| format!("{file}: {}", watchkeep_catalog::causes(&e)))?,
+        );
     }
     if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
         let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
         let identity = Identity::from_pem(&pem);
-        builder = builder.identity(identity.map_err(|e| format!("{cert}: {}", text::chain(&e)))?);
+        builder = builder
+            .identity(identity.map_err(|e| format!("{cert}: {}", watchkeep_catalog::causes(&e)))?);
     }
     if tls.min_version.as_deref() == Some("TLS13") {
         builder = builder.tls_version_min(Version::TLS_1_3);
@@ -206,7 +209,7 @@ impl Link {
         let response = request.timeout(timeout).send().await;
         let response = response.map_err(|e| {
             // Without the URL, which may be secret.
-            Failure::Again(text::chain(&e.without_url()))
+            Failure::Again(watchkeep_catalog::causes(&e.without_url()))
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read(response).await;

@@ -77,7 +77,10 @@ impl Tokens {
         let request = self.client.post(&config.token_url).timeout(ATTEMPT_TIMEOUT);
         let request = request.basic_auth(&config.client_id, Some(password)).form(&form);
         let failed = |what: String| Failure::Again(format!("no OAuth 2 token: {what}"));
-        let response = request.send().await.map_err(|e| failed(text::chain(&e.without_url())))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|e| failed(watchkeep_catalog::causes(&e.without_url())))?;
         let status = response.status();
         let body = read(response).await;
         if !status.is_success() {

@@ -160,7 +160,7 @@ impl DataSourceConfig {
         if tls.insecure_skip_verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
-        builder.build().map_err(|e| ("tls_config".to_owned(), crate::text::chain(&e)))
+        builder.build().map_err(|e| ("tls_config".to_owned(), watchkeep_catalog::causes(&e)))
     }
 }
 

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use watchkeep_api::tls::{self, ClientTls};
+use watchkeep_api::{
+    causes,
+    tls::{self, ClientTls},
+};
 
 use super::{
-    ClientError, ClientTlsConfig, causes,
+    ClientError, ClientTlsConfig,
     transport::{OwnMember, Transport},
 };
 

@@ -1,9 +1,7 @@
 //! Why a call failed, and what follows from that.
 
-use std::error::Error as StdError;
-
 use thiserror::Error;
-use tonic::{Code, Status};
+use tonic::Code;
 
 /// Why a call failed.
 #[derive(Debug, Error)]
@@ -88,21 +86,4 @@ impl ClientError {
     pub fn is_compacted(&self) -> bool {
         matches!(self, Self::Status { code: Code::OutOfRange, message, .. } if message.contains("compacted"))
     }
-}
-
-/// An error and what lies behind it, each thing once; of a status its message only.
-pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = match error.downcast_ref::<Status>() {
-        Some(status) => status.message().to_owned(),
-        None => error.to_string(),
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
