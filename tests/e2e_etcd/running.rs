@@ -42,7 +42,7 @@ async fn failures(node: &Node, to: usize) -> Result<f64, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_is_away_is_tried_in_moderation_and_said_once() {
+async fn a_member_that_is_away_is_tried_in_moderation_and_each_reason_is_said_once() {
     let mut cluster = Cluster::layout_roles(&["registry"; 3], None, &[]).run().await;
     let at = cluster.raft_leader().await;
     let away = (at + 1) % 3;
@@ -55,8 +55,14 @@ async fn a_member_that_is_away_is_tried_in_moderation_and_said_once() {
     let tries = failures(&cluster.nodes[at], to).await.expect("metrics") - before;
     // A heartbeat every 50 ms, and entries a few times a second.
     assert!((1.0..400.0).contains(&tries), "{tries} in {AWAY:?}");
+    // What was on its way when the member died may fail otherwise than what is tried later.
     let said = log(&cluster.nodes[at]);
-    assert_eq!(said.matches("entries do not reach a member").count(), 1, "{said}");
+    let mut reasons: Vec<_> =
+        said.lines().filter_map(|line| line.split_once("entries do not reach a member")).collect();
+    let times = reasons.len();
+    reasons.sort_unstable_by_key(|(_, reason)| *reason);
+    reasons.dedup_by_key(|(_, reason)| *reason);
+    assert!(times == reasons.len() && times <= 4, "{said}");
     assert!(said.lines().count() < 200, "{said}");
     cluster.nodes[away].start();
     cluster.nodes[away].ready().await;
