@@ -13,7 +13,7 @@ use std::{
 use watchkeep_catalog::Client;
 
 mod common;
-use common::{Cluster, eventually, wait::ensure};
+use common::{Cluster, Node, eventually, wait::ensure};
 
 const PUTS: usize = 10_000;
 const CLIENTS: usize = 16;
@@ -82,18 +82,52 @@ async fn a_member_without_its_log_does_not_start() {
     let log = node.data().join("registry/log");
     std::fs::remove_dir_all(&log).expect("removed");
     for _ in 0..2 {
-        node.start();
-        let begun = Instant::now();
-        while !node.has_ended() {
-            assert!(begun.elapsed() < LONG, "it runs");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        node.kill();
-        let said = std::fs::read_to_string(node.log()).expect("a log");
-        let said = said.lines().last().unwrap_or_default();
+        let said = last_words(node).await;
         let log = log.display().to_string();
         assert!(said.contains(&log) && said.contains("the Raft log is missing"), "{said}");
     }
+}
+
+/// One bit of it turned, or its end lost: it does not start either, and says where.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_log_is_damaged_says_where_and_does_not_start() {
+    let mut cluster = Cluster::start(1, &[]).await;
+    let registry = Client::new(&cluster.urls()).expect("endpoints");
+    for number in 0..50 {
+        registry.put("/durable/k", number.to_string(), 0).await.expect("put");
+    }
+    let node = &mut cluster.nodes[0];
+    node.kill();
+    let folder = std::fs::read_dir(node.data().join("registry/log")).expect("a folder");
+    let mut files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "wal"));
+    let first = files.iter().min().expect("a segment");
+    let whole = std::fs::read(first).expect("read");
+    let used = whole.iter().rposition(|byte| *byte != 0).expect("something was written") + 1;
+    let mut turned = whole.clone();
+    turned[used / 2] ^= 1;
+    for damaged in [&turned[..], &whole[..used / 2]] {
+        std::fs::write(first, damaged).expect("written");
+        let said = last_words(node).await;
+        let shown = first.display().to_string();
+        assert!(said.contains(&shown) && said.contains(" at byte "), "{said}");
+    }
+    std::fs::write(first, whole).expect("written");
+    node.start();
+    node.ready().await;
+}
+
+/// The last line of a node that ends when it is started.
+async fn last_words(node: &mut Node) -> String {
+    node.start();
+    let begun = Instant::now();
+    while !node.has_ended() {
+        assert!(begun.elapsed() < LONG, "it runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.kill();
+    let said = std::fs::read_to_string(node.log()).expect("a log");
+    said.lines().last().unwrap_or_default().to_owned()
 }
 
 /// Puts numbers that grow; an error is tried again, since only an answer counts.

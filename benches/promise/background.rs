@@ -17,6 +17,8 @@ use watchkeep_api::etcdserverpb::{
     maintenance_client::MaintenanceClient,
 };
 
+use crate::common::http;
+
 const COMPACT_EVERY: Duration = Duration::from_secs(5);
 /// Revisions that compaction leaves.
 const REVISIONS_KEPT: i64 = 10_000;
@@ -26,6 +28,9 @@ const BACKUP_PAUSE: Duration = Duration::from_secs(15);
 const AFTERMATH: Duration = Duration::from_millis(500);
 /// How often the end is looked for.
 const TICK: Duration = Duration::from_millis(200);
+/// Gauges of what comes by itself.
+const SNAPSHOT: &str = "watchkeep_registry_raft_snapshot_index";
+const PURGED: &str = "watchkeep_registry_raft_purged_index";
 
 /// What was done beside.
 #[derive(Debug, Default)]
@@ -47,6 +52,17 @@ pub(crate) struct Spell {
 }
 
 impl Done {
+    /// A promise that was kept while nothing went on beside says nothing.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = self.errors.clone();
+        for (what, times) in [("compaction", self.compactions), ("backup", self.backups)] {
+            if times == 0 {
+                faults.push(format!("there was no {what}"));
+            }
+        }
+        faults
+    }
+
     /// What went on at a time, or had ended shortly before.
     pub(crate) fn at(&self, time: Duration) -> Vec<&'static str> {
         let mut found: Vec<_> = self
@@ -162,6 +178,34 @@ pub(crate) async fn term(urls: &[String]) -> Result<u64, Status> {
     let channel = Endpoint::from_shared(urls[0].clone()).expect("an URL").connect_lazy();
     let status = MaintenanceClient::new(channel).status(StatusRequest {}).await?;
     Ok(status.into_inner().raft_term)
+}
+
+/// How far each member's snapshots and purges have come.
+pub(crate) async fn housekeeping(urls: &[String]) -> Result<Vec<[f64; 2]>, String> {
+    let mut members = Vec::new();
+    for url in urls {
+        let page = http::text(http::client().get(format!("{url}/metrics"))).await?;
+        let value = |name: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|value| value.parse().ok())
+                .ok_or_else(|| format!("{url}/metrics has no {name}"))
+        };
+        members.push([value(SNAPSHOT)?, value(PURGED)?]);
+    }
+    Ok(members)
+}
+
+/// Members that made no snapshot or purged nothing meanwhile.
+pub(crate) fn idle(before: &[[f64; 2]], after: &[[f64; 2]]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (at, (before, after)) in before.iter().zip(after).enumerate() {
+        for (name, (before, after)) in [SNAPSHOT, PURGED].iter().zip(before.iter().zip(after)) {
+            if after <= before {
+                faults.push(format!("member {}: {name} stays at {after}", at + 1));
+            }
+        }
+    }
+    faults
 }
 
 /// Takes a whole backup from one member; its bytes.

@@ -81,6 +81,7 @@ async fn promise(time: Duration, keys: u64, bytes: usize, rate: Option<u64>) -> 
         }
     };
     println!("{rate} puts/s for {time:?}, with compaction, snapshots and backups");
+    let before = background::housekeeping(&cluster.urls()).await.expect("metrics");
     let background = background::start(&cluster.urls(), target.revision());
     let mut report = Report::new(processes);
     target.steady(rate, time, &mut report).await;
@@ -88,6 +89,11 @@ async fn promise(time: Duration, keys: u64, bytes: usize, rate: Option<u64>) -> 
     println!("{done}");
     let after = background::term(&cluster.urls()).await.expect("a term");
     println!("term {term} before the load, {after} after it");
-    // An election under load was a needless one: nobody had failed.
-    report.verdict(&done) && after == term
+    let kept = background::housekeeping(&cluster.urls()).await.expect("metrics");
+    let mut faults = background::idle(&before, &kept);
+    if after != term {
+        // Nobody had failed.
+        faults.push(format!("a needless election: term {term}, then {after}"));
+    }
+    report.verdict(&done, faults)
 }

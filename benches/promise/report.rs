@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use crate::{PROMISE, SHARE, background::Done, memory};
+use crate::{
+    PROMISE, SHARE,
+    background::Done,
+    memory::{self, Memory},
+};
 
 /// Longest step of the table.
 const STEP: Duration = Duration::from_secs(60);
 
+/// Between two looks at the members' memory.
+const SAMPLE: Duration = Duration::from_secs(1);
+
 /// What was measured.
 pub(crate) struct Report {
     processes: Vec<u32>,
+    memory: Memory,
+    samples: u32,
     /// Of every request, in microseconds.
     took: Vec<u32>,
     /// Of this step.
@@ -42,11 +51,29 @@ impl Report {
         );
         let (took, step) = (Vec::new(), Vec::new());
         let late_ones = Vec::new();
-        Self { processes, took, step, step_late: 0, late: 0, errors: 0, steps: 1, late_ones }
+        let memory = Memory::new(processes.len());
+        Self {
+            processes,
+            memory,
+            samples: 0,
+            took,
+            step,
+            step_late: 0,
+            late: 0,
+            errors: 0,
+            steps: 1,
+            late_ones,
+        }
     }
 
     /// A request that was due at `due` after the beginning.
     pub(crate) fn answered(&mut self, due: Duration, took: Duration, is_ok: bool) {
+        if due >= SAMPLE * self.samples {
+            self.samples += 1;
+            for (member, process) in self.processes.iter().enumerate() {
+                self.memory.sample(member, due, *process);
+            }
+        }
         if due >= STEP * self.steps {
             self.print_step();
             self.steps += 1;
@@ -98,8 +125,9 @@ impl Report {
         stalls
     }
 
-    /// Prints it, and says whether the promise was kept. `beside` is what went on meanwhile.
-    pub(crate) fn verdict(mut self, beside: &Done) -> bool {
+    /// Prints it, and says whether the promise was kept. `beside` is what went on meanwhile, `faults` what should have
+    /// and did not, or should not have and did.
+    pub(crate) fn verdict(mut self, beside: &Done, mut faults: Vec<String>) -> bool {
         self.print_step();
         let stalls = self.stalls();
         println!("{} stalls:", stalls.len());
@@ -124,7 +152,12 @@ impl Report {
             rank(&self.took, 0.999_9),
             rank(&self.took, 1.0),
         );
-        let kept = share >= SHARE && !self.took.is_empty();
+        faults.extend(beside.faults());
+        faults.extend(self.memory.grows());
+        for fault in &faults {
+            println!("fault: {fault}");
+        }
+        let kept = share >= SHARE && !self.took.is_empty() && faults.is_empty();
         println!("verdict: the promise is {}", if kept { "kept" } else { "broken" });
         kept
     }

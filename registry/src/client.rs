@@ -24,7 +24,7 @@ use tower::Service;
 use crate::{
     calls::{Calls, Counting},
     cluster::Cluster,
-    etcd::{ETCD_VERSION, GateLayer},
+    etcd::{ETCD_VERSION, GateLayer, RequireLeaderLayer},
     gateway, health,
     messages::CountMessages,
     metrics::Metrics,
@@ -40,6 +40,7 @@ pub(crate) fn router(
     let grpc = routes
         .into_axum_router()
         .layer(GateLayer(cluster.clone()))
+        .layer(RequireLeaderLayer(cluster.clone()))
         .layer(CountMessages(metrics.grpc_messages.clone()))
         .layer(Counting(Calls::new(metrics)));
     let plain = Router::new()
@@ -74,7 +75,12 @@ impl Service<Request<Body>> for GrpcOnly {
 }
 
 async fn version() -> impl IntoResponse {
-    Json(json!({ "etcdserver": ETCD_VERSION, "etcdcluster": ETCD_VERSION }))
+    Json(json!({
+        "etcdserver": ETCD_VERSION,
+        "etcdcluster": ETCD_VERSION,
+        // etcd 3.6 and later.
+        "storage": ETCD_VERSION,
+    }))
 }
 
 async fn metrics_text(State(registry): State<Registry>) -> impl IntoResponse {

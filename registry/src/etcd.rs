@@ -17,6 +17,7 @@ pub(crate) mod oversize;
 mod queue;
 mod range_stream;
 mod reflection;
+mod require_leader;
 mod snapshot;
 mod watch;
 
@@ -35,6 +36,7 @@ use watchkeep_api::{
 };
 
 pub(crate) use gate::GateLayer;
+pub(crate) use require_leader::RequireLeaderLayer;
 
 use crate::cluster::Cluster;
 

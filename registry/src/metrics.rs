@@ -144,7 +144,7 @@ impl Metrics {
             proposals_failed: d.counter("etcd_server_proposals_failed_total", "Proposals made here that failed.")?,
             db_bytes: d.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes the state takes on disk.")?,
             db_in_use_bytes: d.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes the state takes on disk.")?,
-            keys: d.gauge("watchkeep_registry_keys", "Keys that exist, as the storage engine estimates.")?,
+            keys: d.gauge("watchkeep_registry_keys", "Keys that exist.")?,
             watchers: d.gauge("watchkeep_registry_watchers", "Watchers.")?,
             watch_events: d.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers.")?,
             watch_streams: d.gauge("watchkeep_registry_watch_streams", "Watch streams that are open.")?,

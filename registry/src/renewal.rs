@@ -1,7 +1,12 @@
 //! Renewals on their way to the leader: all that wait are sent in one call, and whether the leader still leads is made
 //! sure of once for all of them.
 
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+
+use tokio::sync::{
+    mpsc::{self, error::SendTimeoutError},
+    oneshot,
+};
 use watchkeep_api::peer::LeaseResponse;
 
 use crate::cluster::{Cluster, ClusterError};
@@ -10,6 +15,8 @@ use crate::cluster::{Cluster, ClusterError};
 const BATCH_MAX: usize = 4_096;
 /// Streams whose renewals wait; beyond it they wait to wait.
 const WAITING_MAX: usize = 1_024;
+/// And for so long at most: whoever is refused then asks again, and a lease lasts longer than that.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// One stream's renewals.
 pub(crate) struct Renewals {
@@ -33,8 +40,11 @@ impl Renewer {
     /// Renews leases; answers in their order.
     pub(crate) async fn renew(&self, ids: Vec<i64>) -> Result<Vec<LeaseResponse>, ClusterError> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.0.send(Renewals { ids, answer }).await;
-        sent.map_err(|_| ClusterError::Stopped)?;
+        let sent = self.0.send_timeout(Renewals { ids, answer }, WAIT_MAX).await;
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => ClusterError::TooManyRequests,
+            SendTimeoutError::Closed(_) => ClusterError::Stopped,
+        })?;
         answered.await.map_err(|_| ClusterError::Stopped)?
     }
 }

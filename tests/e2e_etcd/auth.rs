@@ -230,7 +230,7 @@ async fn leases_watches_and_transactions_ask_too() {
     assert!(ann.txn(allowed).await.expect("allowed").succeeded());
 
     leases(&mut root, &mut ann).await;
-    watches(&mut root, &mut ann).await;
+    watches(node, &mut root, &mut ann).await;
     gateway(node).await;
 
     // A new password ends the old tokens.
@@ -262,7 +262,7 @@ async fn leases(root: &mut Client, ann: &mut Client) {
 }
 
 /// A watch shows nothing that its user may not read: not when it is made, and not afterwards.
-async fn watches(root: &mut Client, ann: &mut Client) {
+async fn watches(node: &Node, root: &mut Client, ann: &mut Client) {
     let from_key = Some(WatchOptions::new().with_from_key());
     for (key, options) in [("/secret", None), ("/shared", from_key)] {
         let mut stream = ann.watch(key, options).await.expect("a stream");
@@ -286,8 +286,29 @@ async fn watches(root: &mut Client, ann: &mut Client) {
     )
     .await
     .expect("granted");
-    // From the past, too, she sees it only while she may.
+    // From the past, too, she sees it only while she may; a role that is taken from her counts as a permission does.
     assert!(ann.get("/shared", Some(GetOptions::new())).await.is_ok());
+    let from_the_past = || Some(WatchOptions::new().with_start_revision(1));
+    let mut stream = ann.watch("/shared", from_the_past()).await.expect("a stream");
+    assert!(next(&mut stream).await.events().len() >= 2);
+    root.user_revoke_role("ann", "app").await.expect("revoked");
+    root.put("/shared", "4", None).await.expect("put");
+    let end = next(&mut stream).await;
+    assert!(end.canceled() && end.events().is_empty(), "{end:?}");
+    let mut stream = ann.watch("/shared", from_the_past()).await.expect("a stream");
+    assert!(next(&mut stream).await.canceled());
+    root.user_grant_role("ann", "app").await.expect("granted");
+    // So does a user that is no more.
+    root.user_add("bob", "bob-password", None).await.expect("added");
+    root.user_grant_role("bob", "app").await.expect("granted");
+    let mut bob = connect(node, "bob:bob-password").await;
+    let mut stream = bob.watch("/shared", None).await.expect("a stream");
+    root.put("/shared", "5", None).await.expect("put");
+    assert_eq!(next(&mut stream).await.events().len(), 1);
+    root.user_delete("bob").await.expect("deleted");
+    root.put("/shared", "6", None).await.expect("put");
+    let end = next(&mut stream).await;
+    assert!(end.canceled() && end.events().is_empty(), "{end:?}");
 }
 
 /// The next answer that is more than that there is a watcher now.

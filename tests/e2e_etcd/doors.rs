@@ -7,6 +7,7 @@ use std::{
 };
 
 use etcd_client::{Client, GetOptions, LockOptions, ProclaimOptions, PutOptions, ResignOptions};
+use prost::Message;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tonic::{Code, transport::Channel};
@@ -16,6 +17,10 @@ use tonic_health::pb::{
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use watchkeep_api::etcdserverpb::{
+    DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, kv_client::KvClient,
 };
 
 use crate::common::{
@@ -392,6 +397,34 @@ async fn old_paths(node: &Node) {
 }
 
 /// A range in parts is the range, at one revision, whatever is written meanwhile.
+/// The parts put together are what Range answers, and all of one revision although keys are written meanwhile.
+async fn by_grpc(node: &Node) {
+    let endpoint = Channel::from_shared(format!("http://{}", node.client)).expect("an URL");
+    let mut kv = KvClient::new(endpoint.connect_lazy()).max_decoding_message_size(usize::MAX);
+    let asked = RangeRequest {
+        key: "/parts/".into(),
+        range_end: "/parts0".into(),
+        ..RangeRequest::default()
+    };
+    let mut stream = kv.range_stream(asked.clone()).await.expect("a stream").into_inner();
+    let first = stream.message().await.expect("a part").expect("there is one");
+    let before = kv.range(asked).await.expect("range").into_inner();
+    let late = PutRequest { key: "/parts/99".into(), ..PutRequest::default() };
+    kv.put(late.clone()).await.expect("put");
+    let (mut parts, mut merged) = (1, RangeResponse::default());
+    let mut next = Some(first);
+    while let Some(part) = next {
+        merged
+            .merge(part.range_response.expect("a part").encode_to_vec().as_slice())
+            .expect("merged");
+        (next, parts) = (stream.message().await.expect("a part"), parts + 1);
+    }
+    assert!(parts > 3, "{parts} parts");
+    assert_eq!((merged.kvs, merged.count, merged.more), (before.kvs, before.count, before.more));
+    let delete = DeleteRangeRequest { key: late.key, ..DeleteRangeRequest::default() };
+    kv.delete_range(delete).await.expect("deleted");
+}
+
 async fn parts(node: &Node) {
     let mut client = connect(node).await;
     let value = "x".repeat(100_000);
@@ -399,6 +432,7 @@ async fn parts(node: &Node) {
         let options = PutOptions::new();
         client.put(format!("/parts/{at:02}"), value.clone(), Some(options)).await.expect("put");
     }
+    by_grpc(node).await;
     let url = format!("http://{}/v3/kv/rangestream", node.client);
     let stream = async |body: Value| -> Vec<Value> {
         let text = http::text(http::client().post(&url).json(&body)).await.expect("a stream");

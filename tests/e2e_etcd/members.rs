@@ -153,6 +153,11 @@ async fn one_node_grows_to_three_and_shrinks_to_one_under_load() {
     cluster.nodes[1].start();
     voters(&cluster, &[1, 2]).await;
     assert!(load.count() > before, "writes went on");
+    let sent = "etcd_disk_backend_snapshot_duration_seconds_count";
+    let page = http::text(http::client().get(cluster.nodes[0].url("/metrics"))).await;
+    let page = page.expect("metrics");
+    let line = page.lines().find(|line| line.starts_with(sent)).unwrap_or_default();
+    assert!(!line.is_empty() && !line.ends_with(" 0"), "it came by a snapshot: {line}");
     let installed = cluster.nodes[1].process().output();
 
     // By our own command, as a learner, which is promoted when it is there.

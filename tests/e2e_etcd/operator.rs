@@ -2,12 +2,14 @@
 
 use std::{fs, process::Output, time::Duration};
 
-use serde_json::Value;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use crate::common::{
     Cluster, Node,
+    cluster::encode,
     etcdctl::{self, ok},
-    eventually,
+    eventually, http,
     wait::ensure,
 };
 
@@ -128,4 +130,45 @@ async fn how_old_history_is_is_known_after_a_start() {
     })
     .await;
     assert_eq!(readable(&cluster.nodes[0], "k", second), Ok(()), "what it came to stays");
+}
+
+/// More under way than was allowed: refused at once by gRPC and by JSON, and taken again when there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_is_refused_at_once() {
+    const MAX: usize = 8;
+    let cluster = Cluster::layout_roles(&["registry"; 3], None, &[]);
+    cluster.nodes.iter().for_each(|node| node.set_registry(&format!("requests_max: {MAX}")));
+    let mut cluster = cluster.run().await;
+    ok(&cluster.nodes[0].client, &["put", "a", "0"]);
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    // Without a quorum each waits for its answer, and keeps its place.
+    let url = format!("http://{}", cluster.nodes[0].client);
+    let mut puts = tokio::task::JoinSet::new();
+    let client = etcd_client::Client::connect([&url], None).await.expect("connect");
+    for _ in 0..8 * MAX {
+        let mut client = client.clone();
+        puts.spawn(async move { client.put("a", "1", None).await.map(drop) });
+    }
+    let mut refused = 0;
+    while refused < 7 * MAX {
+        let answer = tokio::time::timeout(SOON, puts.join_next()).await.expect("in time");
+        let error = answer.expect("a put").expect("no panic").expect_err("no quorum").to_string();
+        // They all come before one of those that wait has waited for long enough.
+        assert!(error.contains("etcdserver: too many requests"), "{error}");
+        refused += 1;
+    }
+    let put = json!({"key": encode("a"), "value": encode("1")});
+    let by_json = http::client().post(format!("{url}/v3/kv/put")).json(&put);
+    let (status, body) = http::send(by_json).await.expect("an answer");
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{body}");
+    while let Some(waited) = puts.join_next().await {
+        let error = waited.expect("no panic").expect_err("no quorum").to_string();
+        assert!(error.contains("etcdserver: "), "{error}");
+    }
+    for node in &mut cluster.nodes[1..] {
+        node.start();
+        node.ready().await;
+    }
+    ok(&cluster.nodes[0].client, &["put", "a", "2"]);
 }

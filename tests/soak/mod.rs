@@ -1,6 +1,7 @@
 //! Three members under the most writes that they take, with snapshots and purges as often as can be, while one after
-//! another is killed and started again. It ends with a verdict: no process ended by itself or panicked, there was a
-//! quorum whenever there could be one, nothing that was acknowledged is lost, and memory stays flat.
+//! another is killed and started again. It ends with a verdict: no process ended by itself or panicked, nobody called an
+//! election before the first was killed, there was a quorum whenever there could be one, nothing that was acknowledged is
+//! lost, and memory stays flat.
 //!
 //! openraft's issue 2116, a panic when a purge overtakes an apply, showed under such a load.
 
@@ -31,6 +32,10 @@ const AWAY: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Until everything that was acknowledged is seen on each member.
 const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// Names of metrics.
+const PURGED: &str = "watchkeep_registry_raft_purged_index";
+const ELECTIONS: &str = "watchkeep_registry_elections_called_total";
 
 /// How hard and how long.
 pub struct Plan {
@@ -67,6 +72,10 @@ pub async fn soak(plan: &Plan) -> Report {
         format!("log_entries_kept: {LOG_ENTRIES_KEPT}, log_segment_bytes: {LOG_SEGMENT_BYTES}");
     cluster.nodes.iter().for_each(|node| node.set_registry(&fields));
     let mut cluster = cluster.run().await;
+    let mut elections = Vec::new();
+    for node in &cluster.nodes {
+        elections.push(metric(&node.client, ELECTIONS).await);
+    }
     let load = Load::start(&cluster.urls(), plan.writers);
     let (began, mut faults) = (Instant::now(), Vec::new());
     let (mut purged, mut purges) = (vec![0; NODES], vec![0; NODES]);
@@ -87,7 +96,7 @@ pub async fn soak(plan: &Plan) -> Report {
                 continue;
             }
             memory.sample(at, began.elapsed(), cluster.nodes[at].process().id());
-            let now = purged_index(&cluster.nodes[at].client).await.unwrap_or(purged[at]);
+            let now = metric(&cluster.nodes[at].client, PURGED).await.unwrap_or(purged[at]);
             purges[at] += u64::from(now > purged[at]);
             purged[at] = purged[at].max(now);
         }
@@ -97,6 +106,9 @@ pub async fn soak(plan: &Plan) -> Report {
                 back = None;
             }
             None if Instant::now() >= next_kill && began.elapsed() + AWAY * 2 < plan.time => {
+                if kills == 0 {
+                    faults.extend(needless(&cluster, &elections).await);
+                }
                 let victim = kills % NODES;
                 cluster.nodes[victim].kill();
                 (kills, next_kill) = (kills + 1, Instant::now() + plan.kill_every);
@@ -160,12 +172,27 @@ async fn lost(cluster: &Cluster, values: &BTreeMap<String, u64>) -> Vec<String> 
     faults
 }
 
-/// `watchkeep_registry_raft_purged_index` of a member; none when it does not answer.
-async fn purged_index(client: &str) -> Option<u64> {
+/// Elections that members have called since `before`, while nobody had failed.
+async fn needless(cluster: &Cluster, before: &[Option<u64>]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (node, before) in cluster.nodes.iter().zip(before) {
+        let called = metric(&node.client, ELECTIONS).await;
+        // One that does not answer in a second has its reasons: all cores are busy.
+        if let (Some(called), Some(before)) = (called, before)
+            && called > *before
+        {
+            let more = called - before;
+            faults.push(format!("{} called {more} elections while nobody had failed", node.name));
+        }
+    }
+    faults
+}
+
+/// A number of a member's metrics; none when it does not answer.
+async fn metric(client: &str, name: &str) -> Option<u64> {
     let url = format!("http://{client}/metrics");
     let asked = crate::common::http::client().get(url).timeout(Duration::from_secs(1)).send().await;
     let text = asked.ok()?.text().await.ok()?;
-    let line =
-        text.lines().find(|line| line.starts_with("watchkeep_registry_raft_purged_index "))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.parse().ok()
 }

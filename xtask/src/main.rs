@@ -19,7 +19,7 @@ const USAGE: &str = "\
 cargo xtask <task>
 
   up [FLAGS]        build and serve: cargo run --release -- serve FLAGS
-  check             formatting, lints, structure, licences; changes nothing
+  check             formatting, lints, structure, licences; changes nothing (--no-lints: all but those)
   fix               what of that can be mended by itself
   test [ARGS]       install the peers, then every test; with ARGS: cargo test --workspace ARGS
   bench [NAME]      list the benchmarks, or run one on the dist profile
@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let done = match (task.as_str(), rest.is_empty()) {
         ("up", _) => command::cargo(&["run", "--release", "--", "serve"], &rest),
-        ("check", true) => check::check(),
+        ("check", true) => check::check(true),
+        ("check", false) if rest == ["--no-lints"] => check::check(false),
         ("fix", true) => check::fix(),
         ("test", _) => test::test(&rest),
         ("bench", _) => bench::bench(&rest),

@@ -17,6 +17,9 @@ const PACKAGES: &[Package] = &[
     // The clients that everybody has, and the oracle beside which the registry is measured.
     Package { name: "etcd-client", file: "/usr/bin/etcdctl" },
     Package { name: "etcd-server", file: "/usr/bin/etcd" },
+    // Clients in another language, by gRPC and by JSON.
+    Package { name: "python3-etcd3", file: "/usr/lib/python3/dist-packages/etcd3/__init__.py" },
+    Package { name: "python3-etcd3gw", file: "/usr/lib/python3/dist-packages/etcd3gw/__init__.py" },
     // Scrapes us and answers the dashboards' queries; brings promtool.
     Package { name: "prometheus", file: "/usr/bin/promtool" },
     // A data source and a rule evaluator that are not Prometheus.

@@ -59,6 +59,7 @@ impl ClusterService {
 #[tonic::async_trait]
 impl cluster_server::Cluster for ClusterService {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Answer<MemberListResponse> {
+        let _permit = self.0.admit()?;
         if request.into_inner().linearizable {
             self.0.linearizable_view().await?;
         }

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument, debug_span};
 use watchkeep_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, kv_server,
+    PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, kv_server, request_op,
 };
 
 use super::{convert, errors::refused, header, limits, range_stream};
@@ -68,6 +68,13 @@ impl Kv {
         }
         result.map_err(ClusterError::from)?.map_err(refused)
     }
+}
+
+/// Whether a reading transaction asks for no quorum (etcd: `IsTxnSerializable`): all that it may do is a range that says so.
+fn is_serializable(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| {
+        matches!(&op.request, Some(request_op::Request::RequestRange(range)) if range.serializable)
+    })
 }
 
 /// The outcome, unless the state machine refused.
@@ -156,10 +163,11 @@ impl kv_server::Kv for Kv {
         limits::check_txn(&request)?;
         let size = limits::check_size(&request);
         let _permit = self.0.admit()?;
+        let serializable = is_serializable(&request);
         let txn = convert::txn(request);
         let span = debug_span!("etcd.txn");
         let (outcome, revision) = if mvcc::is_read_only(&txn) {
-            let read = self.view(false).instrument(span).await?;
+            let read = self.view(serializable).instrument(span).await?;
             let (current, compacted) =
                 (read.0.applied().revision, read.0.applied().compact_revision);
             self.0.auth().check_txn::<Status>(&caller, &txn, &read.0)?;

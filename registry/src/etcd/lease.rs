@@ -15,7 +15,7 @@ use watchkeep_api::etcdserverpb::{
 };
 use watchkeep_api::peer::LeaseResponse;
 
-use super::{errors::BadRequest, header, kv::accepted};
+use super::{errors::BadRequest, header, kv::accepted, require_leader};
 use crate::{
     auth::Caller,
     cluster::{Cluster, ClusterError},
@@ -48,6 +48,14 @@ impl Lease {
 fn check_renewal(cluster: &Cluster, caller: &Caller, id: i64) -> Result<(), Status> {
     let auth = cluster.auth();
     if auth.enabled() { auth.check_lease(caller, id, &cluster.store().view()) } else { Ok(()) }
+}
+
+/// Reads tables away from the threads that keep time: leases and their keys may be many.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|e| Status::internal(e.to_string()))?
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -96,11 +104,17 @@ impl lease_server::Lease for Lease {
     ) -> Answer<Self::LeaseKeepAliveStream> {
         let (cluster, caller) = (self.cluster.clone(), Caller::of(&request, &self.cluster));
         // What a client sends without waiting is renewed together.
+        let require_leader = require_leader::asked(&request);
         let answers = request.into_inner().ready_chunks(RENEWALS_MAX).then(move |requests| {
             let (cluster, caller) = (cluster.clone(), caller.clone());
             async move { stream::iter(renew(&cluster, &caller, requests).await) }
         });
-        Ok(Response::new(Box::pin(answers.flatten())))
+        let answers = answers.flatten();
+        Ok(Response::new(if require_leader {
+            Box::pin(require_leader::while_led(self.cluster.clone(), answers))
+        } else {
+            Box::pin(answers)
+        }))
     }
 
     async fn lease_time_to_live(
@@ -109,6 +123,7 @@ impl lease_server::Lease for Lease {
     ) -> Answer<LeaseTimeToLiveResponse> {
         let caller = Caller::of(&request, &self.cluster);
         let request = request.into_inner();
+        let _permit = self.cluster.admit()?;
         let left = self.cluster.lease(request.id).await?;
         let view = self.cluster.linearizable_view().await?;
         let revision = view.applied().revision;
@@ -122,9 +137,12 @@ impl lease_server::Lease for Lease {
             response.ttl = left.left_ms / 1_000;
             response.granted_ttl = left.granted_seconds;
             if request.keys {
-                let auth = self.cluster.auth();
-                auth.check_lease_keys::<Status>(&caller, [request.id], &view)?;
-                response.keys = mvcc::lease_keys(&view, request.id).map_err(ClusterError::from)?;
+                let (cluster, id) = (self.cluster.clone(), request.id);
+                response.keys = aside(move || {
+                    cluster.auth().check_lease_keys::<Status>(&caller, [id], &view)?;
+                    Ok(mvcc::lease_keys(&view, id).map_err(ClusterError::from)?)
+                })
+                .await?;
             }
         }
         Ok(Response::new(response))
@@ -135,10 +153,16 @@ impl lease_server::Lease for Lease {
         request: Request<LeaseLeasesRequest>,
     ) -> Answer<LeaseLeasesResponse> {
         let caller = Caller::of(&request, &self.cluster);
+        let _permit = self.cluster.admit()?;
         let view = self.cluster.linearizable_view().await?;
-        let mut leases = mvcc::leases(&view).map_err(ClusterError::from)?;
-        let ids = leases.iter().map(|(id, _)| *id);
-        self.cluster.auth().check_lease_keys::<Status>(&caller, ids, &view)?;
+        let (cluster, revision) = (self.cluster.clone(), view.applied().revision);
+        let mut leases = aside(move || {
+            let leases = mvcc::leases(&view).map_err(ClusterError::from)?;
+            let ids = leases.iter().map(|(id, _)| *id);
+            cluster.auth().check_lease_keys::<Status>(&caller, ids, &view)?;
+            Ok(leases)
+        })
+        .await?;
         // etcd: the one that runs out first comes first. A member that does not lead knows no renewals.
         let deadlines = self.cluster.lessor().deadlines();
         leases.sort_by_key(|(id, lease)| {
@@ -146,7 +170,7 @@ impl lease_server::Lease for Lease {
             (deadlines.get(id), granted_until, *id)
         });
         Ok(Response::new(LeaseLeasesResponse {
-            header: header(&self.cluster, view.applied().revision),
+            header: header(&self.cluster, revision),
             leases: leases.into_iter().map(|(id, _)| LeaseStatus { id }).collect(),
         }))
     }

@@ -1,6 +1,7 @@
 //! `etcdserverpb.Maintenance`.
 
 use prometheus::Histogram;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use watchkeep_api::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse,
@@ -25,13 +26,16 @@ use crate::{
     store::StoreView,
 };
 
-pub(super) struct Maintenance(Cluster, Snapshots);
+/// Whole states hashed at once.
+const HASHES_MAX: usize = 2;
+
+pub(super) struct Maintenance(Cluster, Snapshots, Semaphore);
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Maintenance {
     pub(super) fn new(cluster: Cluster) -> Self {
-        Self(cluster.clone(), Snapshots::new(cluster))
+        Self(cluster.clone(), Snapshots::new(cluster), Semaphore::new(HASHES_MAX))
     }
 
     fn revision(&self) -> i64 {
@@ -51,6 +55,7 @@ impl Maintenance {
         seconds: &Histogram,
         hash: impl FnOnce(&StoreView) -> Result<u32, ViewError> + Send + 'static,
     ) -> Result<u32, Status> {
+        let _permit = self.2.try_acquire().map_err(|_| ClusterError::TooManyRequests)?;
         let _timer = seconds.start_timer();
         let joined = tokio::task::spawn_blocking(move || hash(&view)).await;
         let hashed = joined.map_err(|e| Status::internal(e.to_string()))?;
@@ -108,6 +113,7 @@ impl maintenance_server::Maintenance for Maintenance {
     }
 
     async fn alarm(&self, request: Request<AlarmRequest>) -> Answer<AlarmResponse> {
+        let _permit = self.0.admit()?;
         let request = request.into_inner();
         let kind = match request.alarm() {
             AlarmType::None => 0,

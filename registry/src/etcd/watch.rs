@@ -7,7 +7,7 @@ use futures::Stream;
 use tonic::{Request, Status, Streaming};
 use watchkeep_api::etcdserverpb::WatchRequest;
 
-use super::header;
+use super::{header, require_leader};
 use crate::cluster::Cluster;
 
 mod session;
@@ -26,8 +26,7 @@ type Responses = Pin<Box<dyn Stream<Item = Result<wire::Frame, Status>> + Send>>
 
 impl Watch {
     fn responses(&self, request: Request<Streaming<WatchRequest>>) -> Responses {
-        // etcd's clients ask so for a stream that ends when its member has lost the quorum.
-        let require_leader = request.metadata().get("hasleader").is_some_and(|v| v == "true");
+        let require_leader = require_leader::asked(&request);
         let credentials = request.extensions().get().cloned().unwrap_or_default();
         let requests = request.into_inner();
         let session = Session::new(self.0.clone(), requests, require_leader, credentials);

@@ -101,7 +101,7 @@ impl Etcd {
             ranges: both("range_total", "Ranges read by this member, those in transactions that only read apart.")?,
             put_bytes: d.gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values put, as applied by this member.")?,
             db_bytes: d.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Bytes the state takes on disk, journals included.")?,
-            keys: d.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist, as the storage engine estimates.")?,
+            keys: d.gauge("etcd_debugging_mvcc_keys_total", "Keys that exist.")?,
             revision: d.gauge("etcd_debugging_mvcc_current_revision", "The store's revision.")?,
             compact_revision: d.gauge("etcd_debugging_mvcc_compact_revision", "Revision up to which the store is compacted.")?,
             watchers: d.gauge("etcd_debugging_mvcc_watcher_total", "Watchers.")?,

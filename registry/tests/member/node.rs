@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 use watchkeep_api::etcdserverpb::{
-    DeleteRangeRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    RequestOp, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
-    lease_client::LeaseClient, maintenance_client::MaintenanceClient, request_op::Request,
-    watch_client::WatchClient, watch_request::RequestUnion,
+    DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest,
+    PutRequest, RangeRequest, RequestOp, StatusRequest, TxnRequest, WatchCreateRequest,
+    WatchRequest, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, request_op::Request, watch_client::WatchClient,
+    watch_request::RequestUnion,
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
@@ -242,6 +243,16 @@ async fn a_member_too_far_behind_catches_up_by_a_snapshot() {
     assert_eq!(found.count, 1);
 }
 
+/// Far less than a request without a quorum waits for one.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// As etcd's clients ask with `WithRequireLeader`.
+fn led<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_without_a_quorum_says_so() {
     let dir = tempfile::tempdir().unwrap();
@@ -256,11 +267,18 @@ async fn a_member_without_a_quorum_says_so() {
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let stream =
         tokio_stream::StreamExt::chain(tokio_stream::once(create), tokio_stream::pending());
-    let mut request = tonic::Request::new(stream);
-    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
-    let mut watch = WatchClient::new(channel(&last)).watch(request).await.unwrap().into_inner();
+    let mut watch = WatchClient::new(channel(&last)).watch(led(stream)).await.unwrap().into_inner();
     assert!(watch.message().await.unwrap().unwrap().created);
     let mut maintenance = MaintenanceClient::new(channel(&last));
+    let mut leases = LeaseClient::new(channel(&last));
+    let granted = LeaseGrantRequest { ttl: 600, id: 0 };
+    let id = leases.lease_grant(granted).await.unwrap().into_inner().id;
+    let renewal = LeaseKeepAliveRequest { id };
+    let renewals =
+        tokio_stream::StreamExt::chain(tokio_stream::once(renewal), tokio_stream::pending());
+    let renewals = led(renewals);
+    let mut renewed = leases.lease_keep_alive(renewals).await.unwrap().into_inner();
+    assert_eq!(renewed.message().await.unwrap().unwrap().id, id);
     // Longer than the silence that would count against a leader: heartbeats alone must keep it.
     let calm = tokio::time::timeout(Duration::from_secs(4), watch.message()).await;
     assert!(calm.is_err(), "the stream must stay open: {calm:?}");
@@ -272,6 +290,17 @@ async fn a_member_without_a_quorum_says_so() {
     }
     let ended = tokio::time::timeout(DEADLINE, watch.message()).await.unwrap().unwrap_err();
     assert_eq!(ended.message(), "etcdserver: no leader");
+    let ended = tokio::time::timeout(DEADLINE, renewed.message()).await.unwrap().unwrap_err();
+    assert_eq!(ended.message(), "etcdserver: no leader");
+    // Whoever wants a leader is refused at once, and whoever wants none is answered.
+    let mut kv = KvClient::new(channel(&last));
+    let refused = tokio::time::timeout(AT_ONCE, kv.put(led(put("a", "2")))).await.unwrap();
+    assert_eq!(refused.unwrap_err().message(), "etcdserver: no leader");
+    let range = RangeRequest { serializable: true, ..get("a") };
+    let op = RequestOp { request: Some(Request::RequestRange(range)) };
+    let txn = TxnRequest { success: vec![op], ..TxnRequest::default() };
+    let read = tokio::time::timeout(AT_ONCE, kv.txn(txn)).await.unwrap().unwrap();
+    assert!(read.into_inner().succeeded);
     let status = maintenance.status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.errors, ["etcdserver: no leader"]);
     let refused = KvClient::new(channel(&last)).put(put("a", "2")).await.unwrap_err();

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use prost::Message;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -9,8 +10,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use watchkeep_api::etcdserverpb::{
-    PutRequest, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest,
-    WatchResponse, kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
+    DeleteRangeRequest, PutRequest, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest,
+    WatchRequest, WatchResponse, kv_client::KvClient, watch_client::WatchClient,
+    watch_request::RequestUnion,
 };
 use watchkeep_registry::{Node, RegistryConfig};
 
@@ -168,6 +170,44 @@ async fn a_slow_watcher_is_caught_up_from_history() {
     assert_eq!(seen, (0..PUTS).collect::<Vec<_>>());
     assert!(member.metric("watchkeep_registry_watch_batches_total", ("source", "table")) > 0.5);
     assert!((member.metric("etcd_debugging_mvcc_events_total", ("", "")) - 220.0).abs() < 0.5);
+    member.node.shutdown().await;
+}
+
+/// A revision that is too large for a message comes in several, if the watcher asks so, and else in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_revision_comes_in_fragments_to_who_asks_for_them() {
+    const KEYS: usize = 30;
+    /// etcd: what a client may ask for (1.5 MiB) and as much again as it adds.
+    const MESSAGE_BYTES_MAX: usize = 2 << 20;
+    let member = Member::start().await;
+    let mut watching = Watching::open(&member).await;
+    let whole = WatchCreateRequest { range_end: "big0".into(), prev_kv: true, ..key("big/") };
+    let in_parts = watching.create(WatchCreateRequest { fragment: true, ..whole.clone() }).await;
+    watching.create(whole).await;
+    for number in 0..KEYS {
+        member.put(&format!("big/{number:02}"), vec![7; 100 << 10]).await;
+    }
+    let mut puts = 0;
+    while puts < 2 * KEYS {
+        puts += watching.next().await.events.len();
+    }
+    let delete = DeleteRangeRequest {
+        key: "big/".into(),
+        range_end: "big0".into(),
+        ..DeleteRangeRequest::default()
+    };
+    let deleted = KvClient::new(member.channel()).delete_range(delete).await.unwrap().into_inner();
+    let revision = deleted.header.unwrap().revision;
+    let (mut parts, mut once) = (Vec::new(), Vec::new());
+    while once.is_empty() || parts.last().is_none_or(|part: &WatchResponse| part.fragment) {
+        let response = watching.next().await;
+        assert_eq!(response.header.as_ref().unwrap().revision, revision);
+        if response.watch_id == in_parts { parts.push(response) } else { once.push(response) }
+    }
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.encoded_len() <= MESSAGE_BYTES_MAX));
+    let events = parts.into_iter().flat_map(|part| part.events).collect::<Vec<_>>();
+    assert_eq!((events.len(), once.len(), once[0].fragment), (KEYS, 1, false));
+    assert_eq!(events, once[0].events);
     member.node.shutdown().await;
 }
 

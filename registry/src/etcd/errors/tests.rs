@@ -4,7 +4,7 @@ use super::*;
 use crate::mvcc::{Table, ViewError};
 
 /// etcd's errors that this server can meet, as etcd defines them (`api/v3rpc/rpctypes/error.go`).
-const ETCD: [(Code, &str); 26] = [
+const ETCD: [(Code, &str); 44] = [
     (Code::InvalidArgument, "etcdserver: key is not provided"),
     (Code::InvalidArgument, "etcdserver: key not found"),
     (Code::InvalidArgument, "etcdserver: value is provided"),
@@ -37,7 +37,28 @@ const ETCD: [(Code, &str); 26] = [
         "etcdserver: re-configuration failed due to not enough started members",
     ),
     (Code::Unavailable, "etcdserver: unhealthy cluster"),
+    (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+    (Code::DataLoss, "etcdserver: corrupt cluster"),
+    (Code::FailedPrecondition, "etcdserver: root user does not exist"),
+    (Code::FailedPrecondition, "etcdserver: root user does not have root role"),
+    (Code::FailedPrecondition, "etcdserver: user name already exists"),
+    (Code::InvalidArgument, "etcdserver: user name is empty"),
+    (Code::FailedPrecondition, "etcdserver: user name not found"),
+    (Code::FailedPrecondition, "etcdserver: role name already exists"),
+    (Code::FailedPrecondition, "etcdserver: role name not found"),
+    (Code::InvalidArgument, "etcdserver: role name is empty"),
+    (Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
+    (Code::PermissionDenied, "etcdserver: permission denied"),
+    (Code::FailedPrecondition, "etcdserver: role is not granted to the user"),
+    (Code::FailedPrecondition, "etcdserver: permission is not granted to the role"),
+    (Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+    (Code::InvalidArgument, "etcdserver: invalid auth management"),
+    (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+    (Code::InvalidArgument, "etcdserver: permission not given"),
 ];
+
+/// No refusal has a higher number.
+const NUMBER_MAX: u32 = 1_000;
 
 fn all() -> Vec<Status> {
     let bad = [
@@ -53,7 +74,8 @@ fn all() -> Vec<Status> {
         BadRequest::InvalidSortOption,
         BadRequest::LeaseTtlTooLarge,
     ];
-    let refusals = (1..).map_while(Refusal::from_number).map(refused);
+    // Their numbers have gaps.
+    let refusals = (1..=NUMBER_MAX).filter_map(Refusal::from_number).map(refused);
     let cluster = [
         ClusterError::NotLeader,
         ClusterError::NoLeader,
@@ -64,7 +86,7 @@ fn all() -> Vec<Status> {
         ClusterError::Replaced,
         ClusterError::View(ViewError::new(Table::Latest, "bad bytes")),
     ];
-    let members = (40..).map_while(members::Refusal::from_number).map(Status::from);
+    let members = (1..=NUMBER_MAX).filter_map(members::Refusal::from_number).map(Status::from);
     let refusals = refusals.chain(members);
     bad.into_iter().map(Status::from).chain(refusals).chain(cluster.map(Status::from)).collect()
 }

@@ -11,7 +11,7 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 use watchkeep_api::etcdserverpb::{WatchRequest, WatchResponse};
 
-use super::{header, watcher::Watcher, wire::Frame};
+use super::{header, require_leader, watcher::Watcher, wire::Frame};
 use crate::{
     auth::{Credentials, Denied},
     cluster::{Cluster, ClusterError},
@@ -21,9 +21,6 @@ use crate::{
 
 mod ask;
 mod send;
-
-/// How often a stream that requires a leader looks for it.
-const LEADER_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) struct Session {
     cluster: Cluster,
@@ -73,7 +70,7 @@ impl Clocks {
     fn new(progress: Duration) -> Self {
         let mut clocks = Self {
             progress: tokio::time::interval(progress),
-            leader: tokio::time::interval(LEADER_INTERVAL),
+            leader: tokio::time::interval(require_leader::INTERVAL),
         };
         for clock in [&mut clocks.progress, &mut clocks.leader] {
             clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
