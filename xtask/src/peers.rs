@@ -63,6 +63,12 @@ pub(crate) fn ensure() -> Result<(), String> {
     python()
 }
 
+/// Makes sure of what the tests need to compile at all.
+pub(crate) fn ensure_compiler() -> Result<(), String> {
+    let needed = |package: &&Package| package.name.contains("protobuf") && package.is_missing();
+    packages(&PACKAGES.iter().filter(needed).collect::<Vec<_>>())
+}
+
 /// Without the protobuf compiler the test targets do not even compile.
 pub(crate) fn compiler() -> Result<(), String> {
     if succeeds("protoc", &["--version"]) {

@@ -28,8 +28,8 @@ const TOGETHER: [&str; 2] = ["e2e_slo", "room"];
 
 /// Makes sure of the peers, then runs everything, or what the arguments choose.
 pub(crate) fn test(args: &[String]) -> Result<(), String> {
-    peers::ensure()?;
     if !args.is_empty() {
+        peers::ensure()?;
         return cargo(&["test", "--workspace"], args);
     }
     let mut files = files()?;
@@ -42,7 +42,15 @@ pub(crate) fn test(args: &[String]) -> Result<(), String> {
     let judged = env::var_os("RUSTC_WORKSPACE_WRAPPER").is_some();
     let targets: &[&str] =
         if judged { &["--all-targets"] } else { &["--lib", "--bins", "--test", "*"] };
-    cargo(&[&["test", "--workspace", "--no-run"], targets].concat(), &[])?;
+    let build = [&["test", "--workspace", "--no-run"], targets].concat();
+    peers::ensure_compiler()?;
+    // The other peers come while it compiles: that is another kind of waiting.
+    let (built, peers) = thread::scope(|scope| {
+        let peers = scope.spawn(peers::ensure);
+        (cargo(&build, &[]), peers.join())
+    });
+    built?;
+    peers.map_err(|_| "installing the peers panicked")??;
     cargo(&["test", "--workspace", "--lib", "--bins"], &[])?;
     // All of what fails, not only the first.
     let mut failed = two_at_once(files)?;
