@@ -3,27 +3,29 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use watchkeep_catalog::{Client, Incident, Page, PageKind, Time};
 
 use crate::{
     AlertingError,
     alone::{self, Alone},
-    config::{AlertingConfig, FailoverScripts, Integration, Keys, Secret},
+    config::{AlertingConfig, Channel, FailoverScripts, Integration, Keys, Secret},
     link::Links,
     metrics::Metrics,
     notify::email::Mailer,
     post,
     rules::Rules,
     source::Source,
+    throttle::Way,
 };
 
 /// Callbacks on the wire at once.
 const CALLBACKS_MAX: usize = 256;
-/// Pages on the wire at once.
-const PAGES_MAX: usize = 64;
-/// Pages on the wire at once to one receiver: one that hangs must not keep the others waiting.
-const PAGES_PER_RECEIVER_MAX: usize = 8;
+/// Mails on the wire at once. Webhooks have no such limit together, only each its own: one that hangs must not keep others
+/// waiting, and neither must a mail server that hangs.
+const MAILS_MAX: usize = 64;
+/// Pages on the wire at once to one receiver by one channel.
+const PAGES_PER_WAY_MAX: usize = 8;
 
 /// A program that reports by `POST /v2/enqueue`.
 #[derive(Debug, Clone)]
@@ -60,9 +62,11 @@ pub(crate) struct Context {
     /// Routing keys and whose they are.
     gates: Vec<(Secret, Gate)>,
     pub(crate) callbacks: Semaphore,
-    pub(crate) pages: Semaphore,
-    /// By person or receiver.
-    pages_of: BTreeMap<String, Arc<Semaphore>>,
+    mails: Semaphore,
+    /// By person or receiver, and channel.
+    ways: BTreeMap<Way, Semaphore>,
+    /// For those that are not configured any more.
+    other_ways: Semaphore,
 }
 
 impl Context {
@@ -90,7 +94,12 @@ impl Context {
         let people = config.people.iter().map(|p| (&p.name, &p.secret_file, &p.secret_next_file));
         let receivers =
             config.receivers.iter().map(|r| (&r.name, &r.secret_file, &r.secret_next_file));
-        let limit = || Arc::new(Semaphore::new(PAGES_PER_RECEIVER_MAX));
+        let limit = || Semaphore::new(PAGES_PER_WAY_MAX);
+        let names = rules.contacts.keys();
+        let ways = names.flat_map(|name| {
+            let way = |channel: Channel| (name.clone(), channel.as_str().to_owned());
+            [way(Channel::Email), way(Channel::Webhook)]
+        });
         let node_url = url.trim_end_matches('/').to_owned();
         let url = match config.external_url.trim_end_matches('/') {
             "" => node_url.clone(),
@@ -119,8 +128,9 @@ impl Context {
                 .map_err(AlertingError::Secret)?,
             gates: gates(&config.integrations)?,
             callbacks: Semaphore::new(CALLBACKS_MAX),
-            pages: Semaphore::new(PAGES_MAX),
-            pages_of: rules.contacts.keys().map(|name| (name.clone(), limit())).collect(),
+            mails: Semaphore::new(MAILS_MAX),
+            ways: ways.map(|way| (way, limit())).collect(),
+            other_ways: limit(),
             rules,
         })
     }
@@ -139,11 +149,19 @@ impl Context {
         self.gates.iter().find(|(key, _)| is(key)).map(|(_, gate)| gate)
     }
 
-    /// The limit of one receiver; none for one that is not configured any more.
-    pub(crate) fn pages_of(&self, receiver: &str) -> Option<Arc<Semaphore>> {
-        self.pages_of.get(receiver).cloned()
+    /// Waits until a page to this receiver may go by this channel. No semaphore is ever closed.
+    pub(crate) async fn permits(&self, receiver: &str, channel: &str) -> Permits<'_> {
+        let way = (receiver.to_owned(), channel.to_owned());
+        let of_way = self.ways.get(&way).unwrap_or(&self.other_ways).acquire().await;
+        let is_mail = channel == Channel::Email.as_str();
+        let of_mails = if is_mail { Some(self.mails.acquire().await) } else { None };
+        (of_way, of_mails)
     }
 }
+
+/// A way's and, for a mail, that of all mails.
+type Permits<'a> = (Permit<'a>, Option<Permit<'a>>);
+type Permit<'a> = Result<SemaphorePermit<'a>, AcquireError>;
 
 fn gates(integrations: &[Integration]) -> Result<Vec<(Secret, Gate)>, AlertingError> {
     let gate = |integration: &Integration| {

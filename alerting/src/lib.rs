@@ -48,6 +48,7 @@ pub mod rule;
 mod rules;
 mod signature;
 pub mod slo;
+mod smtp;
 pub mod source;
 mod store;
 pub mod template;

@@ -1,18 +1,21 @@
-//! Delivering pages: each its own task, tried again until somebody took it or the limit is reached.
+//! Delivering pages: each its own task, tried again until somebody took it or the limit is reached. Those that one way did not
+//! take are tried again in order (`line.rs`).
 //!
 //! A page is in the registry before it is sent and its outcome behind it, so a new leader sends what is still
 //! pending. Delivery is at least once; the idempotency key (webhook) or `Message-ID` (mail) is the same each time.
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tracing::{Instrument, info_span, warn};
 use watchkeep_catalog::{
     Incident, Page, PageState,
     trace::{set_parent, trace_parent},
 };
 
+use self::turn::Turn;
 use crate::{
-    backoff, clock,
+    clock,
     context::Context,
     incident::{self, PageOutcome},
     metrics::{DELIVERED, FAILED},
@@ -24,25 +27,23 @@ use crate::{
 
 pub(crate) mod email;
 mod facts;
+mod line;
 mod message;
 mod picture;
 mod png;
 mod summary;
 mod together;
+mod turn;
 mod webhook;
 
 pub use facts::RUNBOOKS;
 pub(crate) use together::{Part, deliver_summary};
+pub(crate) use turn::{Lines, Ticket};
 
 /// Longest wait for one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const BACKOFF: Duration = Duration::from_millis(500);
-/// Longest pause between two attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// Longest pause that a receiver may ask for.
-const WAIT_MAX: Duration = Duration::from_mins(10);
-/// Attempts until a page is given up: about three hours of a receiver that is down.
-const ATTEMPTS_MAX: u32 = 200;
+/// A page is given up when a leader has tried for so long.
+const GIVE_UP_AFTER: Duration = Duration::from_hours(3);
 /// Longest error kept with a page, in characters.
 const ERROR_MAX: usize = 300;
 /// Pause while the registry does not take an outcome.
@@ -56,32 +57,36 @@ pub(crate) async fn deliver(
     mut incident: Versioned<Incident>,
     page_id: String,
     parent: Option<String>,
+    mut ticket: Ticket,
 ) -> Option<Versioned<Incident>> {
     let id = incident.record.id.clone();
-    let mut rng = backoff::rng(&context.id, &format!("{id}/{page_id}"));
+    let give_up = Instant::now() + GIVE_UP_AFTER;
     loop {
+        let turn = ticket.turn(give_up).await;
+        if turn == Turn::AfterWaiting {
+            incident = together::read(&context, incident).await;
+        }
         let page = incident.record.pages.iter().find(|page| page.id == page_id)?;
         if page.state != PageState::Pending {
             return Some(incident);
         }
-        let attempt = page.attempts + 1;
         let others = context.rules.other_ways(&page.receiver, &page.channel);
-        let (mut next_way, mut wait) = (false, Duration::ZERO);
-        let outcome = match send(&context, &incident.record, page, parent.as_deref()).await {
-            Ok(()) => PageOutcome::Delivered,
-            Err(error) if attempt >= ATTEMPTS_MAX || (error.is_final && !others.is_empty()) => {
-                next_way = true;
-                PageOutcome::GivenUp(error.text)
-            }
-            Err(error) => {
-                next_way = error.is_dire;
-                wait = error.wait.unwrap_or_default().min(WAIT_MAX);
-                PageOutcome::Retry(error.text)
-            }
+        let (attempts, outcome, next_way) = if turn == Turn::TooLate {
+            let error = page.error.clone().unwrap_or_else(|| "it was never its turn".to_owned());
+            (page.attempts, PageOutcome::GivenUp(error), true)
+        } else {
+            let sent = send(&context, &incident.record, page, parent.as_deref()).await;
+            ticket.tried(sent.is_ok(), sent.as_ref().err().and_then(|failure| failure.wait));
+            let (outcome, next_way) = match sent {
+                Ok(()) => (PageOutcome::Delivered, false),
+                Err(e) if e.is_final && !others.is_empty() => (PageOutcome::GivenUp(e.text), true),
+                Err(e) => (PageOutcome::Retry(e.text), e.is_dire),
+            };
+            (page.attempts + 1, outcome, next_way)
         };
         let change = |incident: &mut Incident| {
             let before = incident.clone();
-            incident::page_attempted(incident, &page_id, attempt, &outcome, clock::now());
+            incident::page_attempted(incident, &page_id, attempts, &outcome, clock::now());
             if next_way {
                 incident::go_other_ways(incident, &page_id, &others, clock::now());
             }
@@ -98,11 +103,6 @@ pub(crate) async fn deliver(
             }
             tokio::time::sleep(PAUSE).await;
         };
-        if matches!(outcome, PageOutcome::Retry(_)) {
-            let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
-            tokio::time::sleep(pause.max(wait)).await;
-            incident = together::read(&context, incident).await;
-        }
     }
 }
 
@@ -161,15 +161,9 @@ async fn send(
     );
     set_parent(&span, parent);
     async {
-        // Neither semaphore is ever closed.
-        let limit = context.pages_of(&page.receiver);
-        let _of_receiver = match &limit {
-            Some(limit) => limit.acquire().await.ok(),
-            None => None,
-        };
-        let _of_all = context.pages.acquire().await;
-        let begun = tokio::time::Instant::now();
         let channel = page.channel.as_str();
+        let _permits = context.permits(&page.receiver, channel).await;
+        let begun = Instant::now();
         let sent = match channel {
             "email" => by_email(context, incident, page).await,
             "webhook" => by_webhook(context, incident, page, trace_parent(&span)).await,

@@ -25,6 +25,7 @@ use crate::{
     leader::Term,
     maintenance::Open,
     mirror::{self, Mirror, Target, Versioned},
+    notify::Lines,
     rules::Rules,
     store::Written,
     throttle::Sent,
@@ -118,6 +119,8 @@ struct Room {
     robin: RoundRobin,
     /// What was sent to whom lately; none: not looked at in this term.
     sent: Option<Sent>,
+    /// Pages that a way did not take.
+    lines: Lines,
     /// Since when pages wait.
     waiting: Waiting,
     /// Heartbeats of which something is being written.
@@ -171,6 +174,7 @@ pub(crate) async fn run(
         escalating: HashSet::new(),
         robin: RoundRobin::default(),
         sent: None,
+        lines: Lines::default(),
         waiting: Waiting::default(),
         hearing: HashSet::new(),
         open: Open::default(),
@@ -282,6 +286,7 @@ impl Room {
         self.judging.clear();
         self.triggers = triggers::Triggers::default();
         self.sent = None;
+        self.lines = Lines::default();
         self.robin = RoundRobin::default();
         for incident in self.mirror.incidents.values() {
             self.robin.learn(&incident.record);

@@ -34,6 +34,8 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
     let authority = Authority::new(dir.path(), "mail-ca");
     let pair = authority.issue(dir.path(), "mail", &["localhost"]);
     let mut server = MailServer::start_secure(dir.path(), pair).await;
+    let password = dir.path().join("password");
+    fs::write(&password, "an old one\n").expect("written");
     let configuration = format!(
         "global:\n\
          \x20 smtp_smarthost: localhost:{}\n\
@@ -49,9 +51,11 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
          \x20   text: '{{{{ .Status }}}}: {{{{ range .Alerts }}}}{{{{ .Labels.instance }}}} {{{{ end }}}}'\n\
          \x20   tls_config: {{ca_file: {}}}\n\
          \x20 - to: default@example.org\n\
+         \x20   auth_password_file: {}\n\
          \x20   tls_config: {{ca_file: {}}}\n",
         server.port,
         authority.file.display(),
+        password.display(),
         authority.file.display()
     );
     let cluster = nodes(1, &configuration, json!({})).await;
@@ -76,6 +80,20 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
     assert_eq!(text(&part(&first, "text/plain")["text"]).trim(), "firing: first");
     assert!(text(&part(&first, "text/html")["text"]).contains("größer"), "{first}");
     assert!(text(&first["id"]).ends_with("@example.org>"), "{first}");
+    // A password that is replaced is read again.
+    let failed = async || {
+        let metrics = http::text(http::client().get(format!("http://{at}/metrics"))).await?;
+        let failed = "alertmanager_notification_requests_failed_total{integration=\"email\"} ";
+        let failed = metrics.lines().find_map(|line| line.strip_prefix(failed));
+        failed.and_then(|count| count.parse::<u64>().ok()).ok_or("no such metric".to_owned())
+    };
+    eventually("the old password is refused", SOON, async || {
+        let count = failed().await?;
+        ensure(count > 0, || "none has failed".to_owned())
+    })
+    .await;
+    assert_eq!(server.mails().len(), 1);
+    fs::write(&password, PASSWORD).expect("written");
     // A receiver that says nothing of its words gets both parts, too, and links where there are some.
     let default = mail::read(&server.wait(&["To: default@example.org"], SOON).await);
     assert_eq!(default["subject"], "[FIRING:1] Down (first)");
@@ -89,14 +107,14 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
     server.stop();
     amtool(&at, &["alert", "add", "Down", "instance=second", end]);
     amtool(&at, &["alert", "add", "Other", "instance=third", end]);
-    let failing = format!("http://{at}/metrics");
+    amtool(&at, &["alert", "add", "Gone", "instance=fourth", end]);
+    let before = failed().await.expect("a metric");
     eventually("deliveries fail", SOON, async || {
-        let metrics = http::text(http::client().get(&failing)).await?;
-        let requests = "alertmanager_notification_requests_failed_total{integration=\"email\"} ";
-        let failed = metrics.lines().find_map(|line| line.strip_prefix(requests));
-        ensure(failed.is_some_and(|count| count != "0" && count != "1"), || format!("{failed:?}"))
+        let count = failed().await?;
+        ensure(count >= before + 12, || format!("{count} after {before}"))
     })
     .await;
+    amtool(&at, &["alert", "add", "Gone", "instance=fourth", "--end=2020-01-01T00:00:00Z"]);
     server.start_again().await;
     // A pause between two tries is at most a minute.
     let within = Duration::from_secs(90);
@@ -105,6 +123,11 @@ async fn mail_by_starttls_with_a_password_and_a_server_that_is_away() {
     assert_ne!(both["id"], first["id"]);
     let other = mail::read(&server.wait(&["firing: third"], within).await);
     assert_ne!(other["references"], first["references"]);
+    // What began and was over meanwhile is told, too: as it was to whoever hears nothing of ends.
+    server.wait(&["resolved: fourth"], within).await;
+    let late =
+        mail::read(&server.wait(&["To: default@example.org", "Gone (fourth)"], within).await);
+    assert_eq!(late["subject"], "[FIRING:1] Gone (fourth)");
     amtool(&at, &["alert", "add", "Other", "instance=third", "--end=2020-01-01T00:00:00Z"]);
     let over = mail::read(&server.wait(&["resolved: third"], SOON).await);
     assert_eq!(over["subject"], "[RESOLVED] Other (third)");

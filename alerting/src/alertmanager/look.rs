@@ -78,9 +78,12 @@ impl Look<'_> {
             return;
         }
         let mut shown = all.to_vec();
-        if let Some(pending) = pending.filter(|_| self.resumed) {
-            // What the other leader decided comes first, as it was decided.
+        // Whoever is not told of ends would never hear of what began and is over since.
+        let is_too_late = firing.is_empty() && !send_resolved;
+        if let Some(pending) = pending.filter(|_| self.resumed || is_too_late) {
+            // What was decided comes first, as it was decided; what has come of it meanwhile is for the next look.
             if let Some(same) = self.as_decided(pending) {
+                flight.failed |= pending.firing != firing || pending.resolved != resolved;
                 (firing, resolved, shown) =
                     (pending.firing.clone(), pending.resolved.clone(), same);
             }

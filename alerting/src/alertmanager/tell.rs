@@ -226,6 +226,46 @@ receivers: [{name: r, webhook_configs: [{url: "http://127.0.0.1:1/"}]}]
 "#;
     const HOUR: i64 = 3_600;
 
+    /// The receiver was away from the beginning of the alert to its end, and hears of ends only if it says so.
+    #[tokio::test]
+    async fn what_began_and_is_over_before_the_receiver_is_back_is_told_once() {
+        for (settings, last) in [("send_resolved: false, ", "firing"), ("", "resolved")] {
+            let yaml = YAML.replace("url:", &format!("{settings}url:"));
+            let shared = shared(&yaml);
+            let mut board = shared.board_mut();
+            board.begin(time(0));
+            let mut alert = alert(&[("a", "1")], 0, Some(600));
+            let fingerprint = alert.fingerprint();
+            board.put_alert(fingerprint, Arc::new(alert.clone()), 1, time(0));
+            let (mut keys, mut taken) = (Vec::new(), Vec::new());
+            for seconds in (1..HOUR).step_by(300) {
+                for telling in board.due(time(seconds)) {
+                    // It is back after 20 minutes.
+                    let is_taken = seconds > 1_200;
+                    if is_taken && !telling.alerts.is_empty() {
+                        let over = telling.alerts.iter().all(|shown| shown.resolved);
+                        taken.push(if over { "resolved" } else { "firing" });
+                    }
+                    keys.push(telling.record.idempotency_key.clone());
+                    board.finish(&telling, is_taken, time(seconds));
+                }
+            }
+            assert_eq!(taken, [last], "{settings}");
+            let groups = board.groups.as_ref().unwrap();
+            assert!(groups.iter().all(|(_, group)| group.alerts.is_empty()), "{settings}");
+            if last == "firing" {
+                // What is told late is what was decided, under its key; then it is written down that all is over.
+                let told = keys.len() - 1;
+                assert!(keys[..told].iter().all(|key| *key == keys[0]), "{keys:?}");
+            }
+            // And the next time it is told again.
+            (alert.starts_at, alert.ends_at, alert.updated_at) = (time(7_200), None, time(7_200));
+            board.put_alert(fingerprint, Arc::new(alert), 2, time(7_200));
+            let next = board.due(time(7_201));
+            assert!(next.iter().any(|telling| !telling.alerts[0].resolved), "{settings}");
+        }
+    }
+
     #[tokio::test]
     async fn what_a_receiver_never_takes_is_given_up_when_it_is_over() {
         let shared = shared(YAML);

@@ -108,7 +108,10 @@ async fn decide(context: &Context, link: &Link) -> Response {
             let title = format!("Failover {}", failover.record.policy);
             page(StatusCode::OK, &title, &format!("<p>{}</p>", escape(text)))
         }
-        Err(StoreError::Refused(refusal)) => sorry(StatusCode::CONFLICT, &refusal.to_string()),
+        Err(StoreError::Refused(refusal)) => {
+            warn!(failover = id, by = link.by, %refusal, "a link was refused");
+            sorry(StatusCode::CONFLICT, &refusal.to_string())
+        }
         Err(StoreError::Missing(what)) => {
             sorry(StatusCode::NOT_FOUND, &format!("{what} does not exist."))
         }

@@ -10,7 +10,6 @@ use lettre::{
     },
     transport::smtp::{
         PoolConfig,
-        authentication::Credentials,
         client::{Certificate, CertificateStore, Tls, TlsParameters},
     },
 };
@@ -21,6 +20,7 @@ use crate::{
     AlertingError,
     config::{Secret, SmtpConfig, SmtpTls},
     link::Links,
+    smtp::{Password, Relay},
 };
 
 /// Connections to the mail server.
@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way to the mail server.
 pub(crate) struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    relay: Relay<String>,
     from: Mailbox,
     /// Host and port, for errors.
     server: String,
@@ -59,19 +59,19 @@ impl Mailer {
             SmtpTls::Tls => Tls::Wrapper(tls_parameters(config).map_err(wrong)?),
         };
         let pool = PoolConfig::new().max_size(CONNECTIONS_MAX).idle_timeout(IDLE);
-        let mut builder =
-            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(config.host.as_str())
-                .port(config.port)
-                .tls(tls)
-                .timeout(Some(TIMEOUT))
-                .pool_config(pool);
-        if let (Some(user), Some(file)) = (&config.username, &config.password_file) {
-            let secret = Secret::read(file).map_err(AlertingError::Secret)?;
-            let password = secret.text().map_err(AlertingError::Secret)?;
-            builder = builder.credentials(Credentials::new(user.clone(), password.to_owned()));
-        }
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(config.host.as_str())
+            .port(config.port)
+            .tls(tls)
+            .timeout(Some(TIMEOUT))
+            .pool_config(pool);
+        let login = config.username.clone().zip(config.password_file.clone());
+        let login = login.map(|(user, file)| {
+            let password = move || Ok(Secret::read(&file)?.text()?.to_owned());
+            (user, Box::new(password) as Password<String>)
+        });
+        let relay = Relay::new(builder, login).map_err(AlertingError::Secret)?;
         let server = format!("{}:{}", config.host, config.port);
-        Ok(Self { transport: builder.build(), from, server })
+        Ok(Self { relay, from, server })
     }
 
     /// The message of a page. The same page has the same `Message-ID` each time it is sent; all of an incident
@@ -160,8 +160,8 @@ impl Mailer {
 
     /// Hands it to the server, which has so long to take it.
     pub(crate) async fn send(&self, message: Message) -> Result<(), Failure> {
-        let Ok(sent) = tokio::time::timeout(ATTEMPT_TIMEOUT, self.transport.send(message)).await
-        else {
+        let transport = self.relay.transport().map_err(Failure::dire)?;
+        let Ok(sent) = tokio::time::timeout(ATTEMPT_TIMEOUT, transport.send(message)).await else {
             let seconds = ATTEMPT_TIMEOUT.as_secs();
             let server = &self.server;
             return Err(Failure::dire(format!(

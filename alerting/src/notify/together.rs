@@ -4,16 +4,19 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 use tracing::{Instrument, info_span, warn};
 use watchkeep_catalog::{Incident, Page, PageKind, PageState, keys};
 
 use super::{
-    ATTEMPT_TIMEOUT, ATTEMPTS_MAX, BACKOFF, BACKOFF_MAX, ERROR_MAX, Failure, PAUSE, WAIT_MAX,
+    ATTEMPT_TIMEOUT, ERROR_MAX, Failure, GIVE_UP_AFTER, PAUSE, Ticket,
     summary::{self, Line},
-    taken, webhook,
+    taken,
+    turn::Turn,
+    webhook,
 };
 use crate::{
-    backoff, clock,
+    clock,
     context::Context,
     incident::{self, PageOutcome, Recipient},
     metrics::{DELIVERED, FAILED},
@@ -44,10 +47,19 @@ pub(crate) async fn deliver_summary(
     fence: i64,
     summary: String,
     mut parts: Vec<Part>,
+    mut ticket: Ticket,
 ) -> Option<Vec<Versioned<Incident>>> {
-    let mut rng = backoff::rng(&context.id, &summary);
-    let mut attempt = 0;
+    let give_up = Instant::now() + GIVE_UP_AFTER;
+    let (mut attempt, mut last) = (0, String::new());
     loop {
+        let turn = ticket.turn(give_up).await;
+        if turn == Turn::AfterWaiting {
+            let asked: &Context = &context;
+            let again = parts.into_iter().map(|Part { incident, page }| async move {
+                Part { incident: read(asked, incident).await, page }
+            });
+            parts = join_all(again).await;
+        }
         let mut pages: Vec<(&Incident, &Page)> = parts
             .iter()
             .filter_map(|part| Some((&part.incident.record, part.pending()?)))
@@ -57,19 +69,26 @@ pub(crate) async fn deliver_summary(
         let Some((_, first)) = pages.first() else {
             return Some(parts.into_iter().map(|part| part.incident).collect());
         };
-        attempt += 1;
         let others = context.rules.other_ways(&first.receiver, &first.channel);
-        let sent = send(&context, &summary, attempt, &pages).await;
-        let wait = sent.as_ref().err().and_then(|failure| failure.wait);
-        let wait = wait.unwrap_or_default().min(WAIT_MAX);
-        let (outcome, next_way) = match sent {
-            Ok(()) => (Some(PageOutcome::Delivered), false),
-            Err(e) if attempt >= ATTEMPTS_MAX || (e.is_final && !others.is_empty()) => {
-                (Some(PageOutcome::GivenUp(e.text)), true)
+        let (outcome, next_way) = if turn == Turn::TooLate {
+            (Some(PageOutcome::GivenUp(last.clone())), true)
+        } else {
+            attempt += 1;
+            let sent = send(&context, &summary, attempt, &pages).await;
+            ticket.tried(sent.is_ok(), sent.as_ref().err().and_then(|failure| failure.wait));
+            match sent {
+                Ok(()) => (Some(PageOutcome::Delivered), false),
+                Err(e) if e.is_final && !others.is_empty() => {
+                    (Some(PageOutcome::GivenUp(e.text)), true)
+                }
+                Err(e) => {
+                    last.clone_from(&e.text);
+                    // Said once, and not at every attempt in every incident.
+                    let said = (attempt == 1).then_some(PageOutcome::Retry(e.text));
+                    let next_way = said.is_some() && e.is_dire;
+                    (said, next_way)
+                }
             }
-            // Said once, and not at every attempt in every incident.
-            Err(e) if attempt == 1 => (Some(PageOutcome::Retry(e.text)), e.is_dire),
-            Err(_) => (None, false),
         };
         if let Some(outcome) = &outcome {
             let other: &[Recipient] = if next_way { &others } else { &[] };
@@ -82,13 +101,6 @@ pub(crate) async fn deliver_summary(
         if !matches!(outcome, None | Some(PageOutcome::Retry(_))) {
             return Some(parts.into_iter().map(|part| part.incident).collect());
         }
-        let pause = backoff::pause(attempt, BACKOFF, BACKOFF_MAX, &mut rng);
-        tokio::time::sleep(pause.max(wait)).await;
-        let asked: &Context = &context;
-        let again = parts.into_iter().map(|Part { incident, page }| async move {
-            Part { incident: read(asked, incident).await, page }
-        });
-        parts = join_all(again).await;
     }
 }
 
@@ -141,14 +153,8 @@ async fn send(
     let channel = first.channel.as_str();
     let span = info_span!("page", otel.kind = "client", page = key, channel, attempt);
     async {
-        // Neither semaphore is ever closed.
-        let limit = context.pages_of(&first.receiver);
-        let _of_receiver = match &limit {
-            Some(limit) => limit.acquire().await.ok(),
-            None => None,
-        };
-        let _of_all = context.pages.acquire().await;
-        let (begun, now) = (tokio::time::Instant::now(), clock::now());
+        let _permits = context.permits(&first.receiver, channel).await;
+        let (begun, now) = (Instant::now(), clock::now());
         let line = |(incident, page): &(&'_ Incident, &'_ Page)| context.links(incident, page, now);
         let links: Vec<_> = pages.iter().map(line).collect();
         let lines: Vec<Line<'_>> = pages

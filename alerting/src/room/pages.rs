@@ -16,7 +16,7 @@ use crate::{
     config::RateLimit,
     incident,
     mirror::{Mirror, Target, Versioned},
-    notify::{self, Part},
+    notify::{self, Part, Ticket},
     store,
     throttle::{Sent, Turn, Way},
 };
@@ -60,15 +60,52 @@ impl Room {
                 }
             }
         }
-        for (summary, parts) in summaries {
-            self.send_summary(fence, summary, parts);
-        }
         if let Some(limit) = limit {
             single.extend(self.throttle(fence, limit, waiting, now));
         }
-        for (id, page, way) in single {
-            self.send_page(fence, id, page, way);
+        // All that another leader tried in vain are in line before any is tried again.
+        let together: Vec<_> = summaries
+            .into_iter()
+            .filter_map(|(summary, parts)| Some((self.summary_ticket(&summary, &parts)?, parts)))
+            .collect();
+        let mut each: Vec<_> = single
+            .into_iter()
+            .filter_map(|(id, page, way)| {
+                Some((self.page_ticket(&id, &page, &way)?, id, page, way))
+            })
+            .collect();
+        each.sort_by(|(one, ..), (other, ..)| one.place().cmp(other.place()));
+        for ((summary, way, ticket), parts) in together {
+            self.send_summary(fence, (summary, way), parts, ticket);
         }
+        for (ticket, id, page, way) in each {
+            self.send_page(fence, (id, page), way, ticket);
+        }
+    }
+
+    fn page_ticket(&mut self, id: &str, page: &str, way: &Way) -> Option<Ticket> {
+        let incident = &self.mirror.incidents.get(id)?.record;
+        let was_tried = incident.pages.iter().any(|p| p.id == page && p.attempts > 0);
+        let place = (incident.opened_at, format!("{id}/{page}"));
+        Some(self.lines.ticket(&self.context.id, way, place, was_tried))
+    }
+
+    /// The message's place is that of its oldest page.
+    fn summary_ticket(&mut self, summary: &str, parts: &[Part]) -> Option<(String, Way, Ticket)> {
+        let page = |part: &Part| {
+            part.incident.record.pages.iter().find(|page| page.id == part.page).cloned()
+        };
+        let first = parts.first().and_then(page)?;
+        let way = (first.receiver, first.channel);
+        let effect = Effect::Summary(summary.to_owned(), way.0.clone(), way.1.clone());
+        if self.running.contains(&effect) {
+            return None;
+        }
+        let oldest = parts.iter().map(|part| part.incident.record.opened_at).min()?;
+        let was_tried = parts.iter().filter_map(page).any(|page| page.attempts > 0);
+        let place = (oldest, summary.to_owned());
+        let ticket = self.lines.ticket(&self.context.id, &way, place, was_tried);
+        Some((summary.to_owned(), way, ticket))
     }
 
     /// Those that go by themselves; what is too much begins to become one message.
@@ -134,7 +171,7 @@ impl Room {
         });
     }
 
-    fn send_page(&mut self, fence: i64, id: String, page: String, way: Way) {
+    fn send_page(&mut self, fence: i64, (id, page): (String, String), way: Way, ticket: Ticket) {
         if self.running.len() >= EFFECTS_MAX {
             return;
         }
@@ -144,26 +181,28 @@ impl Room {
         self.running.insert(effect.clone());
         let paged = effect.clone();
         self.tasks.spawn(guarded(effect, BROKEN_PAUSE, async move {
-            let done = notify::deliver(context, fence, incident, page, parent).await;
+            let done = notify::deliver(context, fence, incident, page, parent, ticket).await;
             Done::Paged(paged, done.map(Box::new))
         }));
     }
 
-    fn send_summary(&mut self, fence: i64, summary: String, parts: Vec<Part>) {
-        let first = parts.first().and_then(|part| {
-            let page = part.incident.record.pages.iter().find(|page| page.id == part.page)?;
-            Some((page.receiver.clone(), page.channel.clone()))
-        });
-        let Some(way) = first else { return };
-        let effect = Effect::Summary(summary.clone(), way.0, way.1);
-        if self.running.len() >= EFFECTS_MAX || self.running.contains(&effect) {
+    fn send_summary(
+        &mut self,
+        fence: i64,
+        (summary, way): (String, Way),
+        parts: Vec<Part>,
+        ticket: Ticket,
+    ) {
+        if self.running.len() >= EFFECTS_MAX {
             return;
         }
+        let effect = Effect::Summary(summary.clone(), way.0, way.1);
         let context = Arc::clone(&self.context);
         self.running.insert(effect.clone());
         let sent = effect.clone();
         self.tasks.spawn(guarded(effect, BROKEN_PAUSE, async move {
-            Done::Summarised(sent, notify::deliver_summary(context, fence, summary, parts).await)
+            let done = notify::deliver_summary(context, fence, summary, parts, ticket).await;
+            Done::Summarised(sent, done)
         }));
     }
 

@@ -12,6 +12,7 @@ use crate::support::{
     Node, World,
     etcd::Etcd,
     hooks::Hooks,
+    log::Log,
     smtp::{Mode, Sink},
 };
 
@@ -73,5 +74,9 @@ async fn the_link_in_the_mail_confirms_it_once() {
     hooks.next().await.answer(200);
     let (done, _) = world.failover("its end", |f| f.state == FailoverState::Delivered).await;
     assert_eq!((done.id, done.approved_by.as_deref()), (asked.id, Some("alice")));
+    let log = Log::start();
     assert_eq!(raw(&node, Method::POST, path).await.0, StatusCode::CONFLICT);
+    let refused = log.with("a link was refused");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].contains("by=\"alice\"") && refused[0].contains(&asked.id), "{refused:?}");
 }

@@ -2,6 +2,7 @@
 //! They are one program, since each by itself would be as large as all.
 
 mod approval;
+mod delivery;
 mod failover;
 mod fault;
 mod feed;

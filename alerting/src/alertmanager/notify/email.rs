@@ -11,7 +11,6 @@ use lettre::{
     },
     transport::smtp::{
         PoolConfig,
-        authentication::Credentials,
         client::{Certificate, CertificateStore, Tls, TlsParameters, TlsVersion},
         extension::ClientId,
     },
@@ -21,6 +20,7 @@ use super::{Failure, Message, http::secret};
 use crate::{
     alertmanager::config::{EmailConfig, Global, TlsConfig},
     clock,
+    smtp::{Password, Relay},
 };
 
 const CONNECTIONS_MAX: u32 = 8;
@@ -35,7 +35,7 @@ const SMTPS: u16 = 465;
 
 /// The way to the mail server of one receiver.
 pub(super) struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    relay: Relay<Failure>,
     from: String,
 }
 
@@ -57,28 +57,28 @@ impl Mailer {
         };
         let hello = config.hello.as_ref().unwrap_or(&global.smtp_hello).clone();
         let pool = PoolConfig::new().max_size(CONNECTIONS_MAX).idle_timeout(IDLE);
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
             .port(port)
             .tls(tls)
             .timeout(Some(TIMEOUT))
             .hello_name(ClientId::Domain(hello))
             .pool_config(pool);
         let user = config.auth_username.as_ref().or(global.smtp_auth_username.as_ref());
-        if let Some(user) = user.filter(|user| !user.is_empty()) {
+        let login = user.filter(|user| !user.is_empty()).map(|user| {
             let own = config.auth_password.is_some() || config.auth_password_file.is_some();
-            let password = match own {
-                true => secret(config.auth_password.as_ref(), config.auth_password_file.as_ref()),
-                false => secret(
-                    global.smtp_auth_password.as_ref(),
-                    global.smtp_auth_password_file.as_ref(),
-                ),
+            let (given, file) = match own {
+                true => (config.auth_password.clone(), config.auth_password_file.clone()),
+                false => {
+                    (global.smtp_auth_password.clone(), global.smtp_auth_password_file.clone())
+                }
             };
-            let password = password.map_err(Failure::text)?;
-            builder = builder.credentials(Credentials::new(user.clone(), password));
-        }
+            let password = move || secret(given.as_ref(), file.as_ref());
+            (user.clone(), Box::new(password) as Password<Failure>)
+        });
+        let relay = Relay::new(builder, login).map_err(Failure::text)?;
         let from = config.from.as_ref().or(global.smtp_from.as_ref());
         let from = from.ok_or("from is missing: give from or global.smtp_from")?.clone();
-        Ok(Self { transport: builder.build(), from })
+        Ok(Self { relay, from })
     }
 
     pub(super) async fn send(
@@ -87,7 +87,7 @@ impl Mailer {
         message: &Message<'_>,
     ) -> Result<(), Failure> {
         let mail = self.mail(config, message)?;
-        match self.transport.send(mail).await {
+        match self.relay.transport()?.send(mail).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_permanent() => {
                 Err(Failure::Never(watchkeep_catalog::causes(&error)))

@@ -19,6 +19,7 @@ use watchkeep_catalog::{
 
 pub(crate) mod etcd;
 pub(crate) mod hooks;
+pub(crate) mod log;
 pub(crate) mod smtp;
 
 /// Longest wait for anything.

@@ -1,7 +1,15 @@
 //! A small SMTP server: in the clear, with STARTTLS, or TLS from the first byte. It keeps what it is sent.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
@@ -40,11 +48,38 @@ impl Mail {
     }
 }
 
+/// How it treats mails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Takes,
+    /// Answers so to every recipient: `550 5.1.1 no such user`.
+    Refuses(&'static str),
+    /// Takes connections and says nothing.
+    Hangs,
+    /// Lets in whoever has this password.
+    Asks(&'static str),
+}
+
+/// What all conversations share.
+#[derive(Clone)]
+struct Server {
+    mails: mpsc::UnboundedSender<Mail>,
+    manner: Arc<Mutex<Manner>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn manner(&self) -> Manner {
+        self.manner.lock().unwrap().clone()
+    }
+}
+
 pub(crate) struct Sink {
     pub(crate) address: SocketAddr,
     /// PEM file of the authority behind its certificate.
     pub(crate) ca_file: PathBuf,
     mails: mpsc::UnboundedReceiver<Mail>,
+    server: Server,
     _files: TempDir,
 }
 
@@ -57,9 +92,16 @@ impl Sink {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, mails) = mpsc::unbounded_channel();
+        let server = Server {
+            mails: sender,
+            manner: Arc::new(Mutex::new(Manner::Takes)),
+            connections: Arc::default(),
+        };
+        let own = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                let (acceptor, sender) = (acceptor.clone(), own.clone());
+                own.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     if mode == Mode::Tls {
                         let Ok(stream) = acceptor.accept(stream).await else { return };
@@ -73,7 +115,17 @@ impl Sink {
                 });
             }
         });
-        Self { address, ca_file, mails, _files: files }
+        Self { address, ca_file, mails, server, _files: files }
+    }
+
+    /// From now on.
+    pub(crate) fn behave(&self, manner: Manner) {
+        *self.server.manner.lock().unwrap() = manner;
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.server.connections.load(Ordering::SeqCst)
     }
 
     /// The next mail.
@@ -104,15 +156,26 @@ fn tls() -> (TlsAcceptor, String) {
     (TlsAcceptor::from(Arc::new(config)), authority.pem())
 }
 
+/// Whether this is what AUTH PLAIN says with that password.
+fn knows(said: &str, password: &str) -> bool {
+    let said = STANDARD.decode(said).unwrap();
+    String::from_utf8(said).unwrap().rsplit('\0').next() == Some(password)
+}
+
 /// One conversation; gives the stream back when the client asks for STARTTLS.
 async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     starttls: bool,
     encrypted: bool,
     greet: bool,
-    mails: &mpsc::UnboundedSender<Mail>,
+    server: &Server,
 ) -> Option<S> {
     let mut stream = BufReader::new(stream);
+    if server.manner() == Manner::Hangs {
+        // Until the client goes away.
+        while stream.read_line(&mut String::new()).await.ok()? > 0 {}
+        return None;
+    }
     let (mut from, mut to, mut auth) = (String::new(), String::new(), None);
     if greet {
         stream.write_all(b"220 sink ESMTP\r\n").await.ok()?;
@@ -131,13 +194,19 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             return Some(stream.into_inner());
         } else if let Some(said) = line.strip_prefix("AUTH PLAIN ") {
             auth = Some(said.to_owned());
-            "235 welcome\r\n".to_owned()
+            match server.manner() {
+                Manner::Asks(password) if !knows(said, password) => "535 5.7.8 no\r\n".to_owned(),
+                _ => "235 welcome\r\n".to_owned(),
+            }
         } else if let Some(said) = line.strip_prefix("MAIL FROM:") {
             from = said.to_owned();
             "250 ok\r\n".to_owned()
         } else if let Some(said) = line.strip_prefix("RCPT TO:") {
             to = said.to_owned();
-            "250 ok\r\n".to_owned()
+            match server.manner() {
+                Manner::Refuses(answer) => format!("{answer}\r\n"),
+                _ => "250 ok\r\n".to_owned(),
+            }
         } else if line == "DATA" {
             stream.write_all(b"354 go ahead\r\n").await.ok()?;
             let mut data = String::new();
@@ -154,7 +223,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             }
             let mail =
                 Mail { from: from.clone(), to: to.clone(), data, auth: auth.clone(), encrypted };
-            let _ = mails.send(mail);
+            let _ = server.mails.send(mail);
             "250 taken\r\n".to_owned()
         } else if line == "QUIT" {
             stream.write_all(b"221 bye\r\n").await.ok()?;
