@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod dashboards;
 mod failover;
+mod features;
 mod incident;
 mod login;
 mod maintenance;

@@ -22,8 +22,7 @@ use crate::{
     notify,
     own_runtime::OwnRuntime,
     querier::Querier,
-    rules::{self, PromQl},
-    self_watch,
+    rules, self_watch,
     series_source::StoreSource,
     telemetry, welcome,
 };
@@ -303,7 +302,7 @@ impl Rooms {
                 .push(("generated/openslo.yml".to_owned(), openslo::rules(&documents)));
         }
         let alerting = alerting.with_openslo(documents);
-        let alerting = alerting.with_rules(rules, Arc::new(PromQl), source, metrics)?;
+        let alerting = alerting.with_rules(rules, Arc::new(config.promql()), source, metrics)?;
         let alerting = match config.alerting.alertmanager_config.clone() {
             None => alerting,
             Some(file) => {

@@ -112,7 +112,7 @@ pub(crate) fn load_with_remarks(
 /// What is wrong with the rule files.
 fn rule_problems(config: &Config) -> Vec<Problem> {
     let origin = config.alerting.rule_settings(&config.rules_base).origin;
-    let wrong = rule::load(&origin, &PromQl).err().unwrap_or_default();
+    let wrong = rule::load(&origin, &config.promql()).err().unwrap_or_default();
     wrong.into_iter().map(of_rules).collect()
 }
 
@@ -127,13 +127,30 @@ fn of_rules(wrong: rule::Problem) -> Problem {
     }
 }
 
+/// The PromQL of rules under a configuration file, of which nothing else is judged.
+///
+/// # Errors
+/// That the file cannot be read, or does not fit.
+pub(crate) fn promql(file: &Path) -> anyhow::Result<PromQl> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| anyhow::anyhow!("cannot read the configuration {name}: {e}"))?;
+    let (config, _) = parse::parse_as::<Config>(Dialect::Yaml12, &name, &text).map_err(Problems)?;
+    Ok(config.promql())
+}
+
 impl Config {
+    /// The PromQL of rules. What another data source knows of it is that one's matter.
+    pub(crate) fn promql(&self) -> PromQl {
+        PromQl { experimental: self.query.experimental || self.alerting.data_source.is_some() }
+    }
+
     /// The OpenSLO documents.
     ///
     /// # Errors
     /// Everything that is wrong in them. [`load`] has judged them; they may have changed since.
     pub(crate) fn openslo(&self) -> Result<Vec<openslo::Slo>, Vec<rule::Problem>> {
-        let slos = openslo::load(&self.rules_base, &self.slo.openslo_files, &PromQl)?;
+        let slos = openslo::load(&self.rules_base, &self.slo.openslo_files, &self.promql())?;
         let kept = u64::from(self.slo.retention_days);
         let wrong: Vec<_> = slos
             .iter()

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use watchkeep_series::{
-    SeriesStore,
+    SeriesError, SeriesStore,
     promql::{Answer, Engine, EngineOptions, EvalError, Expr},
 };
 
@@ -66,6 +66,14 @@ impl QueryError {
             Self::Internal(_) => "internal",
         }
     }
+}
+
+/// For readers of series: stops the store when `stop` says so.
+///
+/// # Errors
+/// [`SeriesError::Stopped`], which becomes [`EvalError::Stopped`].
+pub(crate) fn go_on(stop: &dyn Fn() -> bool) -> Result<(), SeriesError> {
+    if stop() { Err(SeriesError::Stopped) } else { Ok(()) }
 }
 
 /// When an expression is evaluated.
@@ -168,9 +176,11 @@ impl Querier {
         timeout: Option<Duration>,
         work: impl FnOnce(&SeriesStore, &dyn Fn() -> bool) -> Result<T, EvalError> + Send + 'static,
     ) -> Result<(T, Took), QueryError> {
+        // Whoever goes away drops this future, and hears of no result.
+        let mut count = Count { metrics: &self.metrics, said: "canceled" };
         let result = self.turn(timeout, work).await;
-        let said = result.as_ref().map_or_else(QueryError::result, |_| "success");
-        self.metrics.results.with_label_values(&[said]).inc();
+        count.said = result.as_ref().map_or_else(QueryError::result, |_| "success");
+        drop(count);
         if let Ok((_, took)) = &result {
             self.metrics.queued.observe(took.queued.as_secs_f64());
             self.metrics.evaluated.observe(took.evaluated.as_secs_f64());
@@ -220,6 +230,18 @@ impl Querier {
             Ok(Err(closed)) => Err(QueryError::Internal(closed.to_string())),
             Err(_) => Err(QueryError::Timeout(limit)),
         }
+    }
+}
+
+/// Counts a question when it is dropped, however it ended.
+struct Count<'a> {
+    metrics: &'a QueryMetrics,
+    said: &'static str,
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.metrics.results.with_label_values(&[self.said]).inc();
     }
 }
 
@@ -278,5 +300,9 @@ mod tests {
         }
         assert!(querier.run(None, |_, _| Ok(())).await.is_ok());
         assert_eq!(querier.waiting.load(Ordering::Relaxed), 0);
+        let results = &querier.metrics.results;
+        let counted = |result| results.with_label_values(&[result]).get();
+        let all = ["success", "timeout", "unavailable", "canceled"].map(counted);
+        assert_eq!(all, [2, 1, 1, 1]);
     }
 }

@@ -8,18 +8,27 @@ use watchkeep_alerting::{
     Alertmanager,
     rule::{Expressions, Rules},
 };
-use watchkeep_series::promql::Expr;
+use watchkeep_series::promql::{EvalError, Expr};
 
 /// Judges expressions as the embedded engine reads them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PromQl;
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PromQl {
+    /// Whether experimental functions may be called: `query.experimental`.
+    pub(crate) experimental: bool,
+}
 
 impl Expressions for PromQl {
     fn check(&self, expr: &str) -> Result<(), String> {
-        Expr::parse(expr).map(drop).map_err(|error| match error.position {
+        let expr = Expr::parse(expr).map_err(|error| match error.position {
             Some(at) => format!("{error} (at byte {at})"),
             None => error.to_string(),
-        })
+        })?;
+        match expr.experimental() {
+            Some(name) if !self.experimental => {
+                Err(EvalError::Experimental(name.to_owned()).to_string())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -48,5 +57,25 @@ pub(crate) async fn reload_on_signal(
         {
             warn!(%problems, "the alertmanager.yml is wrong; the one from before stays in force");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_experimental_has_to_be_switched_on() {
+        for expr in
+            ["sort_by_label(up, \"a\")", "limitk(1, up)", "rate(up[1m] anchored)", "up[1m + 1m]"]
+        {
+            let check = |experimental| PromQl { experimental }.check(expr);
+            let error = check(false).expect_err(expr);
+            assert!(error.ends_with("set query.experimental to use it"), "{expr}: {error}");
+            let switched_on = check(true).err().unwrap_or_default();
+            assert!(!switched_on.contains("experimental"), "{expr}: {switched_on}");
+        }
+        assert_eq!(PromQl::default().check("sum(up)"), Ok(()));
+        assert!(PromQl::default().check("sum(").is_err());
     }
 }

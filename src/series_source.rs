@@ -15,7 +15,7 @@ use watchkeep_series::{
 
 use crate::{
     native,
-    querier::{Querier, QueryError, When, Wish},
+    querier::{Querier, QueryError, When, Wish, go_on},
 };
 
 /// The store as a [`Source`].
@@ -54,16 +54,16 @@ impl Source for StoreSource {
             let matchers =
                 Expr::parse_selector(selector).map_err(|error| wrong(error.to_string()))?;
             let samples_max = self.querier.config().samples_max;
-            let read = move |store: &dyn Queryable, stop: &dyn Fn() -> bool| {
-                let (mut found, mut stopped) = (Vec::new(), false);
+            let read = move |store: &dyn Queryable,
+                             stop: &dyn Fn() -> bool|
+                  -> Result<_, EvalError> {
+                let mut found = Vec::new();
                 store.select(&matchers, from_ms, to_ms, samples_max, &mut |labels, points| {
-                    stopped |= stop();
-                    if !stopped {
-                        found.push(series(labels, points));
-                    }
+                    go_on(stop)?;
+                    found.push(series(labels, points));
                     Ok(())
                 })?;
-                if stopped { Err(EvalError::Stopped) } else { Ok(found) }
+                Ok(found)
             };
             let read = self.querier.run(None, move |store, stop| read(store, stop)).await;
             let (found, _) = read.map_err(|error| SourceError::Read {

@@ -42,6 +42,7 @@ mod metrics;
 mod notify;
 mod payload;
 mod plan;
+mod rehearsal;
 mod route;
 mod shared;
 mod silence;
@@ -51,6 +52,7 @@ mod words;
 
 pub use config::AlertmanagerConfig;
 pub(crate) use matcher::{Matcher, parse as parse_matcher};
+pub(crate) use rehearsal::Rehearsal;
 
 use crate::{AlertingError, context::Context, leader::Term, lost::Ear};
 use intake::Deliverance;

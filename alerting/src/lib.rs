@@ -41,6 +41,7 @@ mod metrics;
 mod mirror;
 mod notify;
 mod oncall;
+pub mod paging;
 mod panic;
 mod post;
 mod room;

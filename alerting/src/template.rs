@@ -22,6 +22,7 @@ use thiserror::Error;
 
 mod functions;
 mod humanize;
+mod json;
 mod member;
 mod number;
 mod prometheus;
@@ -34,11 +35,12 @@ mod vector;
 
 pub use functions::{Arguments, Functions, failed};
 pub use humanize::{humanize, humanize_1024, humanize_duration, humanize_percentage};
+pub use json::to_json;
 pub use member::{kind_of, object, string_map};
 pub use number::{float, shortest};
 pub(crate) use prometheus::link;
-pub use prometheus::{Site, prometheus};
-pub use time::{format_layout, from_unix_nanos, unix_nanos};
+pub use prometheus::{Site, prometheus, with_now};
+pub use time::{between, format_layout, from_unix_nanos, in_zone, moment, unix_nanos};
 pub use vector::{TemplateSample, samples};
 
 /// Longest text a template may render to.

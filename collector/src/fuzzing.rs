@@ -124,6 +124,8 @@ mod tests {
             super::http_answer(&data);
             super::dns_answer(&data);
             super::histograms(&data);
+            super::exposition(&data);
+            super::remote_write(&data);
             super::promql(&String::from_utf8_lossy(&data));
         }
 

@@ -12,6 +12,8 @@ mod post;
 mod queue;
 mod receiver;
 mod spool;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use codec::{DecodeError, decode, encode};

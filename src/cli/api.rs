@@ -29,6 +29,11 @@ impl Node {
     pub(crate) fn api(&self) -> anyhow::Result<Api> {
         Api::new(&self.http)
     }
+
+    /// Where its API is.
+    pub(crate) fn url(&self) -> &str {
+        &self.http
+    }
 }
 
 /// A client of one node's API.

@@ -4,7 +4,11 @@ use clap::Subcommand;
 
 mod check;
 mod history;
+#[cfg(test)]
+mod pieces;
 mod replay;
+mod replayed;
+mod settings;
 mod shape;
 mod suite;
 mod test;

@@ -9,7 +9,7 @@ use watchkeep_registry::open_to_all;
 use watchkeep_alerting::rule::Expressions as _;
 
 use super::file::{Config, Role};
-use crate::{dns::Domain, rules::PromQl};
+use crate::dns::Domain;
 
 /// What is wrong: the path of each field and the message.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         wrong.extend(invalid.into_iter().map(|i| (format!("alerting.{}", i.path), i.message)));
     }
     for (path, expr) in config.alerting.failover_expressions() {
-        if let Err(message) = PromQl.check(&expr) {
+        if let Err(message) = config.promql().check(&expr) {
             wrong.push((format!("alerting.{path}"), message));
         }
     }

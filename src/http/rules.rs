@@ -16,6 +16,11 @@ use watchkeep_alerting::{
     Alertmanager,
     rule::{Active, AlertState, GroupView, Labels, Measure, Rule, RuleKind, RuleState, Rules},
 };
+use watchkeep_series::general;
+
+mod wanted;
+
+use wanted::Wanted;
 
 /// The routes. What is reloaded are the rules and, where there is one, the `alertmanager.yml`.
 pub(crate) fn router(rules: Rules, alertmanager: Option<Alertmanager>) -> Router {
@@ -47,25 +52,19 @@ async fn reload(State((rules, alertmanager)): State<(Rules, Option<Alertmanager>
 }
 
 async fn list(State(rules): State<Rules>, RawQuery(query): RawQuery) -> Response {
-    let query = query.unwrap_or_default();
-    let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let name = name.trim_end_matches("[]").to_owned();
-        wanted.entry(name).or_default().push(value.into_owned());
-    }
-    if let Some(kind) = wanted.get("type").and_then(|kinds| kinds.first())
-        && !matches!(kind.as_str(), "alert" | "record")
-    {
-        let error = format!("type {kind:?} is not known: give alert or record");
-        let body = json!({ "status": "error", "errorType": "bad_data", "error": error });
-        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
-    }
-    match rules.groups().await {
-        Ok(groups) => {
-            let groups: Vec<Value> = groups.iter().filter_map(|g| group(g, &wanted)).collect();
-            success(&json!({ "groups": groups }))
-        }
-        Err(message) => unavailable(&message),
+    let wanted = match Wanted::read(&query.unwrap_or_default()) {
+        Ok(wanted) => wanted,
+        Err(message) => return bad_data(&message),
+    };
+    let groups = match rules.groups().await {
+        Ok(groups) => groups,
+        Err(message) => return unavailable(&message),
+    };
+    let views = groups.iter().map(|view| (&*view.group, view));
+    match wanted.page(views, |view| group(view, &wanted)) {
+        Ok((groups, None)) => success(&json!({ "groups": groups })),
+        Ok((groups, Some(next))) => success(&json!({ "groups": groups, "groupNextToken": next })),
+        Err(message) => bad_data(&message),
     }
 }
 
@@ -90,30 +89,27 @@ fn unavailable(message: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
+fn bad_data(message: &str) -> Response {
+    let body = json!({ "status": "error", "errorType": "bad_data", "error": message });
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+}
+
 /// A group, with the rules that are asked for; none when there are none.
-fn group(view: &GroupView, wanted: &BTreeMap<String, Vec<String>>) -> Option<Value> {
-    let is = |name: &str, value: &str| {
-        wanted.get(name).is_none_or(|values| values.iter().any(|wanted| wanted == value))
-    };
+fn group(view: &GroupView, wanted: &Wanted) -> Option<Value> {
     let group = &view.group;
-    if !is("rule_group", &group.name) || !is("file", &group.file) {
+    if !wanted.has_group(group) {
         return None;
     }
-    let of_type = |rule: &Rule| match (&rule.kind, wanted.get("type").and_then(|t| t.first())) {
-        (RuleKind::Alert(_), Some(kind)) => kind == "alert",
-        (RuleKind::Record(_), Some(kind)) => kind == "record",
-        (_, None) => true,
-    };
     let pairs = group.rules.iter().zip(&view.state.rules);
     let rules: Vec<Value> = pairs
-        .filter(|(rule, _)| is("rule_name", rule.name()) && of_type(rule))
-        .map(|(rule, state)| self::rule(rule, state))
+        .filter(|(rule, _)| wanted.has_rule(rule))
+        .map(|(rule, state)| self::rule(rule, state, wanted.exclude_alerts))
         .collect();
-    if rules.is_empty() && !wanted.is_empty() {
+    if rules.is_empty() && wanted.is_some() {
         return None;
     }
     let seconds: f64 = view.state.rules.iter().map(|rule| rule.duration.as_secs_f64()).sum();
-    Some(json!({
+    let mut shown = json!({
         "name": group.name,
         "file": group.file,
         "rules": rules,
@@ -121,10 +117,14 @@ fn group(view: &GroupView, wanted: &BTreeMap<String, Vec<String>>) -> Option<Val
         "limit": group.limit,
         "evaluationTime": seconds,
         "lastEvaluation": instant(view.state.evaluated_at_ms),
-    }))
+    });
+    if let Some(offset) = group.query_offset {
+        shown["queryOffset"] = json!(offset.as_secs_f64());
+    }
+    Some(shown)
 }
 
-fn rule(rule: &Rule, state: &RuleState) -> Value {
+fn rule(rule: &Rule, state: &RuleState, without_alerts: bool) -> Value {
     let labels: BTreeMap<_, _> = rule.labels.iter().map(|(n, text)| (n, &text.raw)).collect();
     let mut shown = json!({
         "name": rule.name(),
@@ -142,7 +142,8 @@ fn rule(rule: &Rule, state: &RuleState) -> Value {
         let firing = state.active.values().any(|active| active.state == AlertState::Firing);
         let annotations: BTreeMap<_, _> =
             alerting.annotations.iter().map(|(n, text)| (n, &text.raw)).collect();
-        let alerts: Vec<_> = state.active.iter().map(|(labels, a)| alert(labels, a)).collect();
+        let active = state.active.iter().filter(|_| !without_alerts);
+        let alerts: Vec<_> = active.map(|(labels, a)| alert(labels, a)).collect();
         shown["type"] = json!("alerting");
         shown["state"] = json!(match (firing, state.active.is_empty()) {
             (true, _) => "firing",
@@ -159,7 +160,7 @@ fn rule(rule: &Rule, state: &RuleState) -> Value {
 
 fn alert(labels: &Labels, active: &Active) -> Value {
     let value = match &active.value {
-        Measure::Float(value) => format!("{value:e}"),
+        Measure::Float(value) => exponential(*value),
         Measure::Histogram(histogram) => histogram.text.to_string(),
     };
     let mut shown = json!({
@@ -175,6 +176,20 @@ fn alert(labels: &Labels, active: &Active) -> Value {
     shown
 }
 
+/// As Go's `FormatFloat` writes it with `e`: `1e+00`, `-2.5e-07`, `+Inf`.
+fn exponential(value: f64) -> String {
+    if !value.is_finite() {
+        return general(value);
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
 /// RFC 3339; Go's zero time where there is none.
 fn instant(millis: Option<i64>) -> String {
     let at = millis.and_then(DateTime::<Utc>::from_timestamp_millis);
@@ -182,4 +197,26 @@ fn instant(millis: Option<i64>) -> String {
         || "0001-01-01T00:00:00Z".to_owned(),
         |at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_go_writes_them() {
+        for (value, text) in [
+            (0.0, "0e+00"),
+            (1.0, "1e+00"),
+            (-2.5e-7, "-2.5e-07"),
+            (123_456.789, "1.23456789e+05"),
+            (1e100, "1e+100"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(exponential(value), text);
+        }
+    }
 }

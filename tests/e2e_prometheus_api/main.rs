@@ -7,9 +7,11 @@ use std::time::Duration;
 mod common;
 
 mod access;
+mod canceled;
 mod clients;
 mod grafana;
 mod peers;
+mod rules;
 mod secrets;
 mod shapes;
 mod sources;

@@ -56,3 +56,27 @@ fn checks_name_file_and_line() {
         verdict(WATCHKEEP, &["rules", "check"], &folder.join("13-broken.rules.yml"));
     assert!(!right && said.starts_with("13-broken.rules.yml:5: expr: "), "{said}");
 }
+
+/// What promtool of Prometheus 2.42 does not know. Experimental functions are refused until somebody switches them on.
+#[test]
+fn newer_tests_and_features() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rules3");
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&config, "query: {experimental: true}\n").expect("a configuration");
+    let config = format!("--config={}", config.path().display());
+    let feature = "--enable-feature=promql-experimental-functions";
+    for command in ["check", "test"] {
+        let file = folder.join(if command == "check" {
+            "01-later.rules.yml"
+        } else {
+            "01-later.test.yml"
+        });
+        let (right, said) = verdict(WATCHKEEP, &["rules", command], &file);
+        assert!(!right && said.contains("01-later.rules.yml:9: expr: "), "{said}");
+        assert!(said.contains("set query.experimental to use it"), "{said}");
+        for flag in [feature, config.as_str()] {
+            let (right, said) = verdict(WATCHKEEP, &["rules", command, flag], &file);
+            assert!(right, "{flag}: {said}");
+        }
+    }
+}

@@ -39,7 +39,7 @@ pub(super) async fn report(
 }
 
 /// What the incident is known by.
-fn dedup_key(receiver: &str, group_key: &str, index: u32) -> String {
+pub(super) fn dedup_key(receiver: &str, group_key: &str, index: u32) -> String {
     match index {
         0 => format!("{receiver}/{group_key}"),
         _ => format!("{receiver}#{index}/{group_key}"),

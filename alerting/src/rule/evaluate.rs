@@ -12,7 +12,7 @@ use super::{
     model::{Answered, Ask, Group, Labels, Measure, Rule, RuleKind, Sample},
     record, stale_marker,
 };
-use crate::template::{Functions, Site, TemplateSample, prometheus};
+use crate::template::{Functions, Site, TemplateSample, prometheus, with_now};
 
 /// Takes samples.
 pub trait Sink {
@@ -40,14 +40,16 @@ impl Environment {
     /// The functions of templates that are rendered at `at_ms`.
     pub(super) fn functions(&self, at_ms: i64) -> Functions {
         let ask = Arc::clone(&self.ask);
-        prometheus(&self.site, move |expr| {
+        let functions = prometheus(&self.site, move |expr| {
             let rows = ask.instant(expr, at_ms)?;
             let sample = |row: Answered| TemplateSample {
                 value: row.value.float().unwrap_or(f64::NAN),
                 labels: row.labels,
             };
             Ok(rows.into_iter().map(sample).collect())
-        })
+        });
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+        with_now(functions, at_ms as f64 / 1000.0)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     model::{AlertRule, Expressions, Group, RecordRule, Rule, RuleKind, Text},
     parse_duration,
 };
-use crate::template::{Functions, Site, Template, prometheus};
+use crate::template::{Functions, Site, Template, prometheus, with_now};
 
 /// Longest rule file.
 const FILE_BYTES_MAX: usize = 32 << 20;
@@ -57,7 +57,7 @@ pub fn parse_file(
     }
     let shape = read(text)
         .map_err(|(line, message)| vec![Problem { file: file.to_owned(), line, message }])?;
-    let functions = prometheus(&Site::default(), |_| Ok(Vec::new()));
+    let functions = with_now(prometheus(&Site::default(), |_| Ok(Vec::new())), 0.0);
     let mut judge = Judge { file, interval, expressions, functions, problems: Vec::new() };
     let mut names = BTreeSet::new();
     let mut groups = Vec::new();

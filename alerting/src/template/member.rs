@@ -11,7 +11,7 @@ use gotmpl::Value;
 use super::{Functions, failed, number, time};
 
 /// The hidden entry that makes an object of a map.
-const KIND: &str = "\u{0}kind";
+pub(super) const KIND: &str = "\u{0}kind";
 
 /// A value with a kind, fields, and the methods of its kind.
 #[must_use]
@@ -87,6 +87,7 @@ pub(super) fn go_text(value: &Value) -> String {
         (Value::Float(float), _) => number::shortest(*float),
         (Value::List(list), _) => format!("[{}]", joined(&mut list.iter().map(go_text))),
         (_, Some(time::KIND)) => time::show(value),
+        (_, Some(time::DURATION)) => time::show_duration(value),
         (Value::Map(map), Some(_)) => {
             let fields = map.iter().filter(|(name, _)| name.as_ref() != KIND);
             format!("{{{}}}", joined(&mut fields.map(|(_, value)| go_text(value))))

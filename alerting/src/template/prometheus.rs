@@ -51,6 +51,12 @@ pub fn prometheus(
         .with("externalURL", move |a| a.exactly::<0>().map(|_| text(url.as_str())))
 }
 
+/// With `now` (Prometheus 3.6): the time of the evaluation in seconds.
+#[must_use]
+pub fn with_now(functions: Functions, seconds: f64) -> Functions {
+    functions.with("now", move |a| a.exactly::<0>().map(|_| Value::Float(seconds)))
+}
+
 /// The page of an expression, below the external URL: 0 as a graph, 1 as a table.
 pub(crate) fn link(expr: &str, tab: u8) -> String {
     format!("/graph?g0.expr={}&g0.tab={tab}", query_escape(expr))

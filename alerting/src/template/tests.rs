@@ -12,14 +12,15 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn functions() -> Functions {
     let site = Site { external_url: "http://watch.example.org/base/".to_owned() };
-    prometheus(&site, |expr| match expr {
+    let functions = prometheus(&site, |expr| match expr {
         "none" => Ok(Vec::new()),
         "two" => Ok(vec![
             TemplateSample { labels: labels(&[("instance", "b:1")]), value: 11.0 },
             TemplateSample { labels: labels(&[("instance", "a:1")]), value: 21.0 },
         ]),
         _ => Err("no such thing".to_owned()),
-    })
+    });
+    with_now(functions, 1_767_603_600.5)
 }
 
 fn render(text: &str) -> Result<String, String> {
@@ -39,6 +40,12 @@ fn render(text: &str) -> Result<String, String> {
 fn what_rule_files_have() {
     for (text, expected) in [
         ("plain", "plain"),
+        ("{{ now }} {{ (now | toTime).Format \"15:04:05.000\" }}", "1.7676036005e+09 09:00:00.500"),
+        (
+            "{{ toDuration 4530.5 }} {{ (toDuration 90).Minutes }} {{ toDuration 0.0015 }}",
+            "1h15m30.5s 1.5 1.5ms",
+        ),
+        ("{{ humanizeTimestamp now }}", "2026-01-05 09:00:00.5 +0000 UTC"),
         (
             "{{ $labels.instance }} of {{$labels.job}}: {{ $value }}",
             "db-1.example.org:9100 of node: 1234.5",

@@ -1,6 +1,7 @@
 //! Times and durations in templates: objects with Go's methods, and Go's layouts (`2006-01-02 15:04:05`). Pure.
 
-use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, Offset, TimeDelta, Utc};
+use chrono_tz::Tz;
 use gotmpl::Value;
 
 use super::{Functions, failed, kind_of, object};
@@ -8,7 +9,7 @@ use super::{Functions, failed, kind_of, object};
 /// The kind of a point in time.
 pub(super) const KIND: &str = "time";
 /// The kind of a span of time.
-const DURATION: &str = "duration";
+pub(super) const DURATION: &str = "duration";
 
 /// A point in time, shown in UTC.
 #[must_use]
@@ -22,6 +23,29 @@ pub fn unix_nanos(value: &Value) -> Option<i64> {
     (kind_of(value) == Some(KIND)).then(|| value.field("nanos")?.as_int())?
 }
 
+/// The same point in time, shown in a zone of the IANA's (`Europe/Berlin`).
+///
+/// # Errors
+/// When there is no such zone, or it is no time; in words.
+pub fn in_zone(value: &Value, zone: &str) -> Result<Value, String> {
+    let nanos = unix_nanos(value).ok_or("a time is expected")?;
+    // Go calls the zone of nothing UTC.
+    let zone: Tz = if zone.is_empty() {
+        Tz::UTC
+    } else {
+        zone.parse().map_err(|_| format!("unknown time zone {zone}"))?
+    };
+    let at = DateTime::from_timestamp_nanos(nanos).with_timezone(&zone);
+    let offset = i64::from(at.offset().fix().local_minus_utc());
+    Ok(object(KIND, [("nanos", Value::Int(nanos)), ("offset", Value::Int(offset))]))
+}
+
+/// The span of time from one point to another.
+#[must_use]
+pub fn between(from_nanos: i64, to_nanos: i64) -> Value {
+    object(DURATION, [("nanos", Value::Int(to_nanos.saturating_sub(from_nanos)))])
+}
+
 /// The seconds of a span of time.
 pub(super) fn duration_seconds(value: &Value) -> Option<f64> {
     let nanos = (kind_of(value) == Some(DURATION)).then(|| value.field("nanos")?.as_int())??;
@@ -29,7 +53,9 @@ pub(super) fn duration_seconds(value: &Value) -> Option<f64> {
     Some(nanos as f64 / 1e9)
 }
 
-fn read(value: &Value) -> Option<DateTime<FixedOffset>> {
+/// A point in time, as it is shown.
+#[must_use]
+pub fn moment(value: &Value) -> Option<DateTime<FixedOffset>> {
     let nanos = unix_nanos(value)?;
     let offset = value.field("offset")?.as_int()?;
     let zone = FixedOffset::east_opt(i32::try_from(offset).ok()?)?;
@@ -38,14 +64,55 @@ fn read(value: &Value) -> Option<DateTime<FixedOffset>> {
 
 /// As Go prints it.
 pub(super) fn show(value: &Value) -> String {
-    let Some(at) = read(value) else { return String::new() };
+    let Some(at) = moment(value) else { return String::new() };
     format_layout("2006-01-02 15:04:05.999999999 -0700 MST", at)
+}
+
+/// A span of time as Go prints it: `1h15m30.5s`, `1.5ms`, `0s`.
+pub(super) fn show_duration(value: &Value) -> String {
+    let nanos = value.field("nanos").and_then(Value::as_int).unwrap_or(0);
+    let (sign, whole) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    let decimal = |whole: u64, unit: u64| {
+        let digits = unit.ilog10() as usize;
+        let text = format!("{}.{:0digits$}", whole / unit, whole % unit);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let text = match whole {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{whole}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(whole, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(whole, 1_000_000)),
+        _ => {
+            let (minutes, rest) = (whole / 60_000_000_000, whole % 60_000_000_000);
+            let seconds = decimal(rest, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
+/// The methods of durations.
+fn of_duration(value: &Value, name: &str, args: &[Value]) -> Option<gotmpl::Result<Value>> {
+    let seconds = duration_seconds(value)?;
+    Some(match (name, args) {
+        ("Seconds", []) => Ok(Value::Float(seconds)),
+        ("Minutes", []) => Ok(Value::Float(seconds / 60.0)),
+        ("Hours", []) => Ok(Value::Float(seconds / 3_600.0)),
+        ("Milliseconds", []) => Ok(Value::Int(value.field("nanos")?.as_int()? / 1_000_000)),
+        ("String", []) => Ok(Value::String(show_duration(value).into())),
+        ("nanos", _) => return None,
+        _ => Err(failed(format!("a duration has no method {name} with {} arguments", args.len()))),
+    })
 }
 
 /// With the methods of times and durations.
 pub(super) fn with_times(functions: Functions) -> Functions {
-    functions.with_methods(|value, name, args| {
-        let at = read(value)?;
+    functions.with_methods(of_duration).with_methods(|value, name, args| {
+        let at = moment(value)?;
         Some(match (name, args) {
             ("Format", [Value::String(layout)]) => {
                 Ok(Value::String(format_layout(layout, at).into()))
@@ -56,10 +123,7 @@ pub(super) fn with_times(functions: Functions) -> Functions {
             ("String", []) => Ok(Value::String(show(value).into())),
             ("IsZero", []) => Ok(Value::Bool(unix_nanos(value)? == 0)),
             ("Sub", [other]) => match unix_nanos(other) {
-                Some(other) => {
-                    let nanos = unix_nanos(value)?.saturating_sub(other);
-                    Ok(object(DURATION, [("nanos", Value::Int(nanos))]))
-                }
+                Some(other) => Ok(between(other, unix_nanos(value)?)),
                 None => Err(failed("Sub: a time is expected")),
             },
             ("nanos" | "offset", _) => return None,

@@ -10,7 +10,7 @@ use anyhow::bail;
 use clap::Args;
 use watchkeep_alerting::rule::{Group, parse_file};
 
-use crate::{out, rules::PromQl};
+use crate::{cli::features::Features, out, rules::PromQl};
 
 /// Arguments of `watchkeep rules check`.
 #[derive(Debug, Args)]
@@ -21,6 +21,8 @@ pub(crate) struct Check {
     /// Fail when a rule is there twice, too
     #[arg(long)]
     lint_fatal: bool,
+    #[command(flatten)]
+    features: Features,
 }
 
 impl Check {
@@ -28,8 +30,9 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let mut wrong = Vec::new();
         let mut twice = 0;
+        let promql = self.features.promql()?;
         for file in &self.files {
-            match read(file) {
+            match read(file, promql) {
                 Ok(groups) => {
                     let rules: usize = groups.iter().map(|group| group.rules.len()).sum();
                     out::line(format_args!("{}: ok, {rules} rules", file.display()));
@@ -52,10 +55,10 @@ impl Check {
 }
 
 /// A file's groups, or what is wrong with it, a line each.
-fn read(file: &Path) -> Result<Vec<Group>, Vec<String>> {
+fn read(file: &Path, promql: PromQl) -> Result<Vec<Group>, Vec<String>> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|e| vec![format!("{name}: {e}")])?;
-    parse_file(&name, &text, Duration::from_mins(1), &PromQl)
+    parse_file(&name, &text, Duration::from_mins(1), &promql)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 

@@ -1,21 +1,22 @@
-//! `watchkeep rules replay`: what rules would have done over the history that a running node has. Nothing is written.
+//! `watchkeep rules replay`: what rules would have done over the history that a running node has, and who would have been
+//! told. Nothing is written.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use url::form_urlencoded::Serializer;
 use watchkeep_alerting::{
+    paging::{Outcome, PastAlert},
     rule::{
-        Active, AlertState, Environment, Group, GroupState, Labels, Origin, RuleKind, Sample, Sink,
-        evaluate, load, parse_file,
+        Group, Labels, Origin, Problem, RuleKind, RuleSettings, format_duration, load, parse_file,
     },
-    template::Site,
 };
 
-use super::history::History;
+use super::{history::seconds, replayed::replay, settings::Settings};
 use crate::{
     cli::{
         api::{Api, Node},
@@ -24,9 +25,6 @@ use crate::{
     out,
     rules::PromQl,
 };
-
-/// Evaluations of one rule.
-const STEPS_MAX: i64 = 1_000_000;
 
 /// Arguments of `watchkeep rules replay`.
 #[derive(Debug, Args)]
@@ -42,22 +40,12 @@ pub(crate) struct Replay {
     /// Rule files; by default the rules that the node has
     #[arg(long, value_name = "FILE", num_args = 1..)]
     rules: Vec<PathBuf>,
-    /// A node's configuration: whom its pages go to besides whoever is on call
+    /// A configuration that says who is told of what; by default the node's own
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Answer as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// An alert that would have fired.
-#[derive(Debug)]
-struct Fired {
-    labels: Labels,
-    summary: String,
-    fired_at_ms: i64,
-    /// None: it fires at the end of the time that is replayed.
-    ended_at_ms: Option<i64>,
 }
 
 impl Replay {
@@ -67,69 +55,92 @@ impl Replay {
             bail!("--to is before --from: give a time after {}", self.from.to_rfc3339());
         }
         let api = self.node.api()?;
-        let groups = self.groups(&api).await?;
-        let receivers = match &self.config {
-            Some(file) => {
-                crate::config::load(Some(file), &crate::config::Flags::default())?
-                    .alerting
-                    .pages
-                    .receivers
-            }
-            None => Vec::new(),
-        };
-        let (from, to) = (self.from.timestamp_millis(), self.to.timestamp_millis());
-        let (asked, handle) = (api.clone(), Handle::current());
-        let replayed = tokio::task::spawn_blocking(move || {
-            let mut all = Vec::new();
-            for group in &groups {
-                all.extend(replay(group, &asked, &handle, from, to)?);
-            }
-            anyhow::Ok(all)
-        });
-        let mut fired = replayed.await??;
-        fired.sort_by_key(|alert| alert.fired_at_ms);
-        let mut rows =
-            vec![["FIRED", "ENDED", "ALERT", "PAGES", "SUMMARY"].map(str::to_owned).to_vec()];
-        for alert in &fired {
-            let pages = pages(&api, alert, &receivers).await;
-            if self.json {
-                out::line(json!({
-                    "labels": alert.labels, "summary": alert.summary, "pages": pages,
-                    "fired_at": instant(alert.fired_at_ms), "ended_at": alert.ended_at_ms.map(instant),
-                }));
-            }
-            rows.push(vec![
-                instant(alert.fired_at_ms),
-                alert.ended_at_ms.map_or_else(|| "fires still".to_owned(), instant),
-                words(&alert.labels),
-                if pages.is_empty() { "nobody".to_owned() } else { pages.join(", ") },
-                alert.summary.clone(),
-            ]);
+        let settings = Settings::read(self.config.as_deref(), &api, self.node.url()).await?;
+        let mut rules = settings.alerting.rule_settings(std::path::Path::new(""));
+        if rules.external_url.is_empty() {
+            rules.external_url.clone_from(&settings.url);
         }
-        if !self.json {
-            out::table(&rows);
+        let promql = PromQl { experimental: settings.query.experimental };
+        let groups = self.groups(&api, promql, &rules).await?;
+        self.warn_of_unrecorded(&api, &groups).await?;
+        let mut fired = self.fired(&api, groups, rules).await?;
+        fired.sort_by(|a, b| (a.fired_at, &a.labels).cmp(&(b.fired_at, &b.labels)));
+        let paging = settings.paging(&api).await?;
+        let outcomes = paging.tell(&fired, self.to).map_err(anyhow::Error::msg)?;
+        let alerts: Vec<_> = fired.into_iter().zip(outcomes).collect();
+        if self.json {
+            alerts.iter().for_each(|(alert, outcome)| out::line(shown(alert, outcome)));
+        } else {
+            out::table(&table(&alerts));
         }
         Ok(())
     }
 
+    async fn fired(
+        &self,
+        api: &Api,
+        groups: Vec<Group>,
+        rules: RuleSettings,
+    ) -> anyhow::Result<Vec<PastAlert>> {
+        let (from, to) = (self.from.timestamp_millis(), self.to.timestamp_millis());
+        let (api, handle) = (api.clone(), Handle::current());
+        let replayed = tokio::task::spawn_blocking(move || {
+            let mut all = Vec::new();
+            for group in &groups {
+                all.extend(replay(group, &rules, (&api, &handle), (from, to))?);
+            }
+            anyhow::Ok(all)
+        });
+        replayed.await?
+    }
+
     /// The rules of the files, or the node's.
-    async fn groups(&self, api: &Api) -> anyhow::Result<Vec<Group>> {
-        let text = |problems: Vec<watchkeep_alerting::rule::Problem>| {
+    async fn groups(
+        &self,
+        api: &Api,
+        promql: PromQl,
+        settings: &RuleSettings,
+    ) -> anyhow::Result<Vec<Group>> {
+        let text = |problems: Vec<Problem>| {
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("{}", lines.join("\n"))
         };
+        let interval = settings.origin.interval;
         if self.rules.is_empty() {
             let answer: Value = api.get("/api/v1/rules").await?;
             let file = of_answer(&answer)?;
-            return parse_file("the node's rules", &file, Duration::from_mins(1), &PromQl)
-                .map_err(text);
+            return parse_file("the node's rules", &file, interval, &promql).map_err(text);
         }
-        let origin = Origin {
-            patterns: self.rules.iter().map(|file| file.display().to_string()).collect(),
-            interval: Duration::from_mins(1),
-            ..Origin::default()
-        };
-        Ok(load(&origin, &PromQl).map_err(text)?.groups)
+        let patterns = self.rules.iter().map(|file| file.display().to_string()).collect();
+        let origin = Origin { patterns, interval, ..Origin::default() };
+        Ok(load(&origin, &promql).map_err(text)?.groups)
+    }
+
+    /// Says which series the files record and nobody has recorded so far: whoever asks for them finds nothing.
+    async fn warn_of_unrecorded(&self, api: &Api, groups: &[Group]) -> anyhow::Result<()> {
+        let mut seen = BTreeSet::new();
+        for group in groups.iter().filter(|_| !self.rules.is_empty()) {
+            for rule in group.rules.iter().filter(|r| matches!(r.kind, RuleKind::Record(_))) {
+                let name = rule.name();
+                if !seen.insert(name) {
+                    continue;
+                }
+                let mut query = Serializer::new(String::new());
+                query.append_pair("match[]", &format!("{{__name__={name:?}}}"));
+                query.append_pair("start", &seconds(self.from.timestamp_millis()));
+                query.append_pair("end", &seconds(self.to.timestamp_millis()));
+                query.append_pair("limit", "1");
+                let answer: Value = api.get(&format!("/api/v1/series?{}", query.finish())).await?;
+                if answer["data"].as_array().is_none_or(Vec::is_empty) {
+                    eprintln!(
+                        "{}:{}: warning: the node's history of this time has no samples of {name}, and a replay computes no \
+                         recorded series: rules that ask for it find nothing",
+                        group.file, rule.line
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -153,90 +164,79 @@ fn of_answer(answer: &Value) -> anyhow::Result<String> {
         let rules =
             group["rules"].as_array().map(|rules| rules.iter().map(rule).collect::<Vec<_>>());
         let name = format!("{at} {}", group["name"].as_str().unwrap_or_default());
-        json!({"name": name, "interval": seconds(&group["interval"]), "limit": group["limit"], "rules": rules})
+        let mut shape = json!({"name": name, "interval": seconds(&group["interval"]), "limit": group["limit"], "rules": rules});
+        if let Some(offset) = group.get("queryOffset") {
+            shape["query_offset"] = json!(seconds(offset));
+        }
+        shape
     };
     let groups: Vec<Value> = groups.iter().enumerate().map(group).collect();
     Ok(json!({ "groups": groups }).to_string())
 }
 
-/// Takes no samples: history has what was recorded.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn write(&self, _: Vec<Sample>) -> Result<(), String> {
-        Ok(())
-    }
+fn shown(alert: &PastAlert, outcome: &Outcome) -> Value {
+    let told = outcome.told.iter().map(|told| {
+        let what = if told.resolved { "resolved" } else { "firing" };
+        json!({"at": instant(told.at), "whom": told.whom, "way": told.way, "what": what})
+    });
+    json!({
+        "labels": alert.labels,
+        "summary": summary(alert),
+        "fired_at": instant(alert.fired_at),
+        "ended_at": alert.ended_at.map(instant),
+        "pages": pages(alert, outcome),
+        "told": told.collect::<Vec<_>>(),
+        "nobody": outcome.nobody,
+    })
 }
 
-/// The alerts that a group would have fired.
-fn replay(
-    group: &Group,
-    api: &Api,
-    handle: &Handle,
-    from: i64,
-    to: i64,
-) -> anyhow::Result<Vec<Fired>> {
-    let step = i64::try_from(group.interval.as_millis()).unwrap_or(i64::MAX).max(1);
-    if (to - from) / step > STEPS_MAX {
-        bail!("group {}: more than {STEPS_MAX} evaluations; replay a shorter time", group.name);
-    }
-    let exprs = group.rules.iter().filter(|rule| matches!(rule.kind, RuleKind::Alert(_)));
-    let exprs: Vec<&str> = exprs.map(|rule| rule.expr.as_str()).collect();
-    let history = History::read(api, handle, &exprs, (from, to, step))?;
-    let environment = Environment {
-        ask: Arc::new(history),
-        external_labels: Labels::new(),
-        site: Site::default(),
-        query_offset: Duration::ZERO,
+fn table(alerts: &[(PastAlert, Outcome)]) -> Vec<Vec<String>> {
+    let head = ["FIRED", "ENDED", "ALERT", "PAGES", "SUMMARY"].map(str::to_owned).to_vec();
+    let row = |(alert, outcome): &(PastAlert, Outcome)| {
+        vec![
+            instant(alert.fired_at),
+            alert.ended_at.map_or_else(|| "fires still".to_owned(), instant),
+            words(&alert.labels),
+            match &outcome.nobody {
+                Some(why) => format!("nobody: {why}"),
+                None => pages(alert, outcome).join(", "),
+            },
+            summary(alert).to_owned(),
+        ]
     };
-    let mut state = GroupState::new(group);
-    let mut open: BTreeMap<Labels, Fired> = BTreeMap::new();
-    let mut fired = Vec::new();
-    let mut now = from;
-    while now <= to {
-        for at in 0..group.rules.len() {
-            if matches!(group.rules[at].kind, RuleKind::Record(_)) {
-                continue;
-            }
-            for labels in evaluate(group, at, &mut state, now, &environment, &Nowhere) {
-                if let Some(alert) = open.remove(&labels) {
-                    fired.push(Fired { ended_at_ms: Some(now), ..alert });
-                }
-            }
-            let rule = &state.rules[at];
-            if let Some(error) = &rule.last_error {
-                bail!("{}: {error}", group.rules[at].name());
-            }
-            for (labels, active) in
-                rule.active.iter().filter(|(_, a)| a.state == AlertState::Firing)
-            {
-                open.entry(labels.clone()).or_insert_with(|| begun(labels, active, now));
-            }
+    [head].into_iter().chain(alerts.iter().map(row)).collect()
+}
+
+fn summary(alert: &PastAlert) -> &str {
+    let said = |name: &str| alert.annotations.get(name).map(String::as_str);
+    said("summary").or_else(|| said("description")).unwrap_or_default()
+}
+
+/// Everybody who was told, and of what: `alice (firing, resolved)`, `bob (firing after 5m)`.
+fn pages(alert: &PastAlert, outcome: &Outcome) -> Vec<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for told in &outcome.told {
+        if !names.contains(&told.whom.as_str()) {
+            names.push(&told.whom);
         }
-        now += step;
     }
-    fired.extend(open.into_values());
-    Ok(fired)
-}
-
-fn begun(labels: &Labels, active: &Active, now: i64) -> Fired {
-    let said = |name: &str| active.annotations.get(name).cloned();
-    Fired {
-        labels: labels.clone(),
-        summary: said("summary").or_else(|| said("description")).unwrap_or_default(),
-        fired_at_ms: active.fired_at_ms.unwrap_or(now),
-        ended_at_ms: None,
-    }
-}
-
-/// Who would have been paged: whoever was on call when it fired, and the receivers of all pages.
-async fn pages(api: &Api, alert: &Fired, receivers: &[String]) -> Vec<String> {
-    let at = instant(alert.fired_at_ms);
-    let shift: Option<Value> = api.get(&format!("/v1/oncall?at={at}")).await.ok();
-    let person = shift.and_then(|shift| shift["person"].as_str().map(str::to_owned));
-    let ends = if alert.ended_at_ms.is_some() { "firing, resolved" } else { "firing" };
-    let names = person.into_iter().chain(receivers.iter().cloned());
-    names.map(|name| format!("{name} ({ends})")).collect()
+    let line = |name: &str| {
+        let mut of = Vec::new();
+        for resolved in [false, true] {
+            let told: Vec<_> =
+                outcome.told.iter().filter(|t| t.whom == name && t.resolved == resolved).collect();
+            let Some(first) = told.first() else { continue };
+            let mut what = if resolved { "resolved" } else { "firing" }.to_owned();
+            let since = if resolved { alert.ended_at } else { Some(alert.fired_at) };
+            let after = since.and_then(|since| (first.at - since).to_std().ok());
+            if let Some(after) = after.filter(|after| after.as_secs() > 0) {
+                what.push_str(&format!(" after {}", format_duration(after)));
+            }
+            of.push(what);
+        }
+        format!("{name} ({})", of.join(", "))
+    };
+    names.into_iter().map(line).collect()
 }
 
 fn words(labels: &Labels) -> String {
@@ -246,7 +246,6 @@ fn words(labels: &Labels) -> String {
     format!("{name}{{{}}}", rest.join(","))
 }
 
-fn instant(millis: i64) -> String {
-    let at = DateTime::<Utc>::from_timestamp_millis(millis).unwrap_or_default();
+fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -14,6 +14,8 @@ use watchkeep_series::{
     },
 };
 
+use crate::rules::PromQl;
+
 /// Most expressions that are kept parsed: templates make them of labels, without end.
 const PARSED_MAX: usize = 10_000;
 
@@ -30,8 +32,8 @@ pub(super) struct Suite {
 pub(super) struct Coming(Labels, Vec<(i64, SampleValue)>);
 
 impl Suite {
-    pub(super) fn new() -> Self {
-        let options = EngineOptions { experimental: true, ..EngineOptions::default() };
+    pub(super) fn new(PromQl { experimental }: PromQl) -> Self {
+        let options = EngineOptions { experimental, ..EngineOptions::default() };
         Self { series: RwLock::default(), engine: Engine::new(options), parsed: Mutex::default() }
     }
 
@@ -90,14 +92,18 @@ fn push(points: &mut Points, timestamp_ms: i64, value: SampleValue) {
     }
 }
 
-/// A series of a test, one point each `interval_ms` from time 0.
+/// A series of a test, one point each `interval_ms` from `start_ms` on.
 ///
 /// # Errors
 /// When it is not in the notation.
-pub(super) fn series(series: &str, values: &str, interval_ms: i64) -> Result<Coming, String> {
+pub(super) fn series(
+    series: &str,
+    values: &str,
+    (start_ms, interval_ms): (i64, i64),
+) -> Result<Coming, String> {
     let (labels, points) =
         parse_series(&format!("{series} {values}")).map_err(|e| e.to_string())?;
-    let timed = (0..).map(|at| at * interval_ms).zip(points);
+    let timed = (0..).map(|at| start_ms + at * interval_ms).zip(points);
     let mut values: Vec<_> = timed
         .filter_map(|(at, point)| match point {
             Point::Gap => None,

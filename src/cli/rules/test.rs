@@ -19,7 +19,7 @@ use super::{
     suite::{self, Suite},
     verdict,
 };
-use crate::{out, rules::PromQl};
+use crate::{cli::features::Features, out, rules::PromQl};
 
 /// Between evaluations, where the file does not say.
 const INTERVAL: Millis = Millis(60_000);
@@ -35,15 +35,18 @@ pub(crate) struct Test {
     /// Only tests whose name this regular expression matches
     #[arg(long, value_name = "REGEX")]
     run: Option<String>,
+    #[command(flatten)]
+    features: Features,
 }
 
 impl Test {
     /// Prints how each file's tests went.
     pub(super) fn run(self) -> anyhow::Result<()> {
         let run = self.run.as_deref().map(regex::Regex::new).transpose()?;
+        let promql = self.features.promql()?;
         let mut failed = 0;
         for file in &self.files {
-            let failures = judge(file, run.as_ref());
+            let failures = judge(file, run.as_ref(), promql);
             out::line(format_args!("Unit Testing:  {}", file.display()));
             if failures.is_empty() {
                 out::line("  SUCCESS");
@@ -66,8 +69,8 @@ fn indent(text: &str) -> String {
 }
 
 /// Everything that is not as the file says.
-fn judge(file: &Path, run: Option<&regex::Regex>) -> Vec<String> {
-    let (tests, groups) = match read(file) {
+fn judge(file: &Path, run: Option<&regex::Regex>, promql: PromQl) -> Vec<String> {
+    let (tests, groups) = match read(file, promql) {
         Ok(read) => read,
         Err(failures) => return failures,
     };
@@ -77,7 +80,7 @@ fn judge(file: &Path, run: Option<&regex::Regex>) -> Vec<String> {
         if run.is_some_and(|run| !run.is_match(&case.name)) {
             continue;
         }
-        let found = match run_case(case, &groups, step, tests.fuzzy_compare) {
+        let found = match run_case(case, &groups, (step, tests.fuzzy_compare), promql) {
             Ok(found) => found,
             Err(message) => vec![message],
         };
@@ -89,7 +92,7 @@ fn judge(file: &Path, run: Option<&regex::Regex>) -> Vec<String> {
 }
 
 /// The tests and the rules they are about, in the order of evaluation.
-fn read(file: &Path) -> Result<(TestFile, Vec<Group>), Vec<String>> {
+fn read(file: &Path, promql: PromQl) -> Result<(TestFile, Vec<Group>), Vec<String>> {
     let of_file = |message: String| vec![format!("{}: {message}", file.display())];
     let text = std::fs::read_to_string(file).map_err(|e| of_file(e.to_string()))?;
     let tests: TestFile = serde_saphyr::from_str(&text)
@@ -104,7 +107,7 @@ fn read(file: &Path) -> Result<(TestFile, Vec<Group>), Vec<String>> {
         interval: Duration::from_mins(1),
         ..Origin::default()
     };
-    let loaded = load(&origin, &PromQl)
+    let loaded = load(&origin, &promql)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let mut order = BTreeMap::new();
     for (at, name) in tests.group_eval_order.iter().enumerate() {
@@ -129,20 +132,21 @@ fn found(base: &Path, patterns: &[String]) -> Vec<String> {
     patterns.iter().filter(is_there).cloned().collect()
 }
 
-/// Runs one test from time 0 to its last question.
-fn run_case(
+/// Runs one test from its start to its last question.
+pub(super) fn run_case(
     case: &Case,
     groups: &[Group],
-    step: Millis,
-    fuzzy: bool,
+    (step, fuzzy): (Millis, bool),
+    promql: PromQl,
 ) -> Result<Vec<String>, String> {
     let interval = case.interval.filter(|i| i.0 > 0).unwrap_or(step);
+    let start = case.start_timestamp.0;
     let mut coming = Vec::new();
     for input in &case.input_series {
-        let series = suite::series(&input.series, &input.values, interval.0);
+        let series = suite::series(&input.series, &input.values, (start, interval.0));
         coming.push(series.map_err(|e| format!("input_series {}: {e}", input.series))?);
     }
-    let suite = Arc::new(Suite::new());
+    let suite = Arc::new(Suite::new(promql));
     let environment = Environment {
         ask: Arc::<Suite>::clone(&suite),
         external_labels: case.external_labels.clone(),
@@ -159,22 +163,22 @@ fn run_case(
     }
     let mut states: Vec<GroupState> = groups.iter().map(GroupState::new).collect();
     let mut failures = Vec::new();
-    for now in (0..=end).step_by(usize::try_from(step.0).unwrap_or(usize::MAX)) {
-        suite.arrive(&mut coming, now);
+    for passed in (0..=end).step_by(usize::try_from(step.0).unwrap_or(usize::MAX)) {
+        suite.arrive(&mut coming, start + passed);
         for (group, state) in groups.iter().zip(&mut states) {
-            failures.extend(evaluate_group(group, state, now, &environment, &suite));
+            failures.extend(evaluate_group(group, state, (start, passed), &environment, &suite));
         }
         if !failures.is_empty() {
             return Ok(failures);
         }
         for test in &case.alert_rule_test {
-            if (now..now + step.0).contains(&test.eval_time.0) {
+            if (passed..passed + step.0).contains(&test.eval_time.0) {
                 failures.extend(verdict::alerts(test, groups, &states));
             }
         }
     }
     for test in &case.promql_expr_test {
-        failures.extend(verdict::samples(test, &suite, fuzzy));
+        failures.extend(verdict::samples(test, start, &suite, fuzzy));
     }
     Ok(failures)
 }
@@ -183,16 +187,17 @@ fn run_case(
 fn evaluate_group(
     group: &Group,
     state: &mut GroupState,
-    now: i64,
+    (start, passed): (i64, i64),
     environment: &Environment,
     suite: &Suite,
 ) -> Vec<String> {
     let mut failures = Vec::new();
     for at in 0..group.rules.len() {
-        evaluate(group, at, state, now, environment, suite);
+        evaluate(group, at, state, start + passed, environment, suite);
         if let Some(message) = &state.rules[at].last_error {
             let name = group.rules[at].name();
-            failures.push(format!("rule: {name}, time: {}, err: {message}", verdict::clock(now)));
+            let time = verdict::clock(passed);
+            failures.push(format!("rule: {name}, time: {time}, err: {message}"));
         }
     }
     failures

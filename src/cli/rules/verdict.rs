@@ -61,10 +61,15 @@ fn lines(alerts: &[(Map, Map)]) -> String {
     alerts.iter().map(line).collect::<Vec<_>>().join(",")
 }
 
-/// Whether an expression answers as expected.
-pub(super) fn samples(test: &ExprTest, suite: &Suite, fuzzy: bool) -> Option<String> {
+/// Whether an expression answers as expected, in a test that begins at `start_ms`.
+pub(super) fn samples(
+    test: &ExprTest,
+    start_ms: i64,
+    suite: &Suite,
+    fuzzy: bool,
+) -> Option<String> {
     let place = format!("expr: {:?}, time: {}", test.expr, clock(test.eval_time.0));
-    let got = match suite.vector(&test.expr, test.eval_time.0) {
+    let got = match suite.vector(&test.expr, start_ms.saturating_add(test.eval_time.0)) {
         Ok(got) => got.into_iter().map(|sample| (sample.labels, sample.value)).collect(),
         Err(message) => return Some(format!("{place}, err: {message}")),
     };

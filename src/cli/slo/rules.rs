@@ -3,7 +3,7 @@
 use clap::Args;
 use watchkeep_alerting::{config::slo_rules, slo::openslo};
 
-use crate::out;
+use crate::{out, rules::PromQl};
 
 /// Arguments of `watchkeep slo rules`.
 #[derive(Debug, Args)]
@@ -21,7 +21,8 @@ impl Rules {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let slos = match self.files.is_empty() {
             true => Vec::new(),
-            false => super::check::read(&self.files)?,
+            // They are for a Prometheus, which knows itself what is switched on there.
+            false => super::check::read(&self.files, PromQl { experimental: true })?,
         };
         let documents = openslo::rules(&slos);
         let text = match self.documents_only {

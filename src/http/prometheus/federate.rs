@@ -16,6 +16,7 @@ use watchkeep_series::{
 };
 
 use super::{Asked, answer::Refusal, params::Params, series::selector};
+use crate::querier::go_on;
 
 /// The format's name.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -32,10 +33,8 @@ async fn federate(State(asked): State<Asked>, params: Params) -> Result<Response
     let read = querier.run(None, move |store, stop| {
         let mut found = BTreeMap::new();
         for matchers in &selectors {
-            if stop() {
-                return Err(EvalError::Stopped);
-            }
-            last(store, matchers, (to_ms - lookback_ms, to_ms), samples_max, &mut found)?;
+            let times = (to_ms - lookback_ms, to_ms);
+            last(store, matchers, times, samples_max, stop, &mut found)?;
         }
         Ok(page(&found))
     });
@@ -49,9 +48,11 @@ fn last(
     matchers: &[Matcher],
     (from_ms, to_ms): (i64, i64),
     samples_max: usize,
+    stop: &dyn Fn() -> bool,
     found: &mut BTreeMap<Labels, Sample>,
 ) -> Result<(), EvalError> {
     Queryable::select(store, matchers, from_ms, to_ms, samples_max, &mut |labels, points| {
+        go_on(stop)?;
         if let Some(sample) = points.floats.last().filter(|sample| !is_stale(sample.value)) {
             found.insert(labels.clone(), *sample);
         }

@@ -14,7 +14,7 @@ use watchkeep_catalog::prompb::{self, ReadRequest};
 use watchkeep_series::{Labels, Matcher, Points, Queryable, SeriesError, promql::EvalError};
 
 use super::{Asked, answer::Refusal, chunk};
-use crate::native;
+use crate::{native, querier::go_on};
 
 /// Largest request, once it is decompressed.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
@@ -95,15 +95,13 @@ fn select(
     samples_max: usize,
     stop: &dyn Fn() -> bool,
 ) -> Result<Found, EvalError> {
-    let (mut found, mut stopped) = (Vec::new(), false);
+    let mut found = Vec::new();
     store.select(matchers, from_ms, to_ms, samples_max, &mut |labels, points| {
-        stopped |= stop();
-        if !stopped {
-            found.push((labels.clone(), std::mem::take(points)));
-        }
+        go_on(stop)?;
+        found.push((labels.clone(), std::mem::take(points)));
         Ok(())
     })?;
-    if stopped { Err(EvalError::Stopped) } else { Ok(found) }
+    Ok(found)
 }
 
 fn labels(labels: &Labels) -> Vec<prompb::Label> {

@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 use watchkeep_series::{
-    Matcher, SeriesStore,
+    Matcher, SeriesError, SeriesStore,
     promql::{EvalError, Expr},
 };
 
@@ -32,10 +32,13 @@ pub(super) fn router(asked: Asked) -> Router {
 /// What is meant: any of the selectors, in a time.
 struct Meant {
     selectors: Vec<Vec<Matcher>>,
-    from_ms: i64,
-    to_ms: i64,
+    /// From when until when.
+    times: (i64, i64),
     limit: usize,
 }
+
+/// Whether nobody waits for the answer any more.
+type Stop<'a> = &'a dyn Fn() -> bool;
 
 impl Meant {
     fn read(params: &Params) -> Result<Self, Refusal> {
@@ -46,7 +49,8 @@ impl Meant {
         }
         let limit = params.count("limit")?.unwrap_or(0);
         let selectors = params.all("match[]").map(selector).collect::<Result<_, _>>()?;
-        Ok(Self { selectors, from_ms, to_ms, limit: if limit == 0 { usize::MAX } else { limit } })
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        Ok(Self { selectors, times: (from_ms, to_ms), limit })
     }
 }
 
@@ -64,13 +68,15 @@ pub(super) fn selector(text: &str) -> Result<Vec<Matcher>, Refusal> {
 async fn list<T: Send + 'static>(
     asked: &Asked,
     meant: Meant,
-    of: impl FnOnce(&SeriesStore, &Meant, usize) -> Vec<T> + Send + 'static,
+    of: impl FnOnce(&SeriesStore, &Meant, usize, Stop<'_>) -> Result<Vec<T>, SeriesError>
+    + Send
+    + 'static,
     shown: impl Fn(&T) -> String + Send + 'static,
 ) -> Result<Answer, Refusal> {
     let querier = asked.querier()?;
     let most = querier.config().series_max;
-    let listed = querier.run(None, move |store, _| {
-        let found = of(store, &meant, meant.limit.min(most).saturating_add(1));
+    let listed = querier.run(None, move |store, stop| {
+        let found = of(store, &meant, meant.limit.min(most).saturating_add(1), stop)?;
         if found.len() > most {
             let message = format!("more than {most} (query.series_max): select fewer by match[]");
             return Err(EvalError::Execution(message));
@@ -93,15 +99,15 @@ async fn series(State(asked): State<Asked>, params: Params) -> Result<Answer, Re
     if meant.selectors.is_empty() {
         return Err(Refusal::bad_data("no match[] parameter provided"));
     }
-    let of = |store: &SeriesStore, meant: &Meant, most| {
-        store.series(&meant.selectors, meant.from_ms, meant.to_ms, most)
+    let of = |store: &SeriesStore, meant: &Meant, most, stop: Stop<'_>| {
+        store.series(&meant.selectors, meant.times, most, stop)
     };
     list(&asked, meant, of, encode::labels).await
 }
 
 async fn labels(State(asked): State<Asked>, params: Params) -> Result<Answer, Refusal> {
-    let of = |store: &SeriesStore, meant: &Meant, most| {
-        store.label_names(&meant.selectors, meant.from_ms, meant.to_ms, most)
+    let of = |store: &SeriesStore, meant: &Meant, most, stop: Stop<'_>| {
+        store.label_names(&meant.selectors, meant.times, most, stop)
     };
     list(&asked, Meant::read(&params)?, of, |name| encode::string(name)).await
 }
@@ -115,8 +121,8 @@ async fn values(
     if name.is_empty() {
         return Err(Refusal::bad_data(format!("invalid label name: {name:?}")));
     }
-    let of = move |store: &SeriesStore, meant: &Meant, most| {
-        store.label_values(&name, &meant.selectors, meant.from_ms, meant.to_ms, most)
+    let of = move |store: &SeriesStore, meant: &Meant, most, stop: Stop<'_>| {
+        store.label_values(&name, &meant.selectors, meant.times, most, stop)
     };
     list(&asked, Meant::read(&params)?, of, |value| encode::string(value)).await
 }

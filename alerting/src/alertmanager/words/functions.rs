@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::template::{
-    Functions, Site, Value, failed, kind_of, object, prometheus, string_map, unix_nanos,
+use crate::{
+    clock,
+    template::{
+        Functions, Site, Value, between, failed, format_layout, in_zone, kind_of, moment, object,
+        prometheus, string_map, to_json, unix_nanos,
+    },
 };
 
 /// All functions and methods.
@@ -24,9 +28,21 @@ pub(super) fn functions(external_url: &str) -> Functions {
         .with("date", |a| {
             let [layout, at] = a.exactly()?;
             let layout = a.string(layout)?;
-            let at = unix_nanos(at).ok_or_else(|| failed("date: a time is expected"))?;
-            let at = chrono::DateTime::from_timestamp_nanos(at).fixed_offset();
-            Ok(Value::String(crate::template::format_layout(layout, at).into()))
+            let at = moment(at).ok_or_else(|| failed("date: a time is expected"))?;
+            Ok(Value::String(format_layout(layout, at).into()))
+        })
+        .with("tz", |a| {
+            let [zone, at] = a.exactly()?;
+            in_zone(at, a.string(zone)?).map_err(|e| failed(format!("tz: {e}")))
+        })
+        .with("since", |a| {
+            let [at] = a.exactly()?;
+            let at = unix_nanos(at).ok_or_else(|| failed("since: a time is expected"))?;
+            Ok(between(at, clock::now().timestamp_nanos_opt().unwrap_or(i64::MAX)))
+        })
+        .with("toJson", move |a| {
+            let [value] = a.exactly()?;
+            to_json(value).map(text)
         })
         .with("urlUnescape", move |a| {
             let unescaped = url::form_urlencoded::parse(a.strings::<1>()?[0].as_bytes())

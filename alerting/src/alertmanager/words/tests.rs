@@ -64,6 +64,20 @@ fn alertmanagers_data_and_functions() {
         (r#"{{ .GroupLabels.alertname | toUpper }}{{ .GroupLabels.none }}"#, "DOWN"),
         (r#"{{ reReplaceAll "D(.*)" "T$1" .GroupLabels.alertname }}"#, "Town"),
         (r#"{{ join "-" (stringSlice "a" "b") }} {{ "  x " | trimSpace }}"#, "a-b x"),
+        (
+            r#"{{ ((index .Alerts 0).StartsAt | tz "Europe/Berlin").Format "15:04 -07:00" }}"#,
+            "10:00 +01:00",
+        ),
+        (r#"{{ (index .Alerts 0).StartsAt | tz "America/New_York" | date "15:04" }}"#, "04:00"),
+        (
+            r#"{{ if gt (since (index .Alerts 0).StartsAt).Seconds 1.0 }}long ago{{ end }}"#,
+            "long ago",
+        ),
+        (r#"{{ .CommonLabels | toJson }}"#, r#"{"alertname":"Down","cluster":"x\u003cy"}"#),
+        (
+            r#"{{ range .Alerts.Resolved }}{{ toJson .EndsAt }} {{ toJson .Labels.SortedPairs.Names }}{{ end }}"#,
+            r#""2026-01-05T09:01:00Z" ["alertname","cluster","instance"]"#,
+        ),
         (r#"{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}"#, "danger"),
     ];
     let words = words(&cases.map(|(text, _)| text)).expect("good templates");

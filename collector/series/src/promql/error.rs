@@ -46,7 +46,7 @@ pub enum EvalError {
     #[error("{0}")]
     BadRange(&'static str),
     /// An experimental function is called and the option is off.
-    #[error("function {0:?} is experimental: switch experimental functions on to use it")]
+    #[error("function {0:?} is experimental: set query.experimental to use it")]
     Experimental(String),
     /// The expression cannot be evaluated on these series, in Prometheus's words.
     #[error("{0}")]
@@ -60,6 +60,7 @@ impl From<SeriesError> for EvalError {
     fn from(error: SeriesError) -> Self {
         match error {
             SeriesError::SamplesMax(max) => Self::SamplesMax(max),
+            SeriesError::Stopped => Self::Stopped,
             other => Self::Series(other),
         }
     }

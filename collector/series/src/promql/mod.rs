@@ -196,8 +196,10 @@ impl Engine {
     }
 
     fn allowed(&self, expr: &Expr) -> Result<(), EvalError> {
-        match expr.experimental.first() {
-            Some(name) if !self.options.experimental => Err(EvalError::Experimental(name.clone())),
+        match expr.experimental() {
+            Some(name) if !self.options.experimental => {
+                Err(EvalError::Experimental(name.to_owned()))
+            }
             _ => Ok(()),
         }
     }

@@ -148,14 +148,16 @@ fn listings_and_cardinality() -> Outcome {
     store.append(&batch.collect::<Vec<_>>(), NOW_MS)?;
     let all = (i64::MIN, i64::MAX);
     let c = vec![watchkeep_series::Matcher::Equal("__name__".into(), "c".into())];
-    let names = |m: &[Vec<_>], (from, to)| store.label_names(m, from, to, 9);
+    let on = || false;
+    let names = |m: &[Vec<_>], times| store.label_names(m, times, 9, &on).unwrap();
     assert_eq!(names(&[], all), ["__name__", "instance", "job"]);
     assert_eq!(names(&[], (NOW_MS + 9_000, i64::MAX)), [""; 0]);
     assert_eq!(names(std::slice::from_ref(&c), (0, NOW_MS + 5_999)), [""; 0]);
-    let values = |m: &[Vec<_>], (from, to)| store.label_values("instance", m, from, to, 3);
+    let values = |m: &[Vec<_>], times| store.label_values("instance", m, times, 3, &on).unwrap();
     assert_eq!(values(&[], all), ["0", "1", "2"]);
     assert_eq!(values(std::slice::from_ref(&c), (NOW_MS + 7_000, i64::MAX)), ["7", "8"]);
-    assert_eq!(store.series(&[c.clone(), c], all.0, all.1, 2), [series("c", 6), series("c", 7)]);
+    let both = [c.clone(), c];
+    assert_eq!(store.series(&both, all, 2, &on)?, [series("c", 6), series("c", 7)]);
     assert_eq!(store.times(), Some((NOW_MS, NOW_MS + 8_000)));
     let most = store.cardinality(1);
     let first = |counts: &[watchkeep_series::Count]| (counts[0].name.clone(), counts[0].value);
@@ -175,5 +177,30 @@ fn another_format_is_refused_by_name() -> Outcome {
     drop((rows, database));
     let error = SeriesStore::open(&dir, Options::default()).expect_err("format 1").to_string();
     assert!(error.contains("it has format 1, this version reads 2"), "{error}");
+    Ok(())
+}
+
+/// Whoever lists holds the lock that ingest waits for: it is asked whether to go on, and goes at once.
+#[test]
+fn listings_stop_when_nobody_waits() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let store = SeriesStore::open(&dir, Options::default())?;
+    let series = |n: i64| Labels::new([("__name__", "m"), ("n", &n.to_string())]);
+    store.append(&(0..10_000).map(|n| (series(n), at(NOW_MS, 1.0))).collect::<Vec<_>>(), NOW_MS)?;
+    let (all, asked) = ((i64::MIN, i64::MAX), std::cell::Cell::new(0));
+    // At the third question.
+    let stop = || asked.replace(asked.get() + 1) == 2;
+    let m = [vec![watchkeep_series::Matcher::Equal("__name__".into(), "m".into())]];
+    let stopped = |result: Result<usize, watchkeep_series::SeriesError>| {
+        matches!(result, Err(watchkeep_series::SeriesError::Stopped)) && asked.replace(0) == 3
+    };
+    for selectors in [&[][..], &m] {
+        let list = store.series(selectors, all, usize::MAX, &stop);
+        assert!(stopped(list.map(|list| list.len())));
+        let list = store.label_values("n", selectors, all, usize::MAX, &stop);
+        assert!(stopped(list.map(|list| list.len())));
+    }
+    let list = store.label_names(&m, all, usize::MAX, &stop);
+    assert!(stopped(list.map(|list| list.len())));
     Ok(())
 }

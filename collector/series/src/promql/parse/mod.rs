@@ -108,6 +108,12 @@ impl Expr {
         Ok(Self { plan, experimental, ast, text, computed: false })
     }
 
+    /// An experimental function or operator in it, if there is one.
+    #[must_use]
+    pub fn experimental(&self) -> Option<&str> {
+        self.experimental.first().map(String::as_str)
+    }
+
     /// The expression in several lines, if it is long.
     #[must_use]
     pub fn pretty(&self) -> String {
