@@ -6,10 +6,17 @@ use std::time::Duration;
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../../collector/series/tests/generate/mod.rs"]
+mod generate;
+
 mod access;
 mod clients;
+mod differential;
 mod grafana;
+mod limits;
 mod peers;
+mod read;
+mod rules;
 mod secrets;
 mod shapes;
 mod sources;
