@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod group;
 mod load;
 mod side;
 
@@ -67,7 +68,7 @@ fn number(flag: &str) -> Option<u64> {
 
 async fn measure(effort: Effort) {
     let dir = TempDir::with_prefix("watchkeep-series-").expect("temporary folder");
-    let mut sides = [Side::ours().await, Side::theirs(dir.path()).await];
+    let mut sides = [Side::ours(dir.path()).await, Side::theirs(dir.path()).await];
     let empty = sides.each_mut().map(|side| side.resident_bytes());
     let load = Load::new(effort.series, INSTANCES);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
@@ -88,6 +89,7 @@ async fn measure(effort: Effort) {
     let more = [0, 1].map(|n| (resident[n] - empty[n] as f64) / effort.series as f64);
     row("memory per series beyond the empty process", more[0], more[1]);
     ask(&mut sides, effort, end_ms).await;
+    group::measure(&mut sides, effort, end_ms).await;
     let samples = count(&day) + count(&hour);
     disk(&mut sides, samples).await;
     restart(&mut sides, end_ms).await;

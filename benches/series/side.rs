@@ -7,32 +7,39 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::common::{Cluster, http, ports, process::Process};
 
 /// Clock ticks in a second of `/proc/<pid>/stat`: the same on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
+pub(crate) const NO_RULES: &str = "groups: []\n";
 
 /// A running server.
 pub(crate) enum Side {
-    /// A node of ours that takes samples: registry and alerting.
-    Ours(Box<Cluster>),
+    /// A node of ours that takes samples: registry and alerting; and its rule file.
+    Ours(Box<Cluster>, PathBuf),
     /// Prometheus with its remote-write receiver.
     Theirs { process: Option<Process>, dir: PathBuf, port: u16 },
 }
 
 impl Side {
-    pub(crate) async fn ours() -> Self {
-        let cluster = Cluster::layout_roles(&["registry, alerting"], None, &[]).run().await;
+    pub(crate) async fn ours(dir: &Path) -> Self {
+        let rules = dir.join("rules.yml");
+        fs::write(&rules, NO_RULES).expect("written");
+        let sections = [("alerting", json!({"rule_files": [rules]}))];
+        let cluster = Cluster::layout_roles(&["registry, alerting"], None, &sections).run().await;
         cluster.nodes[0].ready_http().await;
-        Self::Ours(Box::new(cluster))
+        Self::Ours(Box::new(cluster), rules)
     }
 
     pub(crate) async fn theirs(dir: &Path) -> Self {
         let dir = dir.join("prometheus");
         fs::create_dir_all(&dir).expect("folder");
-        fs::write(dir.join("prometheus.yml"), "global: {scrape_interval: 1h}\n").expect("written");
+        let configuration = "global: {scrape_interval: 1h}\nrule_files: [rules.yml]\n";
+        fs::write(dir.join("prometheus.yml"), configuration).expect("written");
+        fs::write(dir.join("rules.yml"), NO_RULES).expect("written");
         let mut side = Self::Theirs { process: None, dir, port: ports::free() };
         side.start();
         while http::get(&side.url("/api/v1/status/buildinfo")).await.is_err() {
@@ -44,7 +51,7 @@ impl Side {
     /// Starts it, without waiting for it.
     pub(crate) fn start(&mut self) {
         match self {
-            Self::Ours(cluster) => cluster.nodes[0].start(),
+            Self::Ours(cluster, _) => cluster.nodes[0].start(),
             Self::Theirs { process, dir, port } => {
                 let mut command = Command::new("prometheus");
                 command
@@ -52,6 +59,7 @@ impl Side {
                     .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
                     .arg(format!("--web.listen-address=127.0.0.1:{port}"))
                     .arg("--web.enable-remote-write-receiver")
+                    .arg("--web.enable-lifecycle")
                     .arg("--log.level=warn");
                 *process = Some(Process::spawn("prometheus", command, &dir.join("log")));
             }
@@ -61,21 +69,21 @@ impl Side {
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         match self {
-            Self::Ours(cluster) => cluster.nodes[0].kill(),
+            Self::Ours(cluster, _) => cluster.nodes[0].kill(),
             Self::Theirs { process, .. } => drop(process.take()),
         }
     }
 
     fn id(&mut self) -> u32 {
         match self {
-            Self::Ours(cluster) => cluster.nodes[0].process().id(),
+            Self::Ours(cluster, _) => cluster.nodes[0].process().id(),
             Self::Theirs { process, .. } => process.as_ref().expect("it runs").id(),
         }
     }
 
     fn url(&self, path: &str) -> String {
         match self {
-            Self::Ours(cluster) => cluster.nodes[0].url(path),
+            Self::Ours(cluster, _) => cluster.nodes[0].url(path),
             Self::Theirs { port, .. } => format!("http://127.0.0.1:{port}{path}"),
         }
     }
@@ -93,6 +101,26 @@ impl Side {
     pub(crate) async fn query(&self, query: &str, at_ms: i64) {
         let answer = self.ask(query, at_ms).await.expect("an answer");
         assert_eq!(answer["status"], "success", "{query}: {answer}");
+    }
+
+    /// Takes up a rule file.
+    pub(crate) async fn load_rules(&self, text: &str) {
+        let file = match self {
+            Self::Ours(_, rules) => rules.clone(),
+            Self::Theirs { dir, .. } => dir.join("rules.yml"),
+        };
+        fs::write(file, text).expect("written");
+        let (status, said) = http::any(Method::POST, &self.url("/-/reload"), None).await;
+        assert!(status.is_success(), "{status} {said}");
+    }
+
+    /// A metric of a rule group, by the name that both give it; 0 before its first evaluation.
+    pub(crate) async fn of_group(&self, name: &str, group: &str) -> f64 {
+        let page = http::text(http::client().get(self.url("/metrics"))).await.expect("metrics");
+        let (begin, label) = (format!("{name}{{"), format!(";{group}\"}} "));
+        let mut lines = page.lines().filter(|line| line.starts_with(&begin));
+        let value = lines.find_map(|line| line.split_once(&label));
+        value.map_or(0.0, |(_, value)| value.parse().expect("a number"))
     }
 
     /// Whether there is an answer with a value.
@@ -120,7 +148,7 @@ impl Side {
 
     fn folder(&self) -> PathBuf {
         match self {
-            Self::Ours(cluster) => cluster.nodes[0].dir.join("data").join("series"),
+            Self::Ours(cluster, _) => cluster.nodes[0].dir.join("data").join("series"),
             Self::Theirs { dir, .. } => dir.join("data"),
         }
     }
@@ -133,7 +161,7 @@ impl Side {
     /// Bytes of tables (ours, all rows) over all samples, of blocks (Prometheus) over the samples that are in blocks.
     pub(crate) fn chunk_bytes_per_sample(&self, samples: f64) -> f64 {
         match self {
-            Self::Ours(_) => {
+            Self::Ours(..) => {
                 let is_table = |path: &Path| path.extension().is_none_or(|e| e != "jnl");
                 size(&self.folder(), &is_table) as f64 / samples
             }

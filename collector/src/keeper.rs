@@ -1,5 +1,5 @@
-//! The thread that owns the series store's upkeep: it appends what probes hand over, flushes every second
-//! and expires every minute. fjall may make a write wait for hundreds of milliseconds; only this thread waits.
+//! The thread that owns the series store's upkeep: it appends what probes hand over, flushes every second, also while it
+//! expires, which it does every minute. fjall may make a write wait for hundreds of milliseconds; only this thread waits.
 
 use std::{
     collections::HashMap,
@@ -33,6 +33,8 @@ const BATCH_MAX: usize = 5_000;
 const GATHER: Duration = Duration::from_millis(20);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// The first time after a start: limits that are lower than before hold soon, also where a node does not run for a minute.
+const EXPIRE_FIRST: Duration = Duration::from_secs(5);
 /// An operation works again when it has not failed for so long: one that fails now and then is not logged each time.
 const CALM: Duration = Duration::from_secs(60);
 
@@ -76,11 +78,14 @@ pub(crate) fn start(store: Arc<SeriesStore>, metrics: Metrics) -> (Local, onesho
     thread::spawn(move || {
         Keeper {
             store,
+            samples: receiver,
+            waiting,
+            flush_at: Instant::now() + FLUSH_EVERY,
             metrics: metrics.series,
             last: Appended::default(),
             troubles: Troubles::default(),
         }
-        .run(&receiver, &waiting);
+        .run();
         let _ = done.send(());
     });
     (local, ended)
@@ -88,6 +93,9 @@ pub(crate) fn start(store: Arc<SeriesStore>, metrics: Metrics) -> (Local, onesho
 
 struct Keeper {
     store: Arc<SeriesStore>,
+    samples: Receiver<Samples>,
+    waiting: Arc<AtomicUsize>,
+    flush_at: Instant,
     metrics: SeriesMetrics,
     /// The store's totals when they were last added to the counters.
     last: Appended,
@@ -112,42 +120,45 @@ impl Troubles {
 }
 
 impl Keeper {
-    fn run(&mut self, samples: &Receiver<Samples>, waiting: &AtomicUsize) {
-        let mut flush_at = Instant::now() + FLUSH_EVERY;
-        let mut expire_at = Instant::now() + EXPIRE_EVERY;
+    fn run(&mut self) {
+        let mut expire_at = Instant::now() + EXPIRE_FIRST;
         self.stats();
         loop {
-            let wait = flush_at.saturating_duration_since(Instant::now());
-            let closed = match samples.recv_timeout(wait) {
+            let wait = self.flush_at.saturating_duration_since(Instant::now());
+            match self.samples.recv_timeout(wait) {
                 Ok(first) => {
                     thread::sleep(GATHER);
-                    let more = samples.try_iter().take(BATCH_MAX);
-                    let batch: Vec<_> = std::iter::once(first).chain(more).flatten().collect();
-                    waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-                    self.append(batch);
-                    false
+                    self.append(Some(first));
                 }
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => true,
-            };
-            let now = Instant::now();
-            if now >= flush_at || closed {
-                self.flush();
-                flush_at = now + FLUSH_EVERY;
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
-            if closed {
-                return;
-            }
-            if now >= expire_at {
+            self.flush_when_due();
+            if Instant::now() >= expire_at {
                 self.expire();
-                expire_at = now + EXPIRE_EVERY;
+                expire_at = Instant::now() + EXPIRE_EVERY;
             }
         }
     }
 
-    fn append(&mut self, batch: Vec<(Labels, Sample)>) {
+    /// Appends what waits, behind `first`.
+    fn append(&mut self, first: Option<Samples>) {
+        let waiting = self.samples.try_iter().take(BATCH_MAX);
+        let batch: Vec<_> = first.into_iter().chain(waiting).flatten().collect();
+        if batch.is_empty() {
+            return;
+        }
+        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         let appended = self.store.append(&batch, Utc::now().timestamp_millis());
         self.judge("append", appended.map(|_| ()));
+    }
+
+    fn flush_when_due(&mut self) {
+        let now = Instant::now();
+        if now >= self.flush_at {
+            self.flush();
+            self.flush_at = now + FLUSH_EVERY;
+        }
     }
 
     fn flush(&mut self) {
@@ -159,7 +170,11 @@ impl Keeper {
     }
 
     fn expire(&mut self) {
-        let expired = self.store.expire(Utc::now().timestamp_millis());
+        let store = Arc::clone(&self.store);
+        let expired = store.expire_in_steps(Utc::now().timestamp_millis(), || {
+            self.append(None);
+            self.flush_when_due();
+        });
         self.judge("expire", expired.map(|_| ()));
     }
 

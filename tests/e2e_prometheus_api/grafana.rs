@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     common::{Cluster, http},
-    peers::{STEP_MS, samples, write},
+    peers::{NATIVE, STEP_MS, native, post as write_request, samples, write},
 };
 
 /// Sends a call and takes `data` out of the answer.
@@ -26,6 +26,7 @@ async fn every_call_of_the_data_source() {
     let ours = cluster.nodes[0].url("");
     let now_ms = chrono::Utc::now().timestamp_millis() / STEP_MS * STEP_MS;
     write(&ours, &samples(now_ms)).await;
+    write_request(&ours, &native(now_ms)).await;
     let (end, start) = ((now_ms / 1_000).to_string(), (now_ms / 1_000 - 60).to_string());
     let url = |path: &str| format!("{ours}/api/v1/{path}");
     let get = |path: &str, query: &[(&str, &str)]| http::client().get(url(path)).query(query);
@@ -56,6 +57,26 @@ async fn every_call_of_the_data_source() {
         data(post("query_exemplars", &with("query", "shape_total"))).await,
         serde_json::json!([])
     );
+
+    // A panel of a native histogram: count, sum and buckets, each with which of its ends are in it.
+    let heat = data(post("query_range", &with("query", NATIVE))).await;
+    let histogram = &heat["result"][0]["histograms"][0];
+    assert!(histogram[0].is_number() && heat["result"][0]["values"].is_null(), "{heat}");
+    assert!(histogram[1]["count"].is_string() && histogram[1]["sum"].is_string(), "{histogram}");
+    let bucket = &histogram[1]["buckets"][0];
+    assert!(bucket[0].is_u64() && (1..4).all(|n| bucket[n].is_string()), "{bucket}");
+    let instant = data(post("query", &[("query", NATIVE), ("time", &end)])).await;
+    assert_eq!(instant["result"][0]["histogram"][1]["count"], "360", "{instant}");
+
+    // Notices over a panel: lists of texts beside the data.
+    for (query, notes) in
+        [("rate(shape_gauge[1m])", "infos"), ("quantile(2, shape_total)", "warnings")]
+    {
+        let call = post("query_range", &with("query", query));
+        let answer = http::json(call).await.expect("an answer");
+        assert_eq!((&answer["status"], texts(&answer[notes]).len()), (&"success".into(), 1));
+        assert!(answer["data"]["result"].is_array(), "{answer}");
+    }
 
     // Variables and completion: metrics, labels, values, series; by GET and by POST.
     let limited = with("limit", "40000");

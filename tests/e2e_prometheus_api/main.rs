@@ -6,12 +6,19 @@ use std::time::Duration;
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../../collector/series/tests/generate/mod.rs"]
+mod generate;
+
 mod access;
 mod canceled;
 mod clients;
+mod differential;
 mod grafana;
+mod limits;
 mod peers;
+mod read;
 mod rules;
+mod rules_outside;
 mod secrets;
 mod shapes;
 mod sources;

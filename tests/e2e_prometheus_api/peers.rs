@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, process::Command};
 
+use prost::Message;
 use serde_json::Value;
+use watchkeep_catalog::prompb;
 use watchkeep_collector::remote_write::encode;
 use watchkeep_series::{Labels, Sample};
 
@@ -21,7 +23,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A Prometheus that scrapes nothing and takes remote write.
+    /// A Prometheus that scrapes nothing and takes remote write, native histograms, too.
     pub(crate) async fn prometheus(dir: &Path, configuration: &str) -> Self {
         let dir = dir.join("prometheus");
         fs::create_dir_all(&dir).expect("Prometheus's folder");
@@ -33,6 +35,7 @@ impl Peer {
         command.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
         command.arg(format!("--web.listen-address={address}"));
         command.arg("--web.enable-remote-write-receiver");
+        command.arg("--enable-feature=native-histograms");
         let process = Process::spawn("prometheus", command, &dir.join("log"));
         Self::ready(format!("http://{address}"), process, "/-/ready").await
     }
@@ -76,16 +79,57 @@ pub(crate) fn samples(to_ms: i64) -> Vec<(Labels, Sample)> {
     all
 }
 
-/// Sends samples to `base` and waits until all are there to be asked for.
-pub(crate) async fn write(base: &str, samples: &[(Labels, Sample)]) {
+/// The native histogram of [`native`].
+pub(crate) const NATIVE: &str = "native_seconds";
+
+/// A remote-write request with a native histogram that grows, on both sides of zero and with a gap between its buckets. Their
+/// bounds are powers of two, which all write alike.
+pub(crate) fn native(to_ms: i64) -> Vec<u8> {
+    let span = |offset: i32, length: u32| prompb::BucketSpan { offset, length };
+    let histogram = |at: i64| {
+        let n = at.unsigned_abs() + 1;
+        prompb::Histogram {
+            count_int: Some(12 * n),
+            sum: 18.5 * n as f64,
+            zero_threshold: 0.125,
+            zero_count_int: Some(2 * n),
+            negative_spans: vec![span(0, 1)],
+            negative_deltas: vec![n as i64],
+            // Counts of n, 3 n, and 5 n behind a gap.
+            positive_spans: vec![span(0, 2), span(2, 1)],
+            positive_deltas: vec![n as i64, 2 * n as i64, 2 * n as i64],
+            timestamp: to_ms - (29 - at) * STEP_MS,
+            ..prompb::Histogram::default()
+        }
+    };
+    let label = |name: &str, value: &str| prompb::Label { name: name.into(), value: value.into() };
+    let series = prompb::TimeSeries {
+        labels: vec![label("__name__", NATIVE), label("job", "a")],
+        samples: vec![],
+        histograms: (0..30).map(histogram).collect(),
+    };
+    prompb::WriteRequest { timeseries: vec![series] }.encode_to_vec()
+}
+
+/// Sends a remote-write request.
+pub(crate) async fn post(base: &str, plain: &[u8]) {
+    send(base, snap::raw::Encoder::new().compress_vec(plain).expect("below 4 GiB")).await;
+}
+
+async fn send(base: &str, packed: Vec<u8>) {
     let request = http::client()
         .post(format!("{base}/api/v1/write"))
         .header("Content-Encoding", "snappy")
         .header("Content-Type", "application/x-protobuf")
         .header("X-Prometheus-Remote-Write-Version", "0.1.0")
-        .body(encode(samples));
+        .body(packed);
     let (status, text) = http::send(request).await.expect("an answer");
     assert!(status.is_success(), "{base}: {status} {text}");
+}
+
+/// Sends samples to `base` and waits until all are there to be asked for.
+pub(crate) async fn write(base: &str, samples: &[(Labels, Sample)]) {
+    send(base, encode(samples)).await;
     let last = samples.iter().map(|(_, s)| s.timestamp_ms).max().unwrap_or(0).to_string();
     eventually("what was written", SOON, async || {
         let time = format!("{}.{}", &last[..last.len() - 3], &last[last.len() - 3..]);

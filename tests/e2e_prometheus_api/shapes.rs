@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use crate::{
     common::{Cluster, http},
-    peers::{Peer, STEP_MS, asked, samples, write},
+    peers::{Peer, STEP_MS, asked, native, post, samples, write},
 };
 
 /// How far two answers have to agree.
@@ -30,6 +30,7 @@ async fn the_same_request_the_same_answer() {
     let samples = samples(now_ms);
     for base in [&prometheus.base, &ours] {
         write(base, &samples).await;
+        post(base, &native(now_ms)).await;
     }
     let (now, before) = ((now_ms / 1_000).to_string(), (now_ms / 1_000 - 120).to_string());
     let mut failed = Vec::new();
@@ -95,6 +96,13 @@ fn requests(now: &str, before: &str) -> Vec<Request> {
         "topk(1, shape_total)",
         "shape_total offset 1m",
         "shape_total @ 0",
+        "native_seconds",
+        "native_seconds[55s]",
+        "rate(native_seconds[55s])",
+        "sum by (job) (native_seconds)",
+        "native_seconds + native_seconds",
+        "histogram_count(native_seconds)",
+        "histogram_sum(native_seconds)",
     ] {
         all.push((Same::All, "/api/v1/query", query(text)));
     }
@@ -120,6 +128,8 @@ fn requests(now: &str, before: &str) -> Vec<Request> {
         ("shape_total", "10"),
         ("shape_gauge", "30s"),
         ("rate(shape_total[55s])", "1m"),
+        ("native_seconds", "10"),
+        ("increase(native_seconds[55s])", "30"),
         ("1", "15"),
         ("vector(time())", "20.5"),
     ] {

@@ -5,5 +5,7 @@
 mod common;
 
 mod kill;
+mod limits;
 mod remote_write;
 mod rule_tests;
+mod scraped;

@@ -268,14 +268,23 @@ mod tests {
         let labels = Labels::from([("alertname".to_owned(), "A".to_owned())]);
         let mut state = GroupState::new(&group);
         let mut written = Written::new();
+        // It fires on by `keep_firing_for` only.
+        let kept_firing = || Active {
+            keep_firing_since_ms: Some(64_000),
+            ..active(AlertState::Firing, Some(3_000), "z")
+        };
         for (now, alert, kept, told) in [
             (1_000, Some(active(AlertState::Pending, None, "x")), Some(true), None),
             (2_000, Some(active(AlertState::Pending, None, "y")), None, None),
             (3_000, Some(active(AlertState::Firing, Some(3_000), "y")), Some(true), Some(false)),
             (4_000, Some(active(AlertState::Firing, Some(3_000), "z")), None, None),
             (63_000, Some(active(AlertState::Firing, Some(3_000), "z")), Some(true), Some(false)),
-            (64_000, None, Some(false), Some(true)),
-            (65_000, None, None, None),
+            (64_000, Some(kept_firing()), Some(true), None),
+            (65_000, Some(kept_firing()), None, None),
+            (66_000, Some(active(AlertState::Firing, Some(3_000), "z")), Some(true), None),
+            (67_000, Some(kept_firing()), Some(true), None),
+            (68_000, None, Some(false), Some(true)),
+            (69_000, None, None, None),
         ] {
             state.rules[0].active.clear();
             if let Some(alert) = alert {
@@ -290,7 +299,8 @@ mod tests {
             let restored = restore(&group, &written);
             let since = |state: &GroupState| {
                 let all = state.rules[0].active.values();
-                all.map(|a| (a.state, a.active_at_ms, a.fired_at_ms)).collect::<Vec<_>>()
+                let times = |a: &Active| (a.active_at_ms, a.fired_at_ms, a.keep_firing_since_ms);
+                all.map(|a| (a.state, times(a))).collect::<Vec<_>>()
             };
             assert_eq!(since(&restored), since(&state), "{now}");
         }

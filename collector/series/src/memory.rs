@@ -268,7 +268,12 @@ impl Memory {
         }
         self.index.remove(&dead);
         let mut groups: BTreeSet<_> = dead.iter().map(|id| id / GROUP_SIZE).collect();
+        // New series join the newest group while the rows of the others are deleted.
+        let newest = Id::try_from(self.meta.next_id / u64::from(GROUP_SIZE)).unwrap_or(Id::MAX);
         groups.retain(|group| {
+            if *group == newest {
+                return false;
+            }
             let first = group.wrapping_mul(GROUP_SIZE);
             (0..GROUP_SIZE).all(|place| self.index.get(first.wrapping_add(place)).is_none())
         });

@@ -9,7 +9,7 @@ use crate::{
 
 /// How long after its two hours an open chunk may still wait for a sample that ends it.
 const REST_AFTER_MS: i64 = 10 * 60 * 1000;
-/// Chunks that one expiry deletes: meanwhile nothing is flushed.
+/// Chunks that one expiry deletes: the disk has other things to do as well.
 const EXPIRED_MAX: usize = 50_000;
 
 /// What an expiry deleted.
@@ -74,16 +74,32 @@ impl SeriesStore {
     /// # Errors
     /// When the disk fails; the next call goes on where this one stopped.
     pub fn expire(&self, now_ms: i64) -> Result<Expired, SeriesError> {
-        let mut log = self.log();
-        let rows = log.rows.len();
-        let over = chunk::bucket(now_ms.saturating_sub(REST_AFTER_MS));
-        self.write().rest(chunk::bucket_start_ms(over));
-        self.flush_into(&mut log)?;
-        let cutoff_ms = self.cutoff(now_ms, log.bytes);
+        self.expire_in_steps(now_ms, || ())
+    }
+
+    /// The same; after every ten thousand rows that are deleted, when no lock is held, its owner appends and flushes what has
+    /// come: a crash loses what was not flushed, however much there is to delete.
+    ///
+    /// # Errors
+    /// Those of [`Self::expire`].
+    pub fn expire_in_steps(
+        &self,
+        now_ms: i64,
+        mut between: impl FnMut(),
+    ) -> Result<Expired, SeriesError> {
+        let (cutoff_ms, log_rows) = {
+            let mut log = self.log();
+            let rows = log.rows.len();
+            let over = chunk::bucket(now_ms.saturating_sub(REST_AFTER_MS));
+            self.write().rest(chunk::bucket_start_ms(over));
+            self.flush_into(&mut log)?;
+            (self.cutoff(now_ms, log.bytes), rows.saturating_sub(log.rows.len()))
+        };
+        between();
         Ok(Expired {
-            log_rows: rows.saturating_sub(log.rows.len()),
-            chunks: self.expire_chunks(cutoff_ms)?,
-            series: self.bury(cutoff_ms)?,
+            log_rows,
+            chunks: self.expire_chunks(cutoff_ms, &mut between)?,
+            series: self.bury(cutoff_ms, &mut between)?,
         })
     }
 
@@ -114,29 +130,55 @@ impl SeriesStore {
     }
 
     /// Deletes the buckets that ended, some chunks at a time.
-    fn expire_chunks(&self, cutoff_ms: i64) -> Result<usize, SeriesError> {
+    fn expire_chunks(
+        &self,
+        cutoff_ms: i64,
+        between: &mut impl FnMut(),
+    ) -> Result<usize, SeriesError> {
         let over = |bucket: &i32| chunk::bucket_end_ms(*bucket) <= cutoff_ms;
         let due: Vec<_> = self.read().meta.buckets.keys().copied().filter(over).collect();
         let mut left = EXPIRED_MAX;
         for bucket in due {
             let keys = self.disk.chunk_keys(bucket, left)?;
-            self.remove(&keys)?;
+            self.remove_in_steps(&keys, between)?;
             left -= keys.len();
             if left == 0 {
                 break;
             }
-            self.write().meta.buckets.remove(&bucket);
+            let _writing = self.log();
+            // A flush between two steps may have written another one.
+            if self.disk.chunk_keys(bucket, 1)?.is_empty() {
+                self.write().meta.buckets.remove(&bucket);
+            }
         }
         Ok(EXPIRED_MAX - left)
     }
 
     /// Deletes the rows of series that have nothing left.
-    fn bury(&self, cutoff_ms: i64) -> Result<usize, SeriesError> {
-        let (dead, groups) = self.write().bury(cutoff_ms);
+    fn bury(&self, cutoff_ms: i64, between: &mut impl FnMut()) -> Result<usize, SeriesError> {
+        let (dead, groups) = {
+            let _writing = self.log();
+            self.write().bury(cutoff_ms)
+        };
+        // First the series: heads of series that are gone are passed over at a start.
         let series = dead.iter().map(|id| schema::series_key(*id));
         let groups = groups.iter().map(|group| schema::head_key(*group));
-        self.remove(&series.chain(groups).collect::<Vec<_>>())?;
+        self.remove_in_steps(&series.chain(groups).collect::<Vec<_>>(), between)?;
         Ok(dead.len())
+    }
+
+    fn remove_in_steps<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        between: &mut impl FnMut(),
+    ) -> Result<(), SeriesError> {
+        for keys in keys.chunks(REMOVE_MAX) {
+            let writing = self.log();
+            self.remove(keys)?;
+            drop(writing);
+            between();
+        }
+        Ok(())
     }
 
     fn remove<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<(), SeriesError> {

@@ -1,4 +1,4 @@
-//! Whether two answers are the same.
+//! Whether two answers are the same. Shared with the test of the HTTP API (`tests/e2e_prometheus_api/differential.rs`).
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,25 @@ const NOTHING: f64 = 1e-9;
 
 type Rows = Vec<(String, Vec<(i64, f64)>)>;
 
+/// An answer, in whatever form it came.
+pub(crate) trait Answered {
+    /// Its type by Prometheus's name, and its rows.
+    fn rows(&self) -> (&str, Rows);
+}
+
+impl Answered for Answer {
+    fn rows(&self) -> (&str, Rows) {
+        rows_of(&self.value)
+    }
+}
+
+/// `data` of an answer by HTTP.
+impl Answered for Json {
+    fn rows(&self) -> (&str, Rows) {
+        (self["resultType"].as_str().unwrap_or_default(), rows_of_json(self))
+    }
+}
+
 /// How two answers agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Agreement {
@@ -33,7 +52,7 @@ pub(crate) enum Agreement {
 /// How they agree; an error says how they do not.
 pub(crate) fn same(
     query: &Query,
-    ours: &Result<Answer, String>,
+    ours: &Result<impl Answered, String>,
     theirs: &Result<Json, String>,
 ) -> Result<Agreement, String> {
     match (ours, theirs) {
@@ -41,11 +60,10 @@ pub(crate) fn same(
         (Ok(_), Err(error)) => Err(format!("only Prometheus refuses: {error}")),
         (Err(error), Ok(_)) => Err(format!("only we refuse: {error}")),
         (Ok(ours), Ok(theirs)) => {
-            let (kind, mut ours) = rows_of(&ours.value);
-            if theirs["resultType"] != kind {
-                return Err(format!("{kind} instead of {}", theirs["resultType"]));
+            let ((kind, mut ours), (expected, mut theirs)) = (ours.rows(), theirs.rows());
+            if kind != expected {
+                return Err(format!("{kind} instead of {expected}"));
             }
-            let mut theirs = rows_of_json(theirs);
             let agreement = match &ours[..] {
                 [] => Agreement::Empty,
                 rows if rows.iter().any(|(name, _)| name.ends_with(" count")) => {
@@ -205,7 +223,10 @@ fn rows_of_json(data: &Json) -> Rows {
     };
     match data["resultType"].as_str() {
         Some("scalar") => vec![(String::new(), vec![point(result)])],
-        Some("string") => vec![(result[1].to_string(), Vec::new())],
+        Some("string") => {
+            let value = result[1].as_str().unwrap_or_default().to_owned();
+            vec![(value, vec![(time_of(&result[0]), 0.0)])]
+        }
         _ => result
             .as_array()
             .into_iter()

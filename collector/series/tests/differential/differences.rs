@@ -1,16 +1,15 @@
 //! What version 3 answers otherwise than 2.42, and we with it. docs/promql.md lists the same for users.
 
 use serde_json::Value;
-use watchkeep_series::promql::Answer;
 
 use crate::generate::Query;
 
 /// The name of the difference that explains the two answers, if one does. Others are kept away by how samples and
 /// queries are made: windows that hold their earlier end, names of functions, and where an increase is extrapolated to
 /// zero (2.42 judges the gap before the first sample after it has been cut there, version 3 before).
-pub(crate) fn known(
+pub(crate) fn known<A>(
     query: &Query,
-    ours: &Result<Answer, String>,
+    ours: &Result<A, String>,
     theirs: &Result<Value, String>,
     why: &str,
 ) -> Option<&'static str> {

@@ -22,6 +22,7 @@ mod compare;
 mod data;
 mod differences;
 mod prometheus;
+mod request;
 
 use std::{collections::BTreeMap, env, path::Path, process::Command};
 

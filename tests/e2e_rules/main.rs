@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use watchkeep_catalog::prompb;
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod keep_firing;
+mod metrics;
+
 use common::{
     Cluster, Node, cluster::WATCHKEEP, eventually, http, receiver::Receiver, wait::ensure,
 };
