@@ -12,5 +12,6 @@ mod duty;
 mod fleet;
 mod maintenance;
 mod oncall;
+mod ranges;
 mod roles;
 mod verdicts;
