@@ -12,6 +12,9 @@ use crate::probe::rig::{
     DRIP, LONG_MS, Pki, SHORT_MS, free_port, goes_on, mute, probe, resets, said, serve,
 };
 
+/// A head whose body comes in chunks.
+const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
 /// A frame of HTTP/2: kind, flags, stream, and what it says.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
@@ -51,8 +54,9 @@ async fn heads_that_drip_or_have_no_end() {
     let drips = goes_on(head, b"a", DRIP).await;
     let long = goes_on(head, &[b'a'; 4096], DRIP * 0).await;
     let many = goes_on(b"HTTP/1.1 200 OK\r\n", b"x-a: b\r\n", DRIP * 0).await;
-    // Chunks whose lengths go on and on.
-    let chunk = goes_on(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"0", DRIP * 0);
+    // Chunks whose lengths go on and on: some are too large soon, and zeros never.
+    let large = goes_on(CHUNKED, b"f", DRIP * 0).await;
+    let zeros = goes_on(CHUNKED, &[b'0'; 4096], DRIP * 0).await;
     let (begin, more) = (frame(1, 0, 1, &[0x88]), frame(9, 0, 1, &[0x40, 1, b'a', 1, b'b']));
     let continued = two(vec![begin, more], true).await;
     let version_2 = r#""http":{"version":"2"}"#;
@@ -60,11 +64,13 @@ async fn heads_that_drip_or_have_no_end() {
         (drips, SHORT_MS, r#""http":{}"#, "no answer within 200 ms"),
         (long, LONG_MS, r#""http":{}"#, "no answer: message head is too large"),
         (many, LONG_MS, r#""http":{}"#, "no answer: message head is too large"),
-        (chunk.await, LONG_MS, r#""http":{}"#, "the answer broke off: "),
+        (large, LONG_MS, r#""http":{}"#, "the answer broke off: "),
+        (zeros, SHORT_MS, r#""http":{}"#, "no whole answer within 200 ms"),
         (continued, LONG_MS, version_2, "no answer: "),
     ] {
         let (good, reason) = said(port, ms, kind).await;
         assert!(!good && reason.starts_with(begin), "{begin}: {reason}");
+        assert!(!reason.contains("10000 ms"), "it goes on: {reason}");
     }
 }
 
