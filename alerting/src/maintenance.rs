@@ -269,6 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn again_and_again_where_summer_is_in_december() {
+        // Sydney: on 5 April 2026 03:00 (+11) becomes 02:00 (+10), on 4 October 02:00 becomes 03:00.
+        let window = window(serde_json::json!({"id": "a", "scope": {"service": "db"},
+            "schedule": "15 30 2 * * *", "duration_seconds": 600, "time_zone": "Australia/Sydney"}))
+        .unwrap();
+        for (now, from) in [
+            ("2026-04-03T15:30:14Z", None),
+            ("2026-04-03T15:30:15Z", Some("2026-04-03T15:30:15Z")),
+            ("2026-04-03T15:40:15Z", None),
+            // 02:30:15 comes twice: it opens the first time alone.
+            ("2026-04-04T15:30:15Z", Some("2026-04-04T15:30:15Z")),
+            ("2026-04-04T16:30:15Z", None),
+            // An hour later from the next day on.
+            ("2026-04-05T15:30:15Z", None),
+            ("2026-04-05T16:30:15Z", Some("2026-04-05T16:30:15Z")),
+            // 02:30:15 is skipped: it opens when the clock goes on.
+            ("2026-10-03T15:59:59Z", None),
+            ("2026-10-03T16:00:00Z", Some("2026-10-03T16:00:00Z")),
+            ("2026-10-03T16:10:00Z", None),
+            ("2026-10-04T15:30:15Z", Some("2026-10-04T15:30:15Z")),
+        ] {
+            assert_eq!(window.open(at(now)).map(|span| span.from), from.map(at), "{now}");
+        }
+    }
+
+    #[test]
     fn every_span_that_reaches_in() {
         let window =
             window(serde_json::json!({"id": "a", "scope": {"all": true}, "schedule": "0 3 * * *",

@@ -1,15 +1,24 @@
-//! TLS towards another program's HTTP door, as scrapes and remote write are told.
+//! The client for another program's HTTP door, as scrapes and remote write are told.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustls::ClientConfig;
+use tracing::warn;
 use watchkeep_catalog::{TlsSettings, access::Wrong};
 
-use crate::probe::{Files, tls::Clients};
+use crate::probe::{
+    Files,
+    tls::{Client, Clients},
+};
 
 /// TLS as these settings say; files may lie anywhere, since they are named by whoever configured the collector.
 ///
 /// # Errors
 /// When a file cannot be read, or does not hold what it should.
-pub(crate) fn tls(settings: Option<&TlsSettings>) -> Result<ClientConfig, Wrong> {
+pub(crate) fn tls(settings: Option<&TlsSettings>) -> Result<Arc<Client>, Wrong> {
     let usual = TlsSettings::default();
     let settings = settings.unwrap_or(&usual);
     if settings.server_name.is_some() {
@@ -17,11 +26,80 @@ pub(crate) fn tls(settings: Option<&TlsSettings>) -> Result<ClientConfig, Wrong>
         return Err(("tls_config.server_name".to_owned(), message));
     }
     let client = Clients::default().get(settings, &[], &Files::Any);
-    let client = client.map_err(|message| {
+    client.map_err(|message| {
         let message = message.strip_prefix("tls.").map(str::to_owned).unwrap_or(message);
         ("tls_config".to_owned(), message)
-    })?;
-    Ok(ClientConfig::clone(&client.made().config))
+    })
+}
+
+/// TLS as these settings say now.
+///
+/// # Errors
+/// As [`tls`].
+pub(crate) fn config(settings: Option<&TlsSettings>) -> Result<ClientConfig, Wrong> {
+    Ok(ClientConfig::clone(&tls(settings)?.made().config))
+}
+
+type Build = dyn Fn(ClientConfig) -> reqwest::Result<reqwest::Client> + Send + Sync;
+
+/// A client for another program's HTTP door.
+pub(crate) enum HttpClient {
+    /// It trusts the public roots.
+    Fixed(reqwest::Client),
+    /// It may be made of files.
+    OfFiles(Box<OfFiles>),
+}
+
+/// Made anew when one of the files has changed; connections of the former are then used no more.
+pub(crate) struct OfFiles {
+    tls: Arc<Client>,
+    build: Box<Build>,
+    /// And the TLS that it was made of.
+    made: Mutex<(Arc<ClientConfig>, reqwest::Client)>,
+}
+
+impl HttpClient {
+    /// `build` makes a client that speaks TLS as it is told.
+    ///
+    /// # Errors
+    /// What `build` says.
+    pub(crate) fn new(
+        tls: Arc<Client>,
+        build: impl Fn(ClientConfig) -> reqwest::Result<reqwest::Client> + Send + Sync + 'static,
+    ) -> reqwest::Result<Self> {
+        let config = tls.made().config;
+        let made = Mutex::new((config.clone(), build(ClientConfig::clone(&config))?));
+        Ok(Self::OfFiles(Box::new(OfFiles { tls, build: Box::new(build), made })))
+    }
+
+    /// The client for the files as they are now. Looks at them, which blocks no longer than that.
+    pub(crate) fn current(&self) -> reqwest::Client {
+        match self {
+            Self::Fixed(client) => client.clone(),
+            Self::OfFiles(files) => files.current(),
+        }
+    }
+}
+
+impl OfFiles {
+    fn current(&self) -> reqwest::Client {
+        let config = self.tls.made().config;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&config, &made.0) {
+            match (self.build)(ClientConfig::clone(&config)) {
+                Ok(client) => made.1 = client,
+                Err(cause) => warn!(%cause, "changed TLS files are of no use, the former hold"),
+            }
+            made.0 = config;
+        }
+        made.1.clone()
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

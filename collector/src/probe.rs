@@ -18,6 +18,7 @@ mod grpc;
 pub(crate) mod http;
 mod icmp;
 mod policy;
+mod resolver;
 mod script;
 mod stopwatch;
 mod tcp;
@@ -178,7 +179,7 @@ impl Prober {
         let result = tokio::time::timeout(self.timeout, self.ask(&mut watch)).await;
         let ended_in = watch.phase;
         watch.enter(ended_in);
-        let result = result.unwrap_or_else(|_| Err(self.late(ended_in)));
+        let result = result.unwrap_or_else(|_| self.late(ended_in, &watch));
         let result = result.and_then(|words| self.judge(&mut watch).map(|()| words));
         let good = result.is_ok();
         self.conclude(&mut watch, good);
@@ -236,16 +237,25 @@ impl Prober {
         }
     }
 
-    fn late(&self, phase: Phase) -> String {
-        let (endpoint, ms) = (&self.endpoint, self.timeout.as_millis());
-        match phase {
+    fn late(&self, phase: Phase, watch: &Stopwatch) -> Result<String, String> {
+        if let Probe::Alias(alias) = &self.probe
+            && let Some(last) = alias.last()
+        {
+            return last;
+        }
+        let (own, ms) = (self.endpoint.to_string(), self.timeout.as_millis());
+        let (address, endpoint) = match &watch.towards {
+            Some((address, endpoint)) => (address, endpoint),
+            None => (&self.endpoint.address, &own),
+        };
+        Err(match phase {
             Phase::Token => format!("no OAuth 2.0 token within {ms} ms"),
-            Phase::Resolve => format!("resolve {}: no answer within {ms} ms", endpoint.address),
+            Phase::Resolve => format!("resolve {address}: no answer within {ms} ms"),
             Phase::Connect => format!("connect to {endpoint}: no answer within {ms} ms"),
             Phase::Tls => format!("TLS with {endpoint}: no answer within {ms} ms"),
             Phase::Processing => format!("no answer within {ms} ms"),
             Phase::Transfer => format!("no whole answer within {ms} ms"),
-        }
+        })
     }
 }
 

@@ -48,7 +48,7 @@ impl Recorder {
     ) -> Result<Self, CollectorError> {
         let named = |(path, message)| CollectorError::Setting { path, message };
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(access::tls(None).map_err(named)?)
+            .tls_backend_preconfigured(access::config(None).map_err(named)?)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(WRITE_TIMEOUT)

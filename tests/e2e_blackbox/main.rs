@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 #[path = "../common/mod.rs"]
 mod common;
+mod servers;
 mod targets;
 
 use common::{Cluster, cluster::WATCHKEEP, eventually, http, ports, process::Process};
@@ -65,9 +66,19 @@ fn compare(what: &str, theirs: &Page, ours: &Page, wrong: &mut Vec<String>) {
 }
 
 async fn probe(address: &str, module: &str, target: &str) -> (StatusCode, String) {
-    let request = http::client()
-        .get(format!("http://{address}/probe"))
-        .query(&[("module", module), ("target", target)]);
+    probe_named(address, module, target, "").await
+}
+
+/// Tells an HTTP server another host than the target's, if one is given.
+async fn probe_named(
+    address: &str,
+    module: &str,
+    target: &str,
+    hostname: &str,
+) -> (StatusCode, String) {
+    let query = [("module", module), ("target", target), ("hostname", hostname)];
+    let query = if hostname.is_empty() { &query[..2] } else { &query[..] };
+    let request = http::client().get(format!("http://{address}/probe")).query(query);
     http::send(request).await.expect("an answer")
 }
 
@@ -98,18 +109,18 @@ async fn pages_equal_those_of_blackbox_exporter() {
     let dir = TempDir::with_prefix("watchkeep-blackbox-").expect("a folder");
     let targets = Targets::start(dir.path()).await;
     let modules = dir.path().join("blackbox.yml");
-    let ca = targets.ca.display().to_string();
-    fs::write(&modules, MODULES.replace("CA_FILE", &ca)).expect("written");
+    fs::write(&modules, targets.fill(MODULES)).expect("written");
     let exporter = Exporter::start(dir.path(), &modules).await;
     let collector = json!({"blackbox_config": modules});
     let cluster = Cluster::start(1, &[("collector", collector)]).await;
     let node = &cluster.nodes[0];
     let mut wrong = Vec::new();
-    for (module, target) in targets.cases(&node.client) {
-        let what = format!("{module} {}", targets.name(&target));
+    let cases = targets.cases(&node.client).into_iter().map(|(module, to)| (module, to, ""));
+    for (module, target, hostname) in cases.chain(targets.named()) {
+        let what = format!("{module} {} {hostname}", targets.name(&target)).trim_end().to_owned();
         let (theirs, ours) = tokio::join!(
-            probe(&exporter.address, module, &target),
-            probe(&node.http, module, &target)
+            probe_named(&exporter.address, module, &target, hostname),
+            probe_named(&node.http, module, &target, hostname)
         );
         assert_eq!(
             (theirs.0, ours.0),

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{eventually, pki::Authority, ports, process::Process};
+use crate::{
+    common::{eventually, pki::Authority, ports, process::Process},
+    servers,
+};
 
 pub(crate) struct Targets {
     pub(crate) ca: PathBuf,
@@ -21,6 +24,14 @@ pub(crate) struct Targets {
     web: String,
     secure: String,
     dns: String,
+    /// DNS over TLS.
+    dot: String,
+    /// Plain requests and tunnels to wherever it is asked.
+    proxy: String,
+    /// SMTP with STARTTLS.
+    mail: String,
+    /// An etcd with TLS: it has the health service of gRPC.
+    etcd: String,
     /// Nobody listens there.
     closed: String,
     _processes: Vec<Process>,
@@ -33,9 +44,15 @@ impl Targets {
         let pair = authority.issue(dir, "web", &["127.0.0.1", "localhost", "web.test"]);
         let address = || format!("127.0.0.1:{}", ports::free());
         let (web, secure, dns, closed) = (address(), address(), address(), address());
-        let nginx = nginx(dir, &web, &secure, &pair.cert, &pair.key);
-        let dnsmasq = dnsmasq(dir, dns.rsplit_once(':').expect("a port").1);
-        for server in [&web, &secure, &dns] {
+        let (dot, mail, etcd) = (address(), address(), address());
+        let processes = vec![
+            nginx(dir, &web, &secure, &pair.cert, &pair.key),
+            dnsmasq(dir, dns.rsplit_once(':').expect("a port").1),
+            servers::unbound(dir, dot.rsplit_once(':').expect("a port").1, &pair),
+            servers::smtp(dir, &mail, &pair),
+            servers::etcd(dir, &etcd, &address(), &pair),
+        ];
+        for server in [&web, &secure, &dns, &dot, &mail, &etcd] {
             eventually(server, Duration::from_secs(10), async || {
                 TcpStream::connect(server).map(drop).map_err(|e| e.to_string())
             })
@@ -49,8 +66,12 @@ impl Targets {
             web,
             secure,
             dns,
+            dot,
+            proxy: servers::proxy(),
+            mail,
+            etcd,
             closed,
-            _processes: vec![nginx, dnsmasq],
+            _processes: processes,
             _mute: mute,
         }
     }
@@ -120,7 +141,65 @@ impl Targets {
         for module in ["dns_a", "dns_tcp", "dns_rule", "dns_rule_bad", "dns_nxdomain"] {
             cases.push((module, self.dns.clone()));
         }
+        let web_port = self.web.rsplit_once(':').expect("a port").1;
+        cases.extend([
+            ("http_proxy", url("/")),
+            ("http_proxy", url("/missing")),
+            ("http_proxy", format!("http://{}/", self.closed)),
+            ("http_proxy_gone", url("/")),
+            ("https_proxy", secure.clone()),
+            ("https_proxy", format!("https://{}/", self.web)),
+            ("http_basic", url("/guarded")),
+            ("http_basic_bad", url("/guarded")),
+            ("http_2xx", url("/guarded")),
+            ("http_oauth2", url("/bearer")),
+            ("http_2xx", url("/bearer")),
+            ("http_oauth2_bad", url("/bearer")),
+            ("http_ip6", url("/")),
+            ("http_ip6_only", url("/")),
+            ("http_ip6", format!("http://localhost:{web_port}/")),
+            ("tcp_ip6", self.web.clone()),
+            ("icmp_ip6", "127.0.0.1".to_owned()),
+            ("icmp_ip6", "localhost".to_owned()),
+            ("icmp_ip6_only", "127.0.0.1".to_owned()),
+            ("tcp_starttls", self.mail.clone()),
+            ("tcp_starttls_bad", self.mail.clone()),
+            ("tcp_starttls", self.banner.clone()),
+            ("dns_tls", self.dot.clone()),
+            ("dns_tls_bad", self.dot.clone()),
+            ("dns_tls", self.dns.clone()),
+            ("dns_tcp", self.dot.clone()),
+            ("grpc_tls", self.etcd.clone()),
+            ("grpc_tls_bad", self.etcd.clone()),
+            ("grpc_tls", grpc.to_owned()),
+            ("grpc", self.etcd.clone()),
+        ]);
         cases
+    }
+
+    /// The same with a `hostname` beside the target.
+    pub(crate) fn named(&self) -> Vec<(&'static str, String, &'static str)> {
+        let secure = format!("https://{}/", self.secure);
+        vec![
+            ("http_2xx", self.url("/"), "other.test"),
+            ("https", secure.clone(), "web.test"),
+            ("https", secure.clone(), "other.test"),
+            ("https_name", secure, "web.test"),
+            ("tcp_tls", self.secure.clone(), "web.test"),
+            ("tcp_connect", self.web.clone(), "other.test"),
+        ]
+    }
+
+    /// The modules, with these servers in them.
+    pub(crate) fn fill(&self, modules: &str) -> String {
+        [
+            ("CA_FILE", self.ca.display().to_string()),
+            ("PROXY", self.proxy.clone()),
+            ("CLOSED", self.closed.clone()),
+            ("WEB", self.web.clone()),
+        ]
+        .iter()
+        .fold(modules.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
     /// A target in words that are the same in each run.
@@ -129,6 +208,9 @@ impl Targets {
             (&self.web, "web"),
             (&self.secure, "secure"),
             (&self.dns, "dns"),
+            (&self.dot, "dot"),
+            (&self.mail, "mail"),
+            (&self.etcd, "etcd"),
             (&self.closed, "closed"),
             (&self.banner, "banner"),
             (&self.mute, "mute"),
@@ -143,6 +225,7 @@ fn nginx(dir: &Path, web: &str, secure: &str, cert: &Path, key: &Path) -> Proces
     fs::create_dir(&dir).expect("nginx's folder");
     fs::write(dir.join("file.txt"), "a text that is long enough to be compressed\n".repeat(20))
         .expect("written");
+    fs::write(dir.join("users"), "alice:{PLAIN}tiger\n").expect("written");
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {}/{kind};", dir.display()))
         .join("\n  ");
@@ -153,6 +236,10 @@ fn nginx(dir: &Path, web: &str, secure: &str, cert: &Path, key: &Path) -> Proces
          default_type text/plain;\n  add_header X-Kind web;\n  server {{\n    \
          listen {web};\n    root {here};\n    location = / {{ return 200 \"welcome\\n\"; }}\n    \
          location = /moved {{ return 302 /file.txt; }}\n    location = /loop {{ return 302 /loop; }}\n    \
+         location = /guarded {{ auth_basic here; auth_basic_user_file {here}/users; try_files /file.txt =404; }}\n    \
+         location = /token {{ default_type application/json; \
+         return 200 '{{\"access_token\":\"lion\",\"token_type\":\"bearer\",\"expires_in\":3600}}'; }}\n    \
+         location = /bearer {{ if ($http_authorization != \"Bearer lion\") {{ return 403; }} return 200 \"welcome\\n\"; }}\n    \
          location = /empty {{ add_header X-Kind other; return 204; }}\n  }}\n  server {{\n    listen {secure} ssl http2;\n    \
          ssl_certificate {};\n    ssl_certificate_key {};\n    location / {{ return 200 \"welcome\\n\"; }}\n  }}\n}}\n",
         cert.display(),

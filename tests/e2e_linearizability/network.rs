@@ -45,7 +45,7 @@ impl Network {
         Ipv4Addr::new(10, self.subnet.0, self.subnet.1, last)
     }
 
-    fn space(&self, member: usize) -> String {
+    pub(crate) fn space(&self, member: usize) -> String {
         format!("{}n{}", self.name, member + 1)
     }
 

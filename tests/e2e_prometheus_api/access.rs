@@ -123,4 +123,13 @@ async fn scrapes_remote_write_and_the_data_source_get_through_a_guarded_door() {
         ensure(error.contains("401"), || format!("lastError is {error:?}"))
     })
     .await;
+    // Replaced while the collector runs, it opens.
+    fs::write(&wrong, PASSWORD).expect("written");
+    eventually("the right password is taken up", SOON, async || {
+        let answer = http::get(&node.url("/api/v1/targets")).await?;
+        let targets = answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
+        let opened = targets.iter().any(|t| t["scrapePool"] == "refused" && t["health"] == "up");
+        ensure(opened, || answer.to_string())
+    })
+    .await;
 }

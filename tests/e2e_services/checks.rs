@@ -4,7 +4,14 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::
 
 use serde_json::{Value, json};
 
-use crate::common::{Cluster, Node, cluster::WATCHKEEP, eventually, http, ports, process::Process};
+use crate::common::{
+    Cluster, Node,
+    cluster::WATCHKEEP,
+    eventually, http,
+    pki::{Authority, Pair},
+    ports,
+    process::Process,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -51,20 +58,73 @@ async fn opinion(node: &Node, instance: &str, check: &str, status: &str) -> Valu
     .await
 }
 
+/// Accepts every WebSocket, and says nothing on it.
+fn websocket(dir: &Path) -> (Process, u16) {
+    const SERVER: &str = r#"
+import base64, hashlib, socketserver, sys
+class Shake(socketserver.StreamRequestHandler):
+    def handle(self):
+        key = b""
+        while (line := self.rfile.readline().strip()):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"sec-websocket-key":
+                key = value.strip()
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: " + accept + b"\r\n\r\n")
+        self.rfile.read()
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Shake).serve_forever()
+"#;
+    let port = ports::free();
+    let mut command = Command::new("python3");
+    command.args(["-c", SERVER, &port.to_string()]);
+    (Process::spawn("websocket", command, &dir.join("websocket.log")), port)
+}
+
+/// A server of TLS.
+fn openssl(dir: &Path, pair: &Pair) -> (Process, u16) {
+    let port = ports::free();
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}")]);
+    command.arg("-cert").arg(&pair.cert).arg("-key").arg(&pair.key);
+    (Process::spawn("openssl", command, &dir.join("openssl.log")), port)
+}
+
+/// The kind that a check is of.
+fn kind_of(check: &Value) -> String {
+    let fields = check.as_object().expect("a check");
+    fields.keys().next().cloned().expect("a kind")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_over_http_and_by_command() {
-    let scripts = tempfile::TempDir::new().expect("a folder");
-    let script = scripts.path().join("check_load");
+    let files = tempfile::TempDir::new().expect("a folder");
+    let dir = files.path();
+    let script = dir.join("check_load");
     fs::write(&script, "#!/bin/sh\necho \"LOAD OK for $1|load=0.5\"\n").expect("written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("permissions");
-    let collector = json!({"scripts": {"dir": scripts.path()}});
+    let authority = Authority::new(dir, "ca");
+    let (_tls, tls_port) = openssl(dir, &authority.issue(dir, "web", &["127.0.0.1"]));
+    let (_socket, socket_port) = websocket(dir);
+    let unix = dir.join("app.sock");
+    let _unix = std::os::unix::net::UnixListener::bind(&unix).expect("a socket");
+    let collector = json!({"scripts": {"dir": dir}, "files_dir": dir, "targets": {"allow": [dir]}});
     let cluster = Cluster::start(1, &[("collector", collector)]).await;
     let node = &cluster.nodes[0];
     let (_dns, dns_port) = unbound(cluster.dir()).await;
-    let grpc_port: u16 =
-        node.client.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
+    let port = |address: &str| -> u16 {
+        address.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port")
+    };
+    let (grpc_port, http_port) = (port(&node.client), port(&node.http));
     let checks = [
+        (json!({"http": {"port": http_port, "path": "/healthz"}}), "status 200"),
         (json!({"tcp": {}}), "connected"),
+        (
+            json!({"tls": {"port": tls_port, "tls": {"ca_file": "ca.pem"}}}),
+            "TLS 1.3, certificate valid for ",
+        ),
+        (json!({"websocket": {"port": socket_port, "path": "/live"}}), "status 101"),
+        (json!({"unix": {"path": unix}}), "connected"),
         (json!({"grpc": {}}), "the server is SERVING"),
         (json!({"icmp": {}}), "127.0.0.1 echoed 9 bytes"),
         (
@@ -75,12 +135,20 @@ async fn every_kind_over_http_and_by_command() {
             json!({"script": {"command": "check_load", "args": ["$ADDRESS$"]}}),
             "ok: LOAD OK for 127.0.0.1",
         ),
+        (json!({"etcd": {"canary_key": "/canary"}}), "member 1 is leader, etcd 3."),
+        (json!({"ttl": {"ttl_ms": 60_000}}), "passing: 42 jobs"),
         (json!({"alias": {"service": "web"}}), "service web: 2 of 2 instances are well"),
     ];
+    let mut kinds: Vec<_> = checks.iter().map(|(check, _)| kind_of(check)).collect();
+    kinds.sort();
+    let mut all: Vec<_> = watchkeep_catalog::Kind::NAMES.iter().map(ToString::to_string).collect();
+    all.sort();
+    assert_eq!(kinds, all, "every kind is here");
     let named = |(check, _): &(Value, &str)| {
-        let mut check = check.clone();
-        let kind = check.as_object().and_then(|c| c.keys().next().cloned()).expect("a kind");
+        let (mut check, kind) = (check.clone(), kind_of(check));
         (check["name"], check["interval_ms"]) = (json!(kind), json!(200));
+        // The debug build of a node on a busy machine may take its time.
+        check["timeout_ms"] = json!(2_000);
         check
     };
     let all: Vec<Value> = checks.iter().map(named).collect();
@@ -94,12 +162,18 @@ async fn every_kind_over_http_and_by_command() {
     args.extend(texts.iter().flat_map(|check| ["--check", check]));
     assert_eq!(watchkeep(node, &args).as_deref(), Ok("web/by-command registered"));
     for id in ["by-http", "by-command"] {
+        let args = ["service", "report", "--service", "web", "--id", id, "--check", "ttl"];
+        let args = [&args[..], &["--status", "passing", "--output", "42 jobs"]].concat();
+        watchkeep(node, &args).expect("reported");
+    }
+    for id in ["by-http", "by-command"] {
         for ((_, reason), check) in checks.iter().zip(&all) {
             let kind = check["name"].as_str().expect("a name");
             let found = opinion(node, id, kind, "passing").await;
             // Whoever looks at once may see one instance only.
             if kind != "alias" {
-                assert_eq!(found["reason"], *reason);
+                let said = found["reason"].as_str().unwrap_or_default();
+                assert!(said.starts_with(reason), "{kind}: {said}, expected {reason}");
             }
         }
         node.verdict("web", id, "passing", SOON).await;

@@ -1,7 +1,10 @@
 //! Others find the services: Prometheus by its HTTP service discovery, waiting requests, and streams of events, on
 //! any node of the cluster.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -64,6 +67,23 @@ async fn prometheus_scrapes_what_is_registered_and_no_more() {
     scraped(&["web-1", "web-2"]).await;
     deregister(node, "web", "web-1").await;
     scraped(&["web-2"]).await;
+    // One that answers Prometheus, and whose check fails, is not well: it is left out, until the check passes again.
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let probed = port.local_addr().expect("bound").port();
+    let check =
+        json!({"name": "tcp", "interval_ms": 300, "timeout_ms": 200, "tcp": {"port": probed}});
+    let sick = json!({"tags": ["blue"], "metadata": {"path": "/metrics"}, "checks": [check]});
+    register(node, "web", "web-4", &node.http, sick).await;
+    scraped(&["web-2", "web-4"]).await;
+    drop(port);
+    node.verdict("web", "web-4", "critical", SOON).await;
+    scraped(&["web-2"]).await;
+    let port = eventually("its port is free", SOON, async || {
+        TcpListener::bind(("127.0.0.1", probed)).map_err(|e| e.to_string())
+    })
+    .await;
+    scraped(&["web-2", "web-4"]).await;
+    drop(port);
     // Who names its metrics page is found there.
     let page = json!({"scrape": {"path": "/m", "port": 9100}});
     register(node, "app", "app-1", &node.http, page).await;
@@ -137,6 +157,11 @@ async fn a_request_waits_for_a_change_that_another_node_makes() {
     deregister(one, "db", "db-1").await;
     let (_, _, none) = waiting.await.expect("an answer");
     assert!(ids(&none).is_empty());
+    // As in Consul: without an index there is nothing newer to wait for.
+    let started = Instant::now();
+    let (status, _, all) = read(&format!("{url}?wait=60s")).await;
+    assert!(status.is_success() && ids(&all).len() == 2, "{all}");
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     let (status, _, problem) = read(&format!("{url}?index=1&wait=soon")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(problem["error"].as_str().is_some_and(|e| e.contains("30s")), "{problem}");

@@ -13,6 +13,7 @@ mod duty;
 mod fleet;
 mod maintenance;
 mod oncall;
+mod ranges;
 mod roles;
 mod rota;
 mod verdicts;

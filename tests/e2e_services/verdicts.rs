@@ -155,6 +155,85 @@ async fn half_the_fleet_fails_at_once() {
     sink.wait("/callback", before + 1, SOON).await;
 }
 
+/// A service's own threshold: 0 believes everything, a lower one less than usual.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_has_its_own_panic_threshold() {
+    let cluster = Cluster::start(1, &[]).await;
+    let node = &cluster.nodes[0];
+    for (service, percent) in [("web", "0"), ("shop", "20")] {
+        let args = ["service", "set", service, "--panic-threshold-percent", percent];
+        watchkeep(node, &args).expect("set");
+    }
+    // Of six the usual threshold, 40 %, holds three and believes two.
+    let (mut web, mut shop) = (fleet(node, "web", 6).await, fleet(node, "shop", 6).await);
+    web[..3].iter_mut().for_each(Port::stop);
+    for at in 0..3 {
+        node.verdict("web", &format!("web-{at}"), "critical", SOON).await;
+    }
+    let panic = node.get("/watchkeep/panics/web").await.expect("an answer");
+    assert_eq!(panic, None, "0 switches it off");
+
+    shop[..2].iter_mut().for_each(Port::stop);
+    let panic = eventually("panic", SOON, async || {
+        node.get("/watchkeep/panics/shop").await?.ok_or_else(|| "there is none".to_owned())
+    })
+    .await;
+    assert_eq!(panic["threshold_percent"], 20, "{panic}");
+    eventually("the last good set", SOON, async || {
+        let verdicts = node.list("/watchkeep/verdicts/shop/").await?;
+        let passing = verdicts.iter().filter(|verdict| verdict["status"] == "passing").count();
+        ensure(passing == 6, || format!("{passing} of 6 pass"))
+    })
+    .await;
+    // Back to the usual, two are believed.
+    let args = ["service", "set", "shop", "--unset", "panic-threshold-percent"];
+    watchkeep(node, &args).expect("unset");
+    for at in 0..2 {
+        node.verdict("shop", &format!("shop-{at}"), "critical", SOON).await;
+    }
+}
+
+/// A window that a cron line with seconds opens and closes, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_comes_by_the_clock_opens_and_closes() {
+    const LONG: Duration = Duration::from_secs(60);
+    let sink = Receiver::start().await;
+    let mut alerting = alerting(&sink);
+    alerting["maintenance"] = json!([{"id": "often", "scope": {"service": "db"},
+        "schedule": "*/20 * * * * *", "duration_seconds": 9, "author": "alice"}]);
+    let cluster = Cluster::start(1, &[("alerting", alerting)]).await;
+    let node = &cluster.nodes[0];
+    let mut ports = fleet(node, "db", 1).await;
+    let window = async || http::get(&node.url("/v1/maintenance/often")).await;
+    let opened = eventually("it has just opened", LONG, async || {
+        let found = window().await?;
+        let since = found["open"]["from"].as_str().and_then(|from| from.parse().ok());
+        let since: chrono::DateTime<Utc> = since.ok_or_else(|| found.to_string())?;
+        ensure(Utc::now() - since < chrono::TimeDelta::seconds(4), || found.to_string())?;
+        Ok(since)
+    })
+    .await;
+    ports[0].stop();
+    let verdict = node.verdict("db", "db-0", "critical", SOON).await;
+    assert_eq!(verdict["silenced"], json!({"reason": "maintenance", "by": "often"}));
+    assert!(incidents(node).await.is_empty() && sink.at("/callback").is_empty());
+
+    // It closes by itself: what is still so is told, from then on.
+    let callback = sink.wait("/callback", 1, LONG).await[0].json();
+    assert_eq!(callback["service"], "db");
+    let closed = opened + chrono::TimeDelta::seconds(9);
+    assert!(Utc::now() >= closed, "told before {closed}");
+    let incident = incidents(node).await.remove(0);
+    assert_eq!(incident["started_at"], verdict["first_seen"], "{incident}");
+    eventually("it opens again", LONG, async || {
+        let found = window().await?;
+        let again = found["open"]["from"].as_str().and_then(|from| from.parse().ok());
+        let again: chrono::DateTime<Utc> = again.ok_or_else(|| found.to_string())?;
+        ensure(again > opened, || found.to_string())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_inside_of_a_maintenance_window() {
     let sink = Receiver::start().await;

@@ -13,6 +13,7 @@ use super::{QueryAnswer, QueryData, Recorded, SeriesData, Source, SourceError};
 
 mod calls;
 mod config;
+mod door;
 mod wire;
 mod write;
 

@@ -37,14 +37,22 @@ impl AliasProbe {
             (Some(instance), None) => self.verdict(instance).await,
             (None, _) => self.service().await,
         };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(found) => {
-                *last = Some(found.clone());
+                *self.known() = Some(found.clone());
                 found
             }
-            Err(error) => last.clone().unwrap_or_else(|| Err(error.to_string())),
+            Err(error) => self.last().unwrap_or_else(|| Err(format!("the registry: {error}"))),
         }
+    }
+
+    /// What came of the last look that was answered.
+    pub(super) fn last(&self) -> Option<Result> {
+        self.known().clone()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<Result>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn opinions(
@@ -113,3 +121,6 @@ fn majority(what: &str, opinions: &[Opinion]) -> Result {
         _ => Ok(format!("{what} is passing")),
     }
 }
+
+#[cfg(test)]
+mod tests;

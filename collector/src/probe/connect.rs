@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpSocket, TcpStream, lookup_host},
+    net::{TcpSocket, TcpStream},
     time::Instant,
 };
 
@@ -48,9 +48,9 @@ impl Endpoint {
     pub(super) async fn resolve(&self, watch: &mut Stopwatch) -> Result<Vec<SocketAddr>, String> {
         let name = self.address.as_str();
         let started = Instant::now();
-        let found = lookup_host((name, self.port)).await;
+        let found = self.policy.resolver.lookup(name, self.port).await;
         watch.fact("probe_dns_lookup_time_seconds", started.elapsed().as_secs_f64());
-        let found = found.map_err(|e| format!("resolve {name}: {}", io_words(&e)))?.collect();
+        let found = found.map_err(|e| format!("resolve {name}: {}", io_words(&e)))?;
         let chosen = choose(found, self.ip_protocol, self.fallback);
         if chosen.is_empty() {
             return Err(format!(

@@ -133,4 +133,4 @@ fn tell(state: &MemberState, watch: &mut Stopwatch) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -33,6 +33,8 @@ pub(super) mod route;
 mod values;
 
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod tests;
 
 use connection::IsTls;
@@ -150,6 +152,7 @@ impl HttpProbe {
             let named = if self.is_first_host(&place) { &self.first.host } else { &place.host };
             let address = named.clone();
             endpoint = Cow::Owned(Endpoint { address, port, ..endpoint.into_owned() });
+            watch.turn_to(&endpoint.address, endpoint.to_string());
             tls = place.tls.then(|| self.recipe.route.tls_elsewhere(&place.host)).transpose()?;
             if !matches!(status.as_u16(), 307 | 308) && method != Method::HEAD {
                 method = Method::GET;

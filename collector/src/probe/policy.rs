@@ -11,6 +11,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::resolver::Resolver;
+
 /// Denied unless allowed: what nobody means to probe, and what hands out credentials.
 const DENIED: [&str; 5] = [
     "169.254.0.0/16",     // link-local, with the metadata address of most clouds
@@ -29,6 +31,8 @@ pub(crate) struct Policy {
     denied: Vec<IpNet>,
     /// Directories of Unix sockets.
     sockets: Vec<PathBuf>,
+    /// Finds the addresses that are judged.
+    pub(crate) resolver: Resolver,
 }
 
 impl Policy {
@@ -51,6 +55,7 @@ impl Policy {
             sockets: sockets.into_iter().map(PathBuf::from).collect(),
             deny: ranges("deny", deny)?,
             denied: DENIED.iter().filter_map(|text| range(text)).collect(),
+            resolver: Resolver::default(),
         })
     }
 
@@ -111,6 +116,7 @@ impl Default for Policy {
             deny: Vec::new(),
             sockets: Vec::new(),
             denied: DENIED.iter().filter_map(|text| range(text)).collect(),
+            resolver: Resolver::default(),
         }
     }
 }

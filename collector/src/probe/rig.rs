@@ -11,8 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
@@ -91,6 +99,37 @@ pub(super) async fn mute() -> u16 {
     .await
 }
 
+/// Resets every connection, once it has heard something.
+pub(super) async fn resets() -> u16 {
+    serve(|mut stream: TcpStream| async move {
+        let _ = stream.read_u8().await;
+        let _ = stream.set_zero_linger();
+    })
+    .await
+}
+
+/// Says `begin` at once, and then `then` again and again: with a pause for who drips, without for who has no end.
+pub(super) async fn goes_on(begin: &'static [u8], then: &'static [u8], pause: Duration) -> u16 {
+    serve(move |stream: TcpStream| go_on(stream, begin, then, pause)).await
+}
+
+pub(super) async fn go_on<S: AsyncWrite + Unpin>(
+    mut stream: S,
+    begin: &[u8],
+    then: &[u8],
+    pause: Duration,
+) {
+    let _ = stream.write_all(begin).await;
+    while stream.write_all(then).await.is_ok() && stream.flush().await.is_ok() {
+        if pause > Duration::ZERO {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Between two drops.
+pub(super) const DRIP: Duration = Duration::from_millis(10);
+
 /// A port on which nobody listens.
 pub(super) fn free_port() -> u16 {
     Listener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("bind").port()
@@ -113,6 +152,20 @@ impl Pki {
 
     pub(super) fn path(&self, file: &str) -> String {
         self.dir.path().join(file).display().to_string()
+    }
+
+    /// A server's side of it.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let chain = CertificateDer::pem_file_iter(self.path("cert.pem")).expect("PEM");
+        let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
+        let key = PrivateKeyDer::from_pem_file(self.path("key.pem")).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        TlsAcceptor::from(Arc::new(config.expect("a pair")))
     }
 
     /// Settings that trust it.
@@ -142,6 +195,12 @@ impl Server {
         let child =
             child.unwrap_or_else(|e| panic!("{program}: {e}; `cargo xtask peers` installs it"));
         Self { child }
+    }
+
+    /// It is there and does nothing any more.
+    pub(super) fn pause(&self) {
+        let done = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
+        assert!(done.is_ok_and(|status| status.success()), "cannot be stopped");
     }
 
     /// Waits until `port` accepts connections.

@@ -73,6 +73,8 @@ pub(crate) struct Stopwatch {
     pub(super) mark: Instant,
     pub(super) phase: Phase,
     pub(super) phases: Phases,
+    /// Who is waited for, when it is not the check's endpoint: address and endpoint.
+    pub(super) towards: Option<(String, String)>,
     facts: Vec<Fact>,
     /// The fact that the phases become at the end.
     phases_as: Option<&'static str>,
@@ -91,6 +93,7 @@ impl Stopwatch {
             mark: now,
             phase: Phase::Resolve,
             phases: Phases::default(),
+            towards: None,
             facts: Vec::with_capacity(FACTS_EXPECTED),
             phases_as: None,
             exposed: exposing.then(BTreeMap::new),
@@ -116,6 +119,11 @@ impl Stopwatch {
         };
         *phase += now - self.mark;
         (self.mark, self.phase) = (now, next);
+    }
+
+    /// From here on somebody else than the check's endpoint is waited for: a proxy, a place that a redirect leads to, a socket.
+    pub(super) fn turn_to(&mut self, address: impl Into<String>, endpoint: impl Into<String>) {
+        self.towards = Some((address.into(), endpoint.into()));
     }
 
     /// A fact without labels: `watch.fact("probe_http_status_code", 200.0)`.

@@ -298,4 +298,4 @@ fn server_name(name: &str) -> Result<ServerName<'static>, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

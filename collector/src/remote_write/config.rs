@@ -3,17 +3,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use watchkeep_catalog::{
     TlsSettings,
-    access::{Authorization, BasicAuth, Wrong, authorization},
+    access::{Authorization, BasicAuth, Credentials, Wrong},
     check_name,
 };
 
 use crate::{
-    access,
+    access::{self, HttpClient},
     relabel::{RelabelConfig, Relabeling},
 };
 
@@ -134,8 +134,9 @@ impl QueueConfig {
 /// A receiver made ready.
 #[derive(Debug)]
 pub(super) struct Way {
-    pub(super) client: reqwest::Client,
+    pub(super) client: HttpClient,
     pub(super) headers: HeaderMap,
+    pub(super) credentials: Credentials,
     pub(super) relabel: Relabeling,
     /// Whether it is sent native histograms.
     pub(super) histograms: bool,
@@ -168,15 +169,21 @@ impl RemoteWriteConfig {
         self.queue.ranges()?;
         let relabel = Relabeling::new(&self.write_relabel_configs)
             .map_err(|(at, field, m)| (format!("write_relabel_configs[{at}].{field}"), m))?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(access::tls(self.tls_config.as_ref())?)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(Duration::from_millis(self.timeout_ms))
-            .build()
-            .map_err(|e| ("tls_config".to_owned(), e.to_string()))?;
-        let histograms = self.send_native_histograms;
-        Ok(Way { client, headers: self.all_headers()?, relabel, histograms })
+        let tls = access::tls(self.tls_config.as_ref())?;
+        let timeout = Duration::from_millis(self.timeout_ms);
+        let build = move |tls| {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .timeout(timeout)
+                .build()
+        };
+        let client = HttpClient::new(tls, build);
+        let client = client.map_err(|e| ("tls_config".to_owned(), e.to_string()))?;
+        let credentials = Credentials::new(self.basic_auth.as_ref(), self.authorization.as_ref())?;
+        let (headers, histograms) = (self.all_headers()?, self.send_native_histograms);
+        Ok(Way { client, headers, credentials, relabel, histograms })
     }
 
     fn all_headers(&self) -> Result<HeaderMap, Wrong> {
@@ -191,8 +198,6 @@ impl RemoteWriteConfig {
                 HeaderValue::from_str(value).map_err(|_| wrong("no header may say this"))?;
             all.insert(known, value);
         }
-        let secret = authorization(self.basic_auth.as_ref(), self.authorization.as_ref())?;
-        all.extend(secret.map(|secret| (AUTHORIZATION, secret)));
         Ok(all)
     }
 }

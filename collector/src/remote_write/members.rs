@@ -13,7 +13,12 @@ use tokio::{
     time::{Instant, interval},
 };
 use tracing::{error, info, warn};
-use watchkeep_catalog::{Client, KeyValue, Member, access::Wrong, client::Change, keys, prompb};
+use watchkeep_catalog::{
+    Client, KeyValue, Member,
+    access::{Credentials, Wrong},
+    client::Change,
+    keys, prompb,
+};
 use watchkeep_series::{Labels, Sample};
 
 use super::{
@@ -21,7 +26,7 @@ use super::{
     queue::Queue,
     spool::Spool,
 };
-use crate::{metrics::Metrics, relabel::Relabeling};
+use crate::{access::HttpClient, metrics::Metrics, relabel::Relabeling};
 
 /// Bytes on disk that wait for one alerting member.
 const MEMBER_BYTES_MAX: u64 = 256 << 20;
@@ -194,8 +199,9 @@ impl Receivers {
         };
         info!(receiver = id, url, "remote write begins");
         let way = Way {
-            client: self.client.clone(),
+            client: HttpClient::Fixed(self.client.clone()),
             headers: http::HeaderMap::new(),
+            credentials: Credentials::default(),
             relabel: Relabeling::default(),
             histograms: true,
         };

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
+use watchkeep_catalog::access::Credentials;
 
-use crate::metrics::ReceiverMetrics;
+use crate::{access::HttpClient, metrics::ReceiverMetrics};
 
 /// Longest pause that a receiver may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -29,8 +30,9 @@ const WORDS_BYTES_MAX: usize = 300;
 pub(super) struct Post {
     /// Its name, for the log.
     pub(super) id: String,
-    pub(super) client: reqwest::Client,
+    pub(super) client: HttpClient,
     pub(super) headers: HeaderMap,
+    pub(super) credentials: Credentials,
     /// Where; none while it is away, and nobody knows where it will be.
     pub(super) url: watch::Receiver<Option<String>>,
     pub(super) min_backoff: Duration,
@@ -89,10 +91,13 @@ impl Post {
     }
 
     async fn attempt(&self, url: &str, body: Bytes) -> Tried {
+        let mut headers = self.headers.clone();
+        headers.extend(self.credentials.header().map(|value| (AUTHORIZATION, value)));
         let request = self
             .client
+            .current()
             .post(url)
-            .headers(self.headers.clone())
+            .headers(headers)
             .header(CONTENT_ENCODING, "snappy")
             .header(CONTENT_TYPE, "application/x-protobuf")
             .header("X-Prometheus-Remote-Write-Version", "0.1.0")
@@ -138,7 +143,51 @@ fn words(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Router, extract::Request, routing::any};
+
     use super::*;
+    use crate::{metrics::Metrics, remote_write::RemoteWriteConfig};
+
+    /// A receiver that has another token from one moment to the next is sent it.
+    #[tokio::test]
+    async fn a_replaced_token_is_sent() {
+        let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let router = Router::new().fallback(any(move |request: Request| async move {
+            let who = request.headers().get(AUTHORIZATION).cloned();
+            let _ = sender.send(who.and_then(|value| value.to_str().map(str::to_owned).ok()));
+            StatusCode::NO_CONTENT
+        }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let url = format!("http://{}/write", listener.local_addr().expect("address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("token");
+        std::fs::write(&file, "one").expect("written");
+        let config: RemoteWriteConfig = serde_json::from_value(serde_json::json!({
+            "name": "p", "url": url, "authorization": {"credentials_file": file},
+        }))
+        .expect("fits");
+        let way = config.way().expect("right");
+        let (_keep, url) = watch::channel(Some(url));
+        let metrics = Metrics::new(&prometheus::Registry::new()).expect("metrics");
+        let post = Arc::new(Post {
+            id: "p".to_owned(),
+            client: way.client,
+            headers: way.headers,
+            credentials: way.credentials,
+            url,
+            min_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(1),
+            metrics: metrics.receiver("p"),
+            failing: AtomicBool::new(false),
+        });
+        post.clone().send(Bytes::new(), 1).await;
+        std::fs::write(&file, "two").expect("written");
+        post.send(Bytes::new(), 1).await;
+        let mut next = async || heard.recv().await.flatten();
+        assert_eq!(next().await.as_deref(), Some("Bearer one"));
+        assert_eq!(next().await.as_deref(), Some("Bearer two"));
+    }
 
     #[test]
     fn retry_after_in_both_forms() {

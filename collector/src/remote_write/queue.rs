@@ -68,6 +68,7 @@ impl Queue {
             id: id.to_owned(),
             client: way.client,
             headers: way.headers,
+            credentials: way.credentials,
             url,
             min_backoff: Duration::from_millis(config.min_backoff_ms),
             max_backoff: Duration::from_millis(config.max_backoff_ms),

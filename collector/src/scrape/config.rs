@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use watchkeep_catalog::{
     Instance, Scheme, Scrape, TlsSettings,
-    access::{Authorization, BasicAuth, Wrong, authorization},
+    access::{Authorization, BasicAuth, Credentials, Wrong},
 };
 
 use super::fetch::{CONNECTIONS_IDLE_MAX, Fetcher};
@@ -137,7 +137,8 @@ impl Job {
             let regex = RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(1 << 20).build();
             regex.map_err(|e| (format!("services[{at}]"), format!("{pattern:?}: {e}")))
         });
-        let secret = authorization(config.basic_auth.as_ref(), config.authorization.as_ref())?;
+        let credentials =
+            Credentials::new(config.basic_auth.as_ref(), config.authorization.as_ref())?;
         let tls = access::tls(config.tls_config.as_ref())?;
         Ok(Self {
             services: services.collect::<Result<_, _>>()?,
@@ -145,7 +146,7 @@ impl Job {
                 .map_err(|e| named("relabel_configs", e))?,
             metric_relabel: Relabeling::new(&config.metric_relabel_configs)
                 .map_err(|e| named("metric_relabel_configs", e))?,
-            fetcher: Fetcher::new(tls, secret, config.body_size_limit_bytes, policy.clone())
+            fetcher: Fetcher::new(tls, credentials, config.body_size_limit_bytes, policy.clone())
                 .map_err(|e| ("tls_config".to_owned(), e.to_string()))?,
             config: config.clone(),
             own: false,

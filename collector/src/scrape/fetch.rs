@@ -1,6 +1,6 @@
 //! Fetches a page: one GET, gzip, a largest size and a deadline. Redirects are not followed.
 
-use std::{io::Read, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::Read, sync::Arc, time::Duration};
 
 use flate2::read::MultiGzDecoder;
 use http::{
@@ -8,13 +8,14 @@ use http::{
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE},
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use rustls::ClientConfig;
 use url::{Host, Url};
+use watchkeep_catalog::access::Credentials;
 
 use super::config::Job;
 use crate::{
+    access::HttpClient,
     exposition::{self, Format},
-    probe::Policy,
+    probe::{Policy, tls},
 };
 
 /// Connections to one target that wait for their next use.
@@ -32,29 +33,32 @@ pub(crate) struct Body {
 /// Fetches the pages of one job.
 #[derive(Debug)]
 pub(crate) struct Fetcher {
-    client: reqwest::Client,
-    secret: Option<HeaderValue>,
+    client: HttpClient,
+    credentials: Credentials,
     bytes_max: usize,
     policy: Arc<Policy>,
 }
 
 impl Fetcher {
     pub(super) fn new(
-        tls: ClientConfig,
-        secret: Option<HeaderValue>,
+        tls: Arc<tls::Client>,
+        credentials: Credentials,
         bytes_max: usize,
         policy: Arc<Policy>,
     ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(AGENT)
-            .dns_resolver(Arc::new(Judged(policy.clone())))
-            .pool_max_idle_per_host(Job::IDLE_MAX)
-            .pool_idle_timeout(Job::IDLE)
-            .build()?;
-        Ok(Self { client, secret, bytes_max, policy })
+        let judged = Arc::new(Judged(policy.clone()));
+        let build = move |tls| {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .user_agent(AGENT)
+                .dns_resolver(judged.clone())
+                .pool_max_idle_per_host(Job::IDLE_MAX)
+                .pool_idle_timeout(Job::IDLE)
+                .build()
+        };
+        Ok(Self { client: HttpClient::new(tls, build)?, credentials, bytes_max, policy })
     }
 
     /// The page at `url`.
@@ -71,13 +75,14 @@ impl Fetcher {
         let seconds = timeout.as_secs_f64().to_string();
         let mut request = self
             .client
+            .current()
             .get(url)
             .timeout(timeout)
             .header(ACCEPT, exposition::ACCEPT)
             .header(ACCEPT_ENCODING, "gzip")
             .header("X-Prometheus-Scrape-Timeout-Seconds", seconds);
-        if let Some(secret) = &self.secret {
-            request = request.header(AUTHORIZATION, secret.clone());
+        if let Some(secret) = self.credentials.header() {
+            request = request.header(AUTHORIZATION, secret);
         }
         let mut answer = request.send().await.map_err(|e| words(&e, timeout))?;
         if answer.status() != http::StatusCode::OK {
@@ -126,8 +131,7 @@ impl Resolve for Judged {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.0.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<SocketAddr> = found.collect();
+            let found = policy.resolver.lookup(name.as_str(), 0).await?;
             for address in &found {
                 policy.judge(address.ip())?;
             }
@@ -144,3 +148,6 @@ pub(crate) fn words(error: &reqwest::Error, timeout: Duration) -> String {
     std::error::Error::source(error)
         .map_or_else(|| "the request failed".to_owned(), watchkeep_catalog::causes)
 }
+
+#[cfg(test)]
+mod tests;

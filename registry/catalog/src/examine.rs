@@ -57,7 +57,7 @@ pub struct MemberState {
     pub errors: Vec<String>,
     /// How long its status took.
     pub status_took: Duration,
-    /// How long a linearizable read took.
+    /// How long a read took, linearizable unless it is a learner.
     pub read_took: Duration,
     /// How long the canary took, if there was one.
     pub canary_took: Option<Duration>,
@@ -104,8 +104,17 @@ where
         // Nobody would answer.
         return Ok(state);
     }
+    if state.is_learner {
+        // It serves nothing else: alarms stand in its status, and it reads alone.
+        state.read_took = read(link, true).await?;
+        return Ok(state);
+    }
     state.alarms = alarms(link.clone()).await?;
-    state.read_took = read(link.clone()).await?;
+    if state.alarms.iter().any(|alarm| alarm.starts_with(AlarmType::Corrupt.as_str_name())) {
+        // It reads and writes no more: the alarm says why.
+        return Ok(state);
+    }
+    state.read_took = read(link.clone(), false).await?;
     if let Some(key) = ask.canary_key {
         state.canary_took = Some(canary(link, key).await?);
     }
@@ -155,10 +164,11 @@ async fn alarms(link: Link) -> Result<Vec<String>, String> {
     Ok(alarms.into_iter().map(show).collect())
 }
 
-/// A linearizable read needs the leader and a majority.
-async fn read(link: Link) -> Result<Duration, String> {
+/// A linearizable read needs the leader and a majority; a serializable one the member alone.
+async fn read(link: Link, serializable: bool) -> Result<Duration, String> {
     let asked = Instant::now();
-    let request = RangeRequest { key: READ.into(), limit: 1, ..RangeRequest::default() };
+    let request =
+        RangeRequest { key: READ.into(), limit: 1, serializable, ..RangeRequest::default() };
     match KvClient::new(link).range(request).await {
         // That it says so takes a look at the cluster's users.
         Err(error) if error.code() != Code::PermissionDenied => Err(failed("read", &error)),

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use url::form_urlencoded;
 use watchkeep_catalog::access::Wrong;
 
-use super::{SourceError, backoff, config::DataSourceConfig, wire};
+use super::{SourceError, backoff, config::DataSourceConfig, door::Door, wire};
 use crate::text;
 
 /// Largest answer.
@@ -22,8 +22,7 @@ const QUOTE_MAX: usize = 300;
 /// The way to the data source.
 #[derive(Debug)]
 pub(super) struct Calls {
-    client: reqwest::Client,
-    headers: HeaderMap,
+    door: Door,
     base: String,
     write_url: Option<String>,
     timeout: Duration,
@@ -44,8 +43,7 @@ impl Calls {
     pub(super) fn new(config: &DataSourceConfig) -> Result<Self, Wrong> {
         config.check()?;
         Ok(Self {
-            client: config.client()?,
-            headers: config.headers()?,
+            door: Door::new(config)?,
             base: config.url.trim_end_matches('/').to_owned(),
             write_url: config.remote_write_url.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
@@ -107,12 +105,12 @@ impl Calls {
     async fn once(&self, method: &Method, path: &str, form: &str) -> reqwest::Result<Response> {
         let url = format!("{}/api/v1/{path}", self.base);
         let request = if *method == Method::POST {
-            let request = self.client.post(url).body(form.to_owned());
+            let request = self.door.client().post(url).body(form.to_owned());
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         } else {
-            self.client.get(format!("{url}?{form}"))
+            self.door.client().get(format!("{url}?{form}"))
         };
-        request.headers(self.headers.clone()).send().await
+        request.headers(self.door.headers()).send().await
     }
 
     async fn judge(&self, mut answer: Response, expr: &str) -> Result<Bytes, Failed> {
@@ -164,9 +162,10 @@ impl Calls {
         let mut tries = 0;
         loop {
             let request = self
-                .client
+                .door
+                .client()
                 .post(url)
-                .headers(self.headers.clone())
+                .headers(self.door.headers())
                 .header(CONTENT_ENCODING, "snappy")
                 .header(CONTENT_TYPE, "application/x-protobuf")
                 .header("X-Prometheus-Remote-Write-Version", "0.1.0")

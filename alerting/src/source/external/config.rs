@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use reqwest::{
     Certificate, Identity,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue},
     tls::Version,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 use watchkeep_catalog::{
     TlsSettings, TlsVersion,
-    access::{Authorization, BasicAuth, Wrong, authorization},
+    access::{Authorization, BasicAuth, Credentials, Wrong},
 };
+
+use super::door::Stamps;
 
 /// Headers that are the protocol's own.
 const OWN_HEADERS: [&str; 6] = [
@@ -93,6 +95,7 @@ impl DataSourceConfig {
             }
         }
         self.headers()?;
+        self.credentials()?;
         self.client().map(drop)
     }
 
@@ -109,11 +112,26 @@ impl DataSourceConfig {
                 HeaderValue::from_str(value).map_err(|_| wrong("no header may say this"))?;
             all.insert(known, value);
         }
-        let secret = authorization(self.basic_auth.as_ref(), self.authorization.as_ref())?;
-        if let Some(value) = secret {
-            all.insert(AUTHORIZATION, value);
-        }
         Ok(all)
+    }
+
+    /// Who asks.
+    pub(super) fn credentials(&self) -> Result<Credentials, Wrong> {
+        Credentials::new(self.basic_auth.as_ref(), self.authorization.as_ref())
+    }
+
+    /// What tells that a file of TLS has changed.
+    pub(super) fn stamps(&self) -> Stamps {
+        let tls = self.tls_config.as_ref();
+        let files = [
+            tls.and_then(|tls| tls.ca_file.as_deref()),
+            tls.and_then(|tls| tls.cert_file.as_deref()),
+            tls.and_then(|tls| tls.key_file.as_deref()),
+        ];
+        files.map(|file| {
+            let found = fs::metadata(file?).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        })
     }
 
     /// The client that speaks TLS as is said here.

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::super::rig::{
-    LONG_MS, Pki, SHORT_MS, Server, free_port, mute, probe, prober, said, serve,
+    LONG_MS, Pki, SHORT_MS, Server, free_port, mute, probe, prober, resets, said, serve,
 };
 
 /// An unbound that knows zone `example`, plain and with TLS.
@@ -140,6 +140,48 @@ async fn a_real_server() {
 
 const UDP: &str = r#""dns":{"query_name":"web.example","query_type":"A"}"#;
 const TCP: &str = r#""dns":{"query_name":"web.example","query_type":"A","transport":"tcp"}"#;
+/// Hears every question and answers none.
+async fn silent_datagrams() -> (UdpSocket, u16) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+    let port = socket.local_addr().expect("address").port();
+    (socket, port)
+}
+
+/// An answer without records, marked as cut.
+fn truncated(question: &[u8]) -> Vec<u8> {
+    let mut answer = question.to_vec();
+    answer[2] |= 0x82;
+    answer
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_says_so() {
+    let (good, reason) = said(datagrams(truncated).await, LONG_MS, UDP).await;
+    assert_eq!((good, reason.as_str()), (true, "NOERROR, 0 answers, truncated"));
+    // Who expects a record does not get it.
+    let expects =
+        UDP.replace(r#""A""#, r#""A","validate_answer_rrs":{"fail_if_none_matches_regexp":["A"]}"#);
+    let (good, reason) = said(datagrams(truncated).await, LONG_MS, &expects).await;
+    assert!(!good && reason.starts_with("the answer section has no record"), "{reason}");
+}
+
+#[tokio::test]
+async fn assertions() {
+    let unbound = unbound();
+    for (name, assertion, good) in [
+        ("web", "rcode == 'NOERROR' && size(answers) == 2", true),
+        ("web", "answers.exists(record, record.endsWith('10.0.0.2'))", true),
+        ("web", "answers.all(record, record.endsWith('10.0.0.2'))", false),
+        ("none", "rcode == 'NXDOMAIN' && answers == []", true),
+    ] {
+        let kind = format!(
+            r#""assertions":[{assertion:?}],"dns":{{"query_name":"{name}.example","query_type":"A","valid_rcodes":["NOERROR","NXDOMAIN"]}}"#
+        );
+        let outcome = probe(unbound.port, LONG_MS, &kind).await;
+        assert_eq!(outcome.good, good, "{assertion}: {}", outcome.reason);
+    }
+}
+
 const TLS: &str = r#""dns":{"query_name":"web.example","query_type":"A","transport":"tls"}"#;
 
 /// Answers each datagram with what `answer` makes of it.
@@ -157,10 +199,8 @@ async fn datagrams(answer: fn(&[u8]) -> Vec<u8>) -> u16 {
 
 #[tokio::test]
 async fn ways_to_fail() {
-    let resets = serve(|stream: TcpStream| async move {
-        let _ = stream.set_zero_linger();
-    })
-    .await;
+    let silent = silent_datagrams().await;
+    let resets = resets().await;
     let chatters = serve(|mut stream: TcpStream| async move {
         let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
         let _ = stream.shutdown().await;
@@ -180,6 +220,14 @@ async fn ways_to_fail() {
         (free_port(), LONG_MS, UDP, "ask 127.0.0.1:PORT: connection refused"),
         (free_port(), LONG_MS, TCP, "connect to 127.0.0.1:PORT: connection refused"),
         (resets, LONG_MS, TCP, "no answer: connection reset"),
+        (resets, LONG_MS, TLS, "TLS with 127.0.0.1:PORT: connection reset"),
+        (
+            chatters,
+            LONG_MS,
+            TLS,
+            "TLS with 127.0.0.1:PORT: received corrupt message of type InvalidContentType",
+        ),
+        (silent.1, SHORT_MS, UDP, "no answer within 200 ms"),
         (mute().await, SHORT_MS, TCP, "no answer within 200 ms"),
         (mute().await, SHORT_MS, TLS, "TLS with 127.0.0.1:PORT: no answer within 200 ms"),
         (chatters, LONG_MS, TCP, "the answer broke off: connection closed"),

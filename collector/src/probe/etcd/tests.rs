@@ -7,10 +7,17 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::super::rig::{LONG_MS, Pki, SHORT_MS, Server, free_port, mute, probe, said, serve};
+use watchkeep_catalog::MemberState;
+
+use super::{
+    super::rig::{
+        DRIP, LONG_MS, Pki, SHORT_MS, Server, free_port, goes_on, mute, probe, resets, said, serve,
+    },
+    EtcdProbe,
+};
 
 /// An etcd of one member; `more` goes to its command line.
-fn etcd(pki: &Pki, scheme: &str, more: &[&str]) -> (Server, u16) {
+pub(in crate::probe) fn etcd(pki: &Pki, scheme: &str, more: &[&str]) -> (Server, u16) {
     let port = free_port();
     let client = format!("{scheme}://127.0.0.1:{port}");
     let peer = format!("http://127.0.0.1:{}", free_port());
@@ -32,7 +39,7 @@ fn etcdctl(port: u16, args: &[&str]) -> (bool, String) {
 }
 
 /// Waits until it has elected itself.
-async fn elected(port: u16) {
+pub(in crate::probe) async fn elected(port: u16) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !probe(port, LONG_MS, r#""etcd":{}"#).await.good {
         assert!(std::time::Instant::now() < deadline, "it elects nobody");
@@ -171,19 +178,113 @@ async fn ways_to_fail() {
         let _ = stream.shutdown().await;
     })
     .await;
-    let resets = serve(|mut stream: TcpStream| async move {
-        let _ = stream.read_u8().await;
-        let _ = stream.set_zero_linger();
-    })
-    .await;
+    // Settings of HTTP/2, again and again: it is never asked to wait, and never answered.
+    let drips = goes_on(b"", &[0, 0, 0, 4, 0, 0, 0, 0, 0], DRIP).await;
     for (port, timeout_ms, reason) in [
         (free_port(), LONG_MS, "connect to 127.0.0.1:PORT: connection refused"),
         (mute().await, SHORT_MS, "no answer within 200 ms"),
+        (drips, SHORT_MS, "no answer within 200 ms"),
     ] {
         assert_eq!(said(port, timeout_ms, r#""etcd":{}"#).await, (false, reason.to_owned()));
     }
-    for port in [http1, resets] {
+    for port in [http1, resets().await] {
         let (good, reason) = said(port, LONG_MS, r#""etcd":{}"#).await;
         assert!(!good && reason.starts_with("status: "), "{reason}");
     }
+}
+
+/// Servers of gRPC whose answer to the first question has no end: messages of nothing, and one of 4 GiB.
+#[tokio::test]
+async fn answers_without_end() {
+    for (message, reason) in [
+        (&[0_u8, 0, 0, 0, 0][..], "no answer within 200 ms"),
+        (&[0, 0xff, 0xff, 0xff, 0xff], "status: "),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let endless = move || async move {
+            let part = move || Ok::<_, std::io::Error>(message.repeat(500));
+            let body = axum::body::Body::from_stream(futures::stream::repeat_with(part));
+            ([("content-type", "application/grpc")], body)
+        };
+        let app = axum::Router::new().fallback(endless);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let begun = std::time::Instant::now();
+        let (good, said) = said(port, SHORT_MS, r#""etcd":{}"#).await;
+        assert!(!good && said.starts_with(reason), "{said}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn what_a_member_says_is_judged() {
+    let probe = EtcdProbe {
+        tls: None,
+        url: String::new(),
+        login: None,
+        canary_key: None,
+        raft_lag_max: 10,
+        db_bytes_max: None,
+    };
+    let well =
+        || MemberState { id: 0x1f, leader: 2, version: "3.5.0".into(), ..Default::default() };
+    for (state, good, words) in [
+        (well(), true, "member 1f is follower, etcd 3.5.0"),
+        (MemberState { leader: 0x1f, ..well() }, true, "member 1f is leader, etcd 3.5.0"),
+        (MemberState { is_learner: true, ..well() }, true, "member 1f is learner, etcd 3.5.0"),
+        (MemberState { raft_lag: 10, ..well() }, true, "member 1f is follower, etcd 3.5.0"),
+        (
+            MemberState { raft_lag: 11, ..well() },
+            false,
+            "member 1f lags 11 entries behind, at most 10 expected",
+        ),
+        (MemberState { leader: 0, ..well() }, false, "member 1f knows no leader"),
+        (
+            MemberState { errors: vec!["disk is slow".into()], ..well() },
+            false,
+            "member 1f: disk is slow",
+        ),
+    ] {
+        let (Ok(said) | Err(said)) = &probe.judge(&state);
+        assert_eq!((probe.judge(&state).is_ok(), &**said), (good, words));
+    }
+}
+
+/// A learner is well though it neither reads with its cluster nor writes; a member with alarm CORRUPT is not.
+#[tokio::test]
+async fn a_learner_and_a_corrupt_member() {
+    let (pki, learner_pki) = (Pki::new(), Pki::new());
+    let (_etcd, port) = etcd(&pki, "http", &[]);
+    elected(port).await;
+    let (client, peer) = (free_port(), free_port());
+    let (client_url, peer_url) =
+        (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let peers = format!("--peer-urls={peer_url}");
+    let (added, said) = etcdctl(port, &["member", "add", "b", "--learner", &peers]);
+    assert!(added, "{said}");
+    let cluster = said.lines().find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER="));
+    let cluster = cluster.expect("how to start it").trim_matches('"');
+    let data = learner_pki.path("data");
+    let mut args = vec!["--name", "b", "--data-dir", &data, "--log-level", "error"];
+    args.extend(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
+    args.extend(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
+    args.extend(["--initial-cluster", cluster, "--initial-cluster-state", "existing"]);
+    let _learner = Server::start("etcd", &args, client);
+    elected(client).await;
+    let outcome = probe(client, LONG_MS, r#""etcd":{"canary_key":"/canary"}"#).await;
+    assert!(outcome.good && outcome.reason.contains(" is learner, etcd 3."), "{}", outcome.reason);
+    assert_eq!(outcome.fact("probe_etcd_is_learner", &[]), Some(1.0));
+
+    let body = r#"{"action":"ACTIVATE","alarm":"CORRUPT"}"#;
+    let request = format!(
+        "POST /v3/maintenance/alarm HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+    stream.write_all(request.as_bytes()).await.expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (good, reason) = self::said(port, LONG_MS, r#""etcd":{"canary_key":"/canary"}"#).await;
+    assert!(!good && reason.contains(": alarm CORRUPT of member "), "{reason}");
 }

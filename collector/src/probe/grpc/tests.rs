@@ -159,3 +159,13 @@ async fn an_answer_without_end() {
     let (good, reason) = said(port, LONG_MS, r#""grpc":{}"#).await;
     assert_eq!((good, reason.as_str()), (false, "the answer is longer than 65536 bytes"));
 }
+
+#[tokio::test]
+async fn assertions() {
+    let port = tonic().await;
+    for (assertion, good) in [("grpc_status == 0", true), ("grpc_status == 5", false)] {
+        let kind = format!(r#""assertions":[{assertion:?}],"grpc":{{"service":"up"}}"#);
+        let outcome = probe(port, LONG_MS, &kind).await;
+        assert_eq!(outcome.good, good, "{assertion}: {}", outcome.reason);
+    }
+}

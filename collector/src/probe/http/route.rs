@@ -6,7 +6,7 @@ use ::http::{HeaderValue, header::PROXY_AUTHORIZATION};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
 };
 use watchkeep_catalog::{HttpVersion, Proxy, TlsSettings};
 
@@ -19,6 +19,7 @@ use crate::probe::{
     connect::io_words,
     files::SecretText,
     tls::{Shown, Tls},
+    unix,
 };
 
 /// Longest answer to `CONNECT`.
@@ -127,6 +128,7 @@ impl Via {
         let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
         if line.split(' ').nth(1).is_some_and(|status| status.starts_with('2')) {
+            watch.turn_to(&endpoint.address, endpoint.to_string());
             return Ok(stream);
         }
         Err(failed(&format!("CONNECT {address}: {line}")))
@@ -139,6 +141,7 @@ impl Via {
     ) -> Result<TcpStream, String> {
         let (address, port) = (self.place.host.clone(), self.place.port);
         let proxy = Endpoint { address, port, ..endpoint.clone() };
+        watch.turn_to(&proxy.address, format!("proxy {proxy}"));
         proxy.connect(watch).await.map_err(|e| format!("proxy: {e}"))
     }
 }
@@ -175,13 +178,7 @@ impl Route {
         let mut through_proxy = false;
         let mut peer = None;
         let stream: Box<dyn Stream> = match (&self.unix_socket, via) {
-            (Some(path), _) => {
-                watch.enter(Phase::Connect);
-                let stream = UnixStream::connect(path).await;
-                let stream =
-                    stream.map_err(|e| format!("connect to {}: {}", path.display(), io_words(&e)));
-                Box::new(Plain(stream?))
-            }
+            (Some(path), _) => Box::new(Plain(unix::connect(path, watch).await?)),
             (None, None) => {
                 let stream = endpoint.connect(watch).await?;
                 // Only the next probe over this connection asks for it.

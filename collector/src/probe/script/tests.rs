@@ -119,3 +119,18 @@ async fn only_what_lies_in_the_folder() {
     let outcome = make("plain", Some(dir.path())).expect("a file").run().await;
     assert!(outcome.reason.contains("does not start: Permission denied"), "{}", outcome.reason);
 }
+
+#[tokio::test]
+async fn assertions() {
+    let dir = folder("echo 'queue is long'; exit 1");
+    for (assertion, good) in [
+        ("exit_code == 1 && output.contains('long')", true),
+        ("exit_code == 0", false),
+        ("output.startsWith('all is well')", false),
+    ] {
+        let kind = format!(r#""assertions":[{assertion:?}],"script":{{"command":"check"}}"#);
+        let prober = prober_at("h", 1, LONG_MS, &kind, &context(Some(dir.path())));
+        let outcome = prober.expect("a good check").run().await;
+        assert_eq!(outcome.good, good, "{assertion}: {}", outcome.reason);
+    }
+}

@@ -8,7 +8,8 @@ use tokio::{
 };
 
 use super::super::rig::{
-    LONG_MS, Pki, SHORT_MS, Server, free_port, mute, probe, prober, python, said, serve,
+    DRIP, LONG_MS, Pki, SHORT_MS, Server, free_port, go_on, mute, probe, prober, python, said,
+    serve,
 };
 
 /// As an SMTP client greets, asks for TLS, greets again and leaves.
@@ -178,4 +179,44 @@ fn steps_that_can_never_succeed() {
     let kind = r#""tcp":{"query_response":[{"send":"x"},{"expect":"("}]}"#;
     let error = prober(1, LONG_MS, kind).expect_err("a bad pattern");
     assert!(error.starts_with("tcp.query_response, step 2: expect: regex parse error"), "{error}");
+}
+
+/// Agrees to speak TLS, and then does as `then` says.
+async fn agrees<F, T>(then: T) -> u16
+where
+    F: Future<Output = ()> + Send + 'static,
+    T: Fn(TcpStream) -> F + Send + Sync + Copy + 'static,
+{
+    serve(move |mut stream: TcpStream| async move {
+        let _ = stream.write_all(b"220 ready\r\n").await;
+        let _ = stream.read_u8().await;
+        then(stream).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn silence_and_worse_after_starttls() {
+    let silent = agrees(|stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    });
+    let drips = agrees(|stream| go_on(stream, &[22, 3, 3, 0x3e, 0x80], &[0], DRIP));
+    let breaks = agrees(|stream| async move {
+        let _ = stream.set_zero_linger();
+    });
+    let chats = agrees(|stream| go_on(stream, b"454 TLS not available\r\n", b"\r\n", DRIP));
+    let kind = r#""tcp":{"query_response":[{"expect":"^220","send":"STARTTLS","starttls":true},{"send":"QUIT"}]}"#;
+    for (port, ms, reason) in [
+        (silent.await, SHORT_MS, "TLS with 127.0.0.1:PORT: no answer within 200 ms"),
+        (drips.await, SHORT_MS, "TLS with 127.0.0.1:PORT: no answer within 200 ms"),
+        (breaks.await, LONG_MS, "TLS with 127.0.0.1:PORT: connection reset"),
+        (
+            chats.await,
+            LONG_MS,
+            "TLS with 127.0.0.1:PORT: received corrupt message of type InvalidContentType",
+        ),
+    ] {
+        assert_eq!(said(port, ms, kind).await, (false, reason.to_owned()));
+    }
 }

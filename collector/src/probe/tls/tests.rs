@@ -22,17 +22,17 @@ use crate::probe::{
 };
 
 /// An authority, with its certificate in a file.
-pub(in crate::probe) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: TempDir,
 }
 
 /// A certificate chain and its key.
-pub(in crate::probe) struct Issued {
+pub(crate) struct Issued {
     chain: Vec<CertificateDer<'static>>,
     key: Vec<u8>,
-    pem: String,
-    key_pem: String,
+    pub(crate) pem: String,
+    pub(crate) key_pem: String,
 }
 
 /// A day that is `days` from now.
@@ -41,7 +41,7 @@ fn day(days: i64) -> OffsetDateTime {
 }
 
 impl Authority {
-    pub(in crate::probe) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, "Watch, Inc.");
@@ -54,12 +54,12 @@ impl Authority {
         Self { issuer, dir }
     }
 
-    pub(in crate::probe) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
     /// A certificate for `name` that ends in `days`.
-    pub(in crate::probe) fn issue(&self, name: &str, days: i64) -> Issued {
+    pub(crate) fn issue(&self, name: &str, days: i64) -> Issued {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = day(-400);
@@ -99,7 +99,7 @@ impl Authority {
 }
 
 /// A TLS server that answers any request; answers with its port.
-pub(in crate::probe) async fn server(
+pub(crate) async fn server(
     issued: &Issued,
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],

@@ -2,7 +2,7 @@
 
 use futures::{SinkExt, StreamExt};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 use tokio_tungstenite::{
@@ -16,6 +16,7 @@ use tokio_tungstenite::{
 
 use crate::probe::{
     Context, Files, Outcome, Policy, Prober,
+    rig::{self, DRIP, Pki, free_port, go_on, mute, resets, said},
     tests::{LONG_MS, SHORT_MS, answers, read_head, serve, target},
 };
 
@@ -41,7 +42,7 @@ fn handshake(request: &Request, mut answer: Response) -> Result<Response, ErrorR
 }
 
 /// Greets, pings, and says back what it hears; `bye` ends it.
-async fn talk(stream: TcpStream) {
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
     let Ok(mut socket) = accept_hdr_async(stream, handshake).await else { return };
     let _ = socket.send(Message::text("welcome")).await;
     let _ = socket.send(Message::Ping("are you there".into())).await;
@@ -134,4 +135,101 @@ async fn servers_that_misbehave() {
     }
     let late = probe(server().await, SHORT_MS, r#"{"path":"/socket","expect":"never"}"#).await;
     assert_eq!(late.reason, "no whole answer within 150 ms");
+}
+
+#[tokio::test]
+async fn over_tls() {
+    let pki = Pki::new();
+    let acceptor = pki.acceptor();
+    let port = serve(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                talk(stream).await;
+            }
+        }
+    })
+    .await;
+    let check = |tls: &str| {
+        format!(
+            r#""websocket":{{"scheme":"wss","path":"/socket","expect":"^welcome$","tls":{tls}}}"#
+        )
+    };
+    let outcome = rig::probe(port, rig::LONG_MS, &check(&pki.trust())).await;
+    assert_eq!((outcome.good, &*outcome.reason), (true, "status 101, message of 7 bytes"));
+    assert!(outcome.fact("probe_ssl_earliest_cert_expiry", &[]).is_some_and(|at| at > 1e9));
+    assert!(outcome.phases.tls > std::time::Duration::ZERO);
+    let other = pki.trust().replace('}', r#","server_name":"other.example"}"#);
+    for (port, tls, begin) in [
+        (port, "{}", "TLS with 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer"),
+        (port, &*other, "TLS with 127.0.0.1:PORT: invalid peer certificate: certificate not valid"),
+        (resets().await, "{}", "TLS with 127.0.0.1:PORT: connection reset"),
+        (mute().await, "{}", "TLS with 127.0.0.1:PORT: no answer within 200 ms"),
+        // Its server speaks no TLS.
+        (answers("SSH-2.0-OpenSSH_9.2\r\n\r\n").await, "{}", "TLS with 127.0.0.1:PORT: "),
+    ] {
+        let (good, reason) = said(port, rig::SHORT_MS, &check(tls)).await;
+        assert!(!good && reason.starts_with(begin), "{reason}");
+    }
+}
+
+/// Does the handshake, and gives the connection to `after`.
+async fn shaken<F, A>(after: A) -> u16
+where
+    F: Future<Output = ()> + Send + 'static,
+    A: Fn(TcpStream) -> F + Send + Sync + Copy + 'static,
+{
+    serve(move |stream| async move {
+        if let Ok(socket) = accept_hdr_async(stream, handshake).await {
+            after(socket.into_inner()).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn connections_and_messages_that_break() {
+    const PONG: &[u8] = &[0x8a, 0];
+    let reset_after = shaken(|stream| async move {
+        let _ = stream.set_zero_linger();
+    });
+    let messages = shaken(|stream| go_on(stream, b"", &[0x81, 2, b'n', b'o'], DRIP * 0));
+    let pongs = shaken(|stream| go_on(stream, b"", PONG, DRIP * 0));
+    // Of a message of 100 bytes one comes now and then.
+    let drips = shaken(|stream| go_on(stream, &[0x81, 100], b".", DRIP));
+    let parts = shaken(|stream| async move {
+        let mut part = vec![0x00, 126, 0xff, 0xff];
+        part.resize(4 + 0xffff, b'.');
+        go_on(stream, &[0x01, 0], &part, DRIP * 0).await;
+    });
+    let huge = shaken(|stream| go_on(stream, &[0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0], b".", DRIP));
+    let check = r#""websocket":{"path":"/socket","expect":"^never$"}"#;
+    for (port, ms, reason) in [
+        (free_port(), rig::LONG_MS, "connect to 127.0.0.1:PORT: connection refused"),
+        (resets().await, rig::LONG_MS, "no answer: connection reset"),
+        (reset_after.await, rig::LONG_MS, "the connection broke: connection reset"),
+        (messages.await, rig::LONG_MS, "none of the first 1000 messages matches \"^never$\""),
+        (pongs.await, rig::LONG_MS, "no message within 10000 frames"),
+        (drips.await, rig::SHORT_MS, "no whole answer within 200 ms"),
+        (parts.await, rig::LONG_MS, "it sent a message of more than 1048576 bytes"),
+        (huge.await, rig::LONG_MS, "it sent a message of more than 1048576 bytes"),
+    ] {
+        assert_eq!(said(port, ms, check).await, (false, reason.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn assertions() {
+    let port = server().await;
+    for (assertion, good) in [
+        ("status == 101 && headers.upgrade == 'websocket' && message == 'welcome'", true),
+        ("certificate == null && timings.transfer_ms >= 0.0", true),
+        ("message == 'farewell'", false),
+    ] {
+        let check = format!(
+            r#""assertions":[{assertion:?}],"websocket":{{"path":"/socket","expect":"welcome"}}"#
+        );
+        let outcome = rig::probe(port, rig::LONG_MS, &check).await;
+        assert_eq!(outcome.good, good, "{assertion}: {}", outcome.reason);
+    }
 }
