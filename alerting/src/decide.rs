@@ -104,7 +104,7 @@ pub(crate) fn decide(view: &View<'_>, rules: &Rules, now: Time) -> Option<Decisi
     if before == Some(tally.status) {
         return quieten(view, instance, &tally, rules, now);
     }
-    let mut decision = written(view, verdict(view.target, &tally, now));
+    let mut decision = written(view, verdict(view.target, &tally, never_passed(view), now));
     match (tally.status, view.open) {
         (Status::Critical, Some(open)) => {
             let mut open = open.record.clone();
@@ -228,7 +228,7 @@ fn keep(
         status: Status::Passing,
         agree: 0,
         reason: reason.clone(),
-        ..verdict(view.target, tally, now)
+        ..verdict(view.target, tally, never_passed(view), now)
     };
     let mut decision = written(view, kept);
     let text = format!("{reason}; incident {} tells of it", panic.incident);
@@ -311,8 +311,13 @@ fn revision<T>(record: Option<&Versioned<T>>) -> i64 {
     record.map_or(0, |record| record.mod_revision)
 }
 
-/// The verdict's record.
-pub(crate) fn verdict(target: &Target, tally: &Tally, now: Time) -> Verdict {
+/// Whether it has not passed once until now.
+fn never_passed(view: &View<'_>) -> bool {
+    view.verdict.is_none_or(|verdict| verdict.record.never_passed)
+}
+
+/// The verdict's record; `never_passed` until now.
+pub(crate) fn verdict(target: &Target, tally: &Tally, never_passed: bool, now: Time) -> Verdict {
     Verdict {
         service: target.service.clone(),
         instance: target.instance.clone(),
@@ -324,6 +329,7 @@ pub(crate) fn verdict(target: &Target, tally: &Tally, now: Time) -> Verdict {
         opinions: tally.opinions,
         trace_parent: tally.trace_parent.clone(),
         silenced: None,
+        never_passed: never_passed && tally.status == Status::Critical,
     }
 }
 

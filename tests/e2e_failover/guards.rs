@@ -69,6 +69,7 @@ async fn each_guard_alone_holds() {
         policy("hours", &sink, json!({"time_windows": [{"days": [another_day]}]})),
         policy("no-cooldown", &sink, json!({"cooldown_seconds": null})),
         policy("rate", &sink, json!({})),
+        policy("proven", &sink, json!({"has_passed": true})),
     ];
     let cluster = Cluster::start(1, &[("alerting", json!({"failover": policies}))]).await;
     let node = &cluster.nodes[0];
@@ -95,6 +96,8 @@ async fn each_guard_alone_holds() {
     alone(node, "minimum_healthy", "minimum", "db").await;
     alone(node, "maximum_share_percent", "share", "db").await;
     alone(node, "quorum", "quorum", "db").await;
+    // It was dead when it was registered.
+    alone(node, "has_passed", "proven", "db").await;
     alone(node, "time_windows", "hours", "db").await;
     alone(node, "zone", "open", "far").await;
     crate::common::eventually("the window is open", SOON, async || {

@@ -212,6 +212,9 @@ pub struct Guards {
     /// There must be a passing instance in the same zone, or in another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneRule>,
+    /// Only for an instance that has passed since it was registered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_passed: bool,
     /// Not while another failover of the service runs; by default so for policies with steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_at_a_time: Option<bool>,

@@ -34,6 +34,7 @@ pub(super) fn open(
             reason: tally.reason.clone(),
             incident: id.clone(),
             trace_parent: tally.trace_parent.clone(),
+            never_passed: super::never_passed(view),
             ..Failover::new(own, &policy.name, &instance.service, &instance.id, now)
         };
         begin(policy, record, view.node, view.stopped)

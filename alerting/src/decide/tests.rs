@@ -315,7 +315,7 @@ fn the_most_impatient_critical_check_deregisters() {
     let (critical, passing) = (opinion(Critical, 1), opinion(Passing, 1));
     let heard: Vec<Heard<'_>> = vec![("tcp", &critical), ("other", &passing)];
     let tally = crate::verdict::tally(&subject, &heard, crate::fixtures::jury()).unwrap();
-    let record = verdict(&target, &tally, time(2));
+    let record = verdict(&target, &tally, false, time(2));
     let verdict = Versioned { record, create_revision: 7, mod_revision: 7 };
     let mut view = View {
         target: &target,
@@ -335,4 +335,14 @@ fn the_most_impatient_critical_check_deregisters() {
     let silence = silence(SilenceReason::Maintenance, "disks");
     view.quiet = Some(Quiet { silence, instead: None });
     assert_eq!(deregister_at(&view), None, "not inside of a maintenance window");
+}
+
+#[test]
+fn who_has_never_passed_is_known_until_it_does() {
+    let mut case = Case::new("db");
+    let first = case.step(&[Critical], 1).unwrap();
+    assert!(first.verdict.unwrap().never_passed && first.failover.unwrap().never_passed);
+    assert!(!case.step(&[Passing], 2).unwrap().verdict.unwrap().never_passed);
+    let fault = case.step(&[Critical], 3).unwrap();
+    assert!(!fault.verdict.unwrap().never_passed && !fault.failover.unwrap().never_passed);
 }

@@ -52,6 +52,8 @@ pub(crate) struct Inputs {
     pub(crate) collectors: usize,
     /// The maintenance window that covers it.
     pub(crate) maintenance: Option<String>,
+    /// The instance has not passed once since it was registered.
+    pub(crate) never_passed: bool,
     /// Why it is not believed to have failed by itself.
     pub(crate) doubt: Option<String>,
     /// Who stopped failovers, and why.
@@ -67,6 +69,9 @@ pub(crate) fn ask(policy: &FailoverPolicy, inputs: &Inputs, now: Time) -> Vec<Gu
     asked.add("kill_switch", kill_switch(inputs));
     asked.add("maintenance", maintenance(inputs));
     asked.add("belief", belief(inputs));
+    if guards.has_passed {
+        asked.add("has_passed", has_passed(inputs));
+    }
     if policy.one_at_a_time() {
         asked.add("one_at_a_time", one_at_a_time(inputs));
     }
@@ -135,6 +140,12 @@ fn belief(inputs: &Inputs) -> Result<String, String> {
         Some(doubt) => Err(doubt.clone()),
         None => Ok("it is believed".to_owned()),
     }
+}
+
+/// What never worked is not repaired by moving its load.
+fn has_passed(inputs: &Inputs) -> Result<String, String> {
+    let not = if inputs.never_passed { "not " } else { "" };
+    when(!inputs.never_passed, format!("it has {not}passed since it was registered"))
 }
 
 fn one_at_a_time(inputs: &Inputs) -> Result<String, String> {

@@ -187,6 +187,7 @@ mod tests {
             past: Vec::new(),
             collectors,
             maintenance: None,
+            never_passed: false,
             doubt: None,
             stopped: None,
             enabled: true,

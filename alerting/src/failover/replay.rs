@@ -242,6 +242,7 @@ fn inputs(fault: &Fault, scenery: &Scenery, windows: &Windows, past: &[Past], at
         past: past.iter().map(running).collect(),
         collectors: fault.collectors,
         maintenance: maintenance.map(str::to_owned),
+        never_passed: false,
         doubt: None,
         stopped: None,
         enabled: true,

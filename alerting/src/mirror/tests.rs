@@ -54,7 +54,7 @@ fn an_event_on_its_way_does_not_undo_what_was_written_since() {
     let web = Target::new("web", "web-1");
     let verdict = |status, seconds| {
         let tally = crate::fixtures::tally(status, seconds);
-        crate::decide::verdict(&web, &tally, crate::fixtures::time(seconds))
+        crate::decide::verdict(&web, &tally, false, crate::fixtures::time(seconds))
     };
     let new =
         Versioned { record: verdict(Status::Critical, 2), create_revision: 1, mod_revision: 9 };

@@ -165,6 +165,8 @@ impl Room {
                 _ => self.mirror.critical_collectors(&target),
             },
             maintenance: maintenance.map(str::to_owned),
+            never_passed: record.never_passed
+                || self.mirror.verdicts.get(&target).is_some_and(|v| v.record.never_passed),
             doubt: self.doubt(&target),
             zone,
             stopped: stop.map(|stop| match stop.reason.as_str() {

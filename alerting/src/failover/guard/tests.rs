@@ -27,6 +27,7 @@ fn world() -> Inputs {
         past: vec![past("old", "p", "db", "two", 7_200, Some(7_190))],
         collectors: 3,
         maintenance: None,
+        never_passed: false,
         doubt: None,
         stopped: None,
         enabled: true,
@@ -60,7 +61,7 @@ fn policy() -> FailoverPolicy {
 fn with(changed: Value) -> FailoverPolicy {
     let mut guards = json!({
         "minimum_healthy": 2, "maximum_share_percent": 50, "cooldown_seconds": 600,
-        "rate_per_hour": 2, "quorum": 2, "zone": "same", "one_at_a_time": true,
+        "rate_per_hour": 2, "quorum": 2, "zone": "same", "one_at_a_time": true, "has_passed": true,
         "time_windows": [{"days": ["mon"], "from": "09:00", "to": "17:00"}],
     });
     for (name, value) in changed.as_object().unwrap() {
@@ -88,6 +89,7 @@ fn alone(guard: &str, inputs: &Inputs, now: Time) {
         "quorum" => without.guards.quorum = None,
         "time_windows" => without.guards.time_windows.clear(),
         "zone" => without.guards.zone = None,
+        "has_passed" => without.guards.has_passed = false,
         "one_at_a_time" => without.guards.one_at_a_time = Some(false),
         // These always count.
         "kill_switch" | "maintenance" | "belief" => return,
@@ -219,4 +221,12 @@ fn zone_alone() {
     assert_eq!(holding(&other, &inputs, now()), ["zone"]);
     // What is not known holds.
     alone("zone", &Inputs { zone: String::new(), ..world() }, now());
+}
+
+#[test]
+fn has_passed_alone() {
+    let world = Inputs { never_passed: true, ..world() };
+    alone("has_passed", &world, now());
+    let results = ask(&policy(), &world, now());
+    assert_eq!(held(&results).unwrap().why, "it has not passed since it was registered");
 }

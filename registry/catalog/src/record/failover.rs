@@ -237,6 +237,9 @@ pub struct Failover {
     /// W3C `traceparent` of the fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_parent: Option<String>,
+    /// Whether the instance had not passed once since it was registered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_passed: bool,
     /// How much it may do by itself.
     #[serde(default, skip_serializing_if = "FailoverMode::is_automatic")]
     pub mode: FailoverMode,
@@ -295,6 +298,7 @@ impl Failover {
             incident: String::new(),
             alert: None,
             trace_parent: None,
+            never_passed: false,
             mode: FailoverMode::Automatic,
             rehearsal: false,
             due_at: None,

@@ -71,6 +71,9 @@ pub struct Verdict {
     /// Of a critical one: why there is no incident and no failover for it. Missing: there is nothing to keep quiet about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced: Option<Silence>,
+    /// Whether the instance has not passed once since it was registered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_passed: bool,
 }
 
 /// Why nobody is told.
