@@ -172,12 +172,12 @@ async fn services_are_told_the_same_as_by_alertmanager() {
 
 /// Gives a token to whoever knows the secret of today: the token is the secret.
 async fn tokens() -> String {
-    let token = async |headers: HeaderMap| {
+    async fn token(headers: HeaderMap) -> Json<Value> {
         let basic = headers.get("authorization").and_then(|value| value.to_str().ok());
         let basic = basic.and_then(|value| value.strip_prefix("Basic ")).unwrap_or_default();
         let (token, expires) = (format!("for-{}", basic.trim_end_matches('=')), 1);
         Json(json!({"access_token": token, "token_type": "bearer", "expires_in": expires}))
-    };
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let url = format!("http://{}/token", listener.local_addr().expect("address"));
     let router = Router::new().route("/token", post(token));
