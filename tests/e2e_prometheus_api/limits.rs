@@ -9,7 +9,7 @@ use crate::{
     peers::{STEP_MS, asked, get, samples, write},
 };
 
-const SAMPLES_MAX: u64 = 100_000;
+const SAMPLES_MAX: u64 = 150_000;
 const SERIES_MAX: u64 = 5;
 const TIMEOUT_MS: u64 = 1_500;
 

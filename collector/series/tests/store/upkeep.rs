@@ -56,6 +56,12 @@ const STEP_MS: i64 = 10_000;
 /// Ten minutes.
 const STEPS_AT_ONCE: i64 = 60;
 const RETENTION_MS: i64 = 12 * HOUR_MS;
+/// A day and more; then until tables were merged, but not for ever.
+const ROUNDS: i64 = 180;
+const ROUNDS_MAX: i64 = 900;
+/// Series with a sample each that come with each round, and bytes of their labels: they fill memtables.
+const BALLAST: i64 = 100;
+const BALLAST_BYTES: usize = 3_000;
 
 /// Times of all series, with values that do not compress.
 fn batch(from_ms: i64) -> Vec<(Labels, Sample)> {
@@ -67,6 +73,12 @@ fn batch(from_ms: i64) -> Vec<(Labels, Sample)> {
         labels.map(move |(n, labels)| (labels.clone(), Sample { timestamp_ms, value: value(n) }))
     };
     steps.flat_map(of).collect()
+}
+
+fn ballast(round: i64, timestamp_ms: i64) -> Vec<(Labels, Sample)> {
+    let text = |n: i64| format!("{:0>BALLAST_BYTES$}", round * BALLAST + n);
+    let labels = |n| Labels::new([("__name__", "ballast"), ("text", &*text(n))]);
+    (0..BALLAST).map(|n| (labels(n), Sample { timestamp_ms, value: 1.0 })).collect()
 }
 
 /// Every sample that is to be kept is in every answer, once, while fjall writes tables and merges them, and while the oldest
@@ -95,10 +107,14 @@ fn what_is_kept_is_read_while_tables_are_merged_and_buckets_are_deleted() -> Out
             }
             reads
         });
-        for round in 0..180 {
+        for round in 0..ROUNDS_MAX {
+            if round >= ROUNDS && has_merged(dir.path()) {
+                break;
+            }
             let from_ms = BEGIN_MS + round * STEPS_AT_ONCE * STEP_MS;
             let to_ms = from_ms + STEPS_AT_ONCE * STEP_MS;
             store.append(&batch(from_ms), to_ms).expect("append");
+            store.append(&ballast(round, from_ms), to_ms).expect("append");
             store.flush().expect("flush");
             now_ms.store(to_ms, Ordering::Release);
             if round % 6 == 0 {
@@ -110,11 +126,14 @@ fn what_is_kept_is_read_while_tables_are_merged_and_buckets_are_deleted() -> Out
     });
     assert!(reads > 20, "{reads} reads");
     assert!(deleted > SERIES * 6 * 5, "{deleted} chunks were deleted");
-    // Of all tables that were written, some are not there any more.
-    let tables = tables(dir.path());
-    let highest = tables.iter().max().copied().unwrap_or(0);
-    assert!((tables.len() as u64) < highest, "nothing was merged: {tables:?}");
+    assert!(has_merged(dir.path()), "nothing was merged: {:?}", tables(dir.path()));
     Ok(())
+}
+
+/// Whether of all tables that were written some are not there any more.
+fn has_merged(dir: &Path) -> bool {
+    let tables = tables(dir);
+    tables.iter().max().is_some_and(|highest| (tables.len() as u64) < *highest)
 }
 
 /// The numbers of fjall's tables: each that is written has the next one.
