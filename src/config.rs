@@ -80,6 +80,11 @@ pub(crate) fn load_with_remarks(
         problems.sort();
         return Err(Problems(problems).into());
     }
+    problems.extend(flags.refused().into_iter().map(|(flag, message)| Problem {
+        place: Place::Flag(flag),
+        path: String::new(),
+        message,
+    }));
     if let Err(wrong) = config.blackbox() {
         problems.extend(wrong.0);
     }

@@ -20,6 +20,12 @@ pub(crate) struct AlertmanagerFlags {
     web_config: Option<String>,
     #[arg(long = "data.retention", hide = true)]
     retention: Option<String>,
+    #[arg(long = "data.maintenance-interval", hide = true)]
+    maintenance_interval: Option<String>,
+    #[arg(long = "web.ui-path", hide = true)]
+    ui_path: Option<String>,
+    #[arg(long = "web.systemd-socket", hide = true)]
+    systemd_socket: bool,
     #[arg(long = "alerts.gc-interval", hide = true)]
     gc_interval: Option<String>,
     #[arg(long = "web.get-concurrency", hide = true)]
@@ -105,6 +111,13 @@ impl AlertmanagerFlags {
         }
     }
 
+    /// Flags that cannot be followed, each with what to do.
+    pub(super) fn refused(&self) -> Option<(&'static str, String)> {
+        const REMEDY: &str = "sockets are not taken over from systemd: leave the flag and the .socket unit out, and say \
+                              --web.listen-address=:9093";
+        self.systemd_socket.then(|| ("--web.systemd-socket", REMEDY.to_owned()))
+    }
+
     /// Flags that do nothing here, each with what does instead.
     pub(crate) fn unused(&self) -> Vec<(&'static str, &'static str)> {
         const MEMBERS: &str =
@@ -116,6 +129,8 @@ impl AlertmanagerFlags {
             ("--web.route-prefix", one(&self.route_prefix), "there is no prefix"),
             ("--web.config.file", one(&self.web_config), "a proxy in front speaks TLS"),
             ("--data.retention", one(&self.retention), KEPT),
+            ("--data.maintenance-interval", one(&self.maintenance_interval), KEPT),
+            ("--web.ui-path", one(&self.ui_path), "the console is part of the program: /alerts"),
             ("--alerts.gc-interval", one(&self.gc_interval), KEPT),
             ("--web.get-concurrency", one(&self.get_concurrency), LIMITS),
             ("--web.timeout", one(&self.timeout), LIMITS),
@@ -177,6 +192,8 @@ mod tests {
             "--cluster.listen-address=",
             "--cluster.peer=a:9094",
             "--cluster.peer=b:9094",
+            "--data.maintenance-interval=15m",
+            "--web.ui-path=/usr/share/prometheus/alertmanager/ui/",
         ])
         .expect("they are taken");
         assert_eq!((flags.logged(), flags.format), (Some("warn"), Some(LogFormat::Json)));
@@ -186,6 +203,8 @@ mod tests {
             [
                 "--web.route-prefix",
                 "--data.retention",
+                "--data.maintenance-interval",
+                "--web.ui-path",
                 "--cluster.listen-address",
                 "--cluster.peer"
             ]

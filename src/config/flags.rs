@@ -1,6 +1,10 @@
 //! Flags of `watchkeep serve` that beat the file.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
 
 use clap::Args;
 use watchkeep_registry::InitialClusterState;
@@ -31,9 +35,9 @@ pub(crate) struct Flags {
     /// What clients are told to connect to [default: http://IP:PORT of --client-listen]
     #[arg(long, value_name = "URL")]
     pub(crate) client_url: Option<String>,
-    /// As --http-listen, in Alertmanager's words: [IP]:PORT
-    #[arg(long = "web.listen-address", value_name = "[IP]:PORT", value_parser = listen_address, conflicts_with = "http_listen")]
-    pub(crate) web_listen_address: Option<SocketAddr>,
+    /// As --http-listen, in Alertmanager's words: [HOST]:PORT
+    #[arg(long = "web.listen-address", value_name = "[HOST]:PORT", value_parser = listen_address, conflicts_with = "http_listen")]
+    pub(crate) web_listen_address: Vec<SocketAddr>,
     /// As --data-dir, in Alertmanager's words
     #[arg(long = "storage.path", value_name = "DIR", conflicts_with = "data_dir")]
     pub(crate) storage_path: Option<PathBuf>,
@@ -65,10 +69,23 @@ fn state(text: &str) -> Result<InitialClusterState, String> {
     }
 }
 
-/// `ip:port`, or `:port` for all addresses.
+/// `host:port`, or `:port` for all addresses. Of a name's addresses the first of IPv4, as Alertmanager does it.
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    whole.parse().map_err(|_| "write it as IP:PORT or :PORT".to_owned())
+    if let Ok(address) = whole.parse() {
+        return Ok(address);
+    }
+    let is_written_so = whole.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+    });
+    if !is_written_so {
+        return Err("write it as HOST:PORT, IP:PORT or :PORT".to_owned());
+    }
+    let found =
+        whole.to_socket_addrs().map_err(|e| format!("{e}: name an address of this machine"))?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.first().copied().ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// This machine's name, for links to a listener on all of its addresses.
@@ -86,6 +103,19 @@ pub(crate) fn member(text: &str) -> Result<(u64, String), String> {
 }
 
 impl Flags {
+    /// What is said and cannot be done, each with what to do instead.
+    pub(super) fn refused(&self) -> Vec<(&'static str, String)> {
+        let several = (self.web_listen_address.len() > 1).then(|| {
+            let given: Vec<_> = self.web_listen_address.iter().map(ToString::to_string).collect();
+            let remedy = format!(
+                "{} are given, and a node listens on one: name one of them, or :PORT for all addresses of this machine",
+                given.join(" and ")
+            );
+            ("--web.listen-address", remedy)
+        });
+        self.alertmanager.refused().into_iter().chain(several).collect()
+    }
+
     /// Lays the flags over `config` and notes in `given` which path each one set.
     pub(super) fn apply(&self, config: &mut Config, given: &mut BTreeMap<String, &'static str>) {
         let mut note = |path: &str, flag| {
@@ -126,7 +156,7 @@ impl Flags {
             config.alerting.external_url.clone_from(url);
             note("alerting.external_url", "--web.external-url");
         }
-        if let Some(address) = self.web_listen_address {
+        if let [address] = self.web_listen_address[..] {
             config.listen.http = address;
             note("listen.http", "--web.listen-address");
             if address.ip().is_unspecified() && config.external_url.is_none() {
@@ -159,5 +189,27 @@ mod tests {
         assert_eq!(member("2=10.0.0.1:2380"), Ok((2, "10.0.0.1:2380".to_owned())));
         assert!(member("10.0.0.1:2380").is_err());
         assert!(member("x=10.0.0.1:2380").is_err());
+    }
+
+    #[test]
+    fn listen_addresses_as_alertmanager_takes_them() {
+        for (text, expected) in [
+            (":9093", "0.0.0.0:9093"),
+            ("127.0.0.1:9093", "127.0.0.1:9093"),
+            ("[::1]:9093", "[::1]:9093"),
+            ("localhost:9093", "127.0.0.1:9093"),
+        ] {
+            assert_eq!(listen_address(text).map(|a| a.to_string()), Ok(expected.to_owned()));
+        }
+        for (text, part) in [
+            ("9093", "write it as HOST:PORT"),
+            ("localhost", "write it as HOST:PORT"),
+            ("http://localhost:9093", "write it as HOST:PORT"),
+            ("localhost:http", "write it as HOST:PORT"),
+            ("nowhere.invalid:9093", "name an address of this machine"),
+        ] {
+            let refused = listen_address(text).unwrap_err();
+            assert!(refused.contains(part), "{text}: {refused}");
+        }
     }
 }

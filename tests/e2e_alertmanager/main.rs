@@ -5,6 +5,7 @@ mod common;
 
 mod alone;
 mod differential;
+mod flags;
 mod receivers;
 mod takeover;
 
@@ -164,7 +165,7 @@ async fn a_unit_file_needs_one_changed_word() {
     command.args([
         "--config.file=alertmanager.yml",
         "--storage.path=data",
-        &format!("--web.listen-address={at}"),
+        &format!("--web.listen-address={}", at.replace("127.0.0.1", "localhost")),
         &format!("--web.external-url={OUTSIDE}"),
         "--web.route-prefix=/",
         "--data.retention=120h",
