@@ -15,6 +15,8 @@ use tempfile::TempDir;
 #[allow(dead_code, unreachable_pub, reason = "shared with the end-to-end tests")]
 mod pki;
 use pki::Authority;
+#[path = "config/duty.rs"]
+mod duty;
 
 const WATCHKEEP: &str = env!("CARGO_BIN_EXE_watchkeep");
 const EXAMPLE: &str = include_str!("../watchkeep.example.yaml");

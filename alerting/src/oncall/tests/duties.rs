@@ -111,35 +111,34 @@ fn clock_text(minutes: u32) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-fn config(zone: &str, first: NaiveDate, layers: &[ModelLayer]) -> Schedule {
+fn layer_config(first: NaiveDate, layer: &ModelLayer) -> serde_json::Value {
     const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let layers: Vec<_> = layers
+    let restrictions: Vec<_> = layer
+        .restrictions
         .iter()
-        .map(|layer| {
-            let restrictions: Vec<_> = layer
-                .restrictions
-                .iter()
-                .map(|(days, from, to)| {
-                    let days: Vec<_> = days.iter().map(|day| DAYS[*day as usize]).collect();
-                    serde_json::json!({"days": days, "from": clock_text(*from), "to": clock_text(*to)})
-                })
-                .collect();
-            serde_json::json!({
-                "every": {layer.every.0: layer.every.1},
-                "start": first + chrono::Days::new(layer.start_day),
-                "time": clock_text(layer.time),
-                "end": layer.end_day.map(|day| first + chrono::Days::new(day)),
-                "rotation": layer.people.iter().map(|p| PEOPLE[*p]).collect::<Vec<_>>(),
-                "restrictions": restrictions,
-            })
+        .map(|(days, from, to)| {
+            let days: Vec<_> = days.iter().map(|day| DAYS[*day as usize]).collect();
+            serde_json::json!({"days": days, "from": clock_text(*from), "to": clock_text(*to)})
         })
         .collect();
+    serde_json::json!({
+        "every": {layer.every.0: layer.every.1},
+        "start": first + chrono::Days::new(layer.start_day),
+        "time": clock_text(layer.time),
+        "end": layer.end_day.map(|day| first + chrono::Days::new(day)),
+        "rotation": layer.people.iter().map(|p| PEOPLE[*p]).collect::<Vec<_>>(),
+        "restrictions": restrictions,
+    })
+}
+
+fn config(zone: &str, layers: Vec<serde_json::Value>) -> Schedule {
     let config = serde_json::json!({"name": "s", "time_zone": zone, "layers": layers});
     Schedule::new(&serde_json::from_value(config).unwrap()).unwrap()
 }
 
-fn records(from: Time, changes: &[ModelChange]) -> Vec<ScheduleChange> {
-    let at = |minutes: i64| from + TimeDelta::minutes(minutes);
+/// `unit` is what the model counts by.
+fn records(from: Time, unit: TimeDelta, changes: &[ModelChange]) -> Vec<ScheduleChange> {
+    let at = |count: i64| from + unit * i32::try_from(count).unwrap();
     let person = |p: usize| PEOPLE[p].to_owned();
     let record = |(number, change): (usize, &ModelChange)| {
         let (begin, end, change) = match change {
@@ -219,6 +218,19 @@ impl Turn<'_> {
     }
 }
 
+/// Whether a layer's restrictions let it count while the clock shows this.
+fn counts(layer: &ModelLayer, local: NaiveDateTime) -> bool {
+    let day = local.weekday().num_days_from_monday();
+    let time = local.hour() * 60 + local.minute();
+    let within = |(days, a, b): &(Vec<u32>, u32, u32)| match a < b {
+        true => days.contains(&day) && *a <= time && time < *b,
+        false => {
+            (days.contains(&day) && *a <= time) || (days.contains(&((day + 6) % 7)) && time < *b)
+        }
+    };
+    layer.restrictions.is_empty() || layer.restrictions.iter().any(within)
+}
+
 fn model(
     zone: Tz,
     first: NaiveDate,
@@ -247,18 +259,7 @@ fn model(
         for (at, turn) in turns.iter_mut().enumerate() {
             turn.step(now, local);
             ended[at] |= turn.layer.end_day.is_some_and(|day| local >= midnight(day));
-            let day = local.weekday().num_days_from_monday();
-            let time = local.hour() * 60 + local.minute();
-            let within = |(days, a, b): &(Vec<u32>, u32, u32)| match a < b {
-                true => days.contains(&day) && *a <= time && time < *b,
-                false => {
-                    (days.contains(&day) && *a <= time)
-                        || (days.contains(&((day + 6) % 7)) && time < *b)
-                }
-            };
-            let rules = &turn.layer.restrictions;
-            if turn.start.is_some() && !ended[at] && (rules.is_empty() || rules.iter().any(within))
-            {
+            if turn.start.is_some() && !ended[at] && counts(turn.layer, local) {
                 let people = &turn.layer.people;
                 person = Some(people[turn.number % people.len()]);
             }
@@ -266,30 +267,35 @@ fn model(
         if minute < 0 {
             continue;
         }
-        for change in changes {
-            let within = |a: i64, b: i64| a <= minute && minute < b;
-            match change {
-                ModelChange::Override(p, a, b) if within(*a, *b) => person = Some(*p),
-                ModelChange::Swap(giver, taker, a, b, back) => {
-                    if within(*a, *b) && person == Some(*giver) {
-                        person = Some(*taker);
-                    } else if back.is_some_and(|(a, b)| within(a, b)) && person == Some(*taker) {
-                        person = Some(*giver);
-                    }
-                }
-                ModelChange::Temporary(shifts) => {
-                    let a = shifts.iter().map(|s| s.1).min().unwrap();
-                    let b = shifts.iter().map(|s| s.2).max().unwrap();
-                    if within(a, b) {
-                        person = shifts.iter().rev().find(|s| within(s.1, s.2)).map(|s| s.0);
-                    }
-                }
-                ModelChange::Override(..) | ModelChange::Offer(..) => {}
-            }
-        }
-        people.push(person);
+        people.push(changed(person, changes, minute));
     }
     people
+}
+
+/// Who it is after what people have changed, one after the other.
+fn changed(mut person: Option<usize>, changes: &[ModelChange], now: i64) -> Option<usize> {
+    for change in changes {
+        let within = |a: i64, b: i64| a <= now && now < b;
+        match change {
+            ModelChange::Override(p, a, b) if within(*a, *b) => person = Some(*p),
+            ModelChange::Swap(giver, taker, a, b, back) => {
+                if within(*a, *b) && person == Some(*giver) {
+                    person = Some(*taker);
+                } else if back.is_some_and(|(a, b)| within(a, b)) && person == Some(*taker) {
+                    person = Some(*giver);
+                }
+            }
+            ModelChange::Temporary(shifts) => {
+                let a = shifts.iter().map(|s| s.1).min().unwrap();
+                let b = shifts.iter().map(|s| s.2).max().unwrap();
+                if within(a, b) {
+                    person = shifts.iter().rev().find(|s| within(s.1, s.2)).map(|s| s.0);
+                }
+            }
+            ModelChange::Override(..) | ModelChange::Offer(..) => {}
+        }
+    }
+    person
 }
 
 proptest! {
@@ -302,12 +308,12 @@ proptest! {
         changes in changes(),
     ) {
         let first = change.parse::<NaiveDate>().unwrap() - chrono::Days::new(3);
-        let schedule = config(zone, first, &layers);
+        let schedule = config(zone, layers.iter().map(|layer| layer_config(first, layer)).collect());
         let zone: Tz = zone.parse().unwrap();
         let from = wall::first(zone, first.and_time(NaiveTime::MIN));
         let minutes = 9 * 1_440;
         let to = from + TimeDelta::minutes(minutes);
-        let records = records(from, &changes);
+        let records = records(from, TimeDelta::minutes(1), &changes);
         let duties = schedule.duties(from, to, &records);
         // Without a hole, in order, and each at whole minutes as its rules are.
         prop_assert_eq!(duties.first().map(|d| d.from), Some(from));
@@ -367,3 +373,5 @@ fn later_layers_win_and_gaps_are_found() {
     let gap = config(serde_json::json!([ends])).gap().unwrap();
     assert_eq!(gap.from, at("2026-11-30T23:00:00Z"));
 }
+
+mod seconds;
