@@ -90,6 +90,11 @@ impl Receiver {
         received.iter().filter(|request| request.path == path).cloned().collect()
     }
 
+    /// Everything so far.
+    pub fn all(&self) -> Vec<Received> {
+        self.shared.received.lock().expect("no holder panicked").clone()
+    }
+
     /// Waits until `count` requests came to this path.
     pub async fn wait(&self, path: &str, count: usize, within: Duration) -> Vec<Received> {
         eventually(&format!("{count} requests at {path}"), within, async || {

@@ -44,12 +44,24 @@ impl World {
         }
     }
 
+    fn interval(&mut self) -> &'static str {
+        *["always", "never", "there", "elsewhere"].choose(&mut self.0).expect("intervals")
+    }
+
     fn route(&mut self, depth: usize, out: &mut String) {
         let pad = "  ".repeat(depth);
         for _ in 0..self.0.random_range(1..4) {
             let matchers: Vec<String> =
                 (0..self.0.random_range(1..3)).map(|_| format!("'{}'", self.matcher())).collect();
             let _ = writeln!(out, "{pad}- matchers: [{}]", matchers.join(", "));
+            // The older form beside it.
+            match self.0.random_range(0..8) {
+                0 => out.push_str(&format!("{pad}  match: {{cluster: x}}\n")),
+                1 => out.push_str(&format!(
+                    "{pad}  match_re: {{severity: 'critical|warn.*', team: '[ab]'}}\n"
+                )),
+                _ => {}
+            }
             if self.0.random_bool(0.7) {
                 let _ = writeln!(out, "{pad}  receiver: r{}", self.0.random_range(0..RECEIVERS));
             }
@@ -69,10 +81,10 @@ impl World {
                 let _ = writeln!(out, "{pad}  repeat_interval: 2500ms");
             }
             if self.0.random_bool(0.15) {
-                let _ = writeln!(out, "{pad}  mute_time_intervals: [always]");
+                let _ = writeln!(out, "{pad}  mute_time_intervals: [{}]", self.interval());
             }
             if self.0.random_bool(0.15) {
-                let _ = writeln!(out, "{pad}  active_time_intervals: [never]");
+                let _ = writeln!(out, "{pad}  active_time_intervals: [{}]", self.interval());
             }
             if depth < 3 && self.0.random_bool(0.5) {
                 let _ = writeln!(out, "{pad}  routes:");
@@ -97,8 +109,20 @@ impl World {
                 );
             }
             text.push_str(
-                "time_intervals:\n- name: always\n  time_intervals: [{years: ['2000:2999']}]\n- name: never\n  time_intervals: [{years: ['1999']}]\nreceivers:\n",
+                "time_intervals:\n- name: always\n  time_intervals: [{years: ['2000:2999']}]\n- name: never\n  time_intervals: [{years: ['1999']}]\n",
             );
+            // A day there is another one in the zone that is 25 hours behind.
+            let there = chrono::Utc::now() + chrono::TimeDelta::hours(14);
+            let day = there.format("%A").to_string().to_lowercase();
+            for (name, zone) in
+                [("there", "Pacific/Kiritimati"), ("elsewhere", "Pacific/Pago_Pago")]
+            {
+                let _ = writeln!(
+                    text,
+                    "- name: {name}\n  time_intervals: [{{weekdays: ['{day}'], location: '{zone}'}}]"
+                );
+            }
+            text.push_str("receivers:\n");
             for at in 0..RECEIVERS {
                 let send_resolved = self.0.random_bool(0.8);
                 let _ = writeln!(

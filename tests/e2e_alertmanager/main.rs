@@ -6,7 +6,9 @@ mod common;
 mod alone;
 mod differential;
 mod flags;
+mod grafana;
 mod receivers;
+mod services;
 mod takeover;
 
 use std::{collections::BTreeSet, fs, process::Command, time::Duration};
