@@ -9,6 +9,7 @@
 )]
 
 pub mod alertmanager;
+pub mod chromium;
 pub mod cluster;
 pub mod etcd;
 pub mod etcdctl;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod browser;
 mod checks;
 mod console;
 mod discovery;
@@ -13,4 +14,5 @@ mod fleet;
 mod maintenance;
 mod oncall;
 mod roles;
+mod rota;
 mod verdicts;

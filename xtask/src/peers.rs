@@ -43,6 +43,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "libprotobuf-dev", file: "/usr/include/google/protobuf/empty.proto" },
     // The database whose primary is killed, with pgbench to write into it.
     Package { name: "postgresql-15", file: "/usr/lib/postgresql/15/bin/pgbench" },
+    // Shows mails as a phone does, and presses the button behind their link.
+    Package { name: "chromium", file: "/usr/bin/chromium" },
     // Runs aiosmtpd, the mail server that receives the pages.
     Package { name: "python3-venv", file: "/usr/bin/python3" },
 ];

@@ -79,8 +79,12 @@ fn a_receiver_that_is_away_for_an_hour_loses_nothing_and_keeps_the_order() {
     // One that waits does not cost an attempt a minute: it is two for a round, and three for one that is new.
     let attempts = world.log.len();
     assert!((240..1_200).contains(&attempts), "{attempts}");
-    let mut newcomer =
-        World { line: world.line, begun: world.begun, takes: |_: i64, _: i64| true, log: Vec::new() };
+    let mut newcomer = World {
+        line: world.line,
+        begun: world.begun,
+        takes: |_: i64, _: i64| true,
+        log: Vec::new(),
+    };
     newcomer.arrive(120, BACK + 1);
     assert_eq!(newcomer.taken(), (0..=120).collect::<Vec<_>>(), "what is new overtakes nobody");
     assert!(newcomer.line.is_empty());
