@@ -120,7 +120,7 @@ impl Line {
 
     /// One that is not in the line was taken: the others follow soon.
     pub(super) fn works(&mut self, now: Instant) {
-        self.due = self.due.min(now + BACKOFF);
+        self.due = self.due.min((now + BACKOFF).max(self.asked));
     }
 
     /// Somebody new is there, and lets the oldest go first.
