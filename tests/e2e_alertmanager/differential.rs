@@ -45,7 +45,7 @@ impl World {
     }
 
     fn interval(&mut self) -> &'static str {
-        *["always", "never", "there", "elsewhere"].choose(&mut self.0).expect("intervals")
+        ["always", "never", "there", "elsewhere"].choose(&mut self.0).expect("intervals")
     }
 
     fn route(&mut self, depth: usize, out: &mut String) {

@@ -73,7 +73,7 @@ async fn the_link_in_the_mail_confirms_it_once() {
     assert_eq!(status, StatusCode::OK, "{page}");
     hooks.next().await.answer(200);
     let (done, _) = world.failover("its end", |f| f.state == FailoverState::Delivered).await;
-    assert_eq!((done.id, done.approved_by.as_deref()), (asked.id, Some("alice")));
+    assert_eq!((done.id, done.approved_by.as_deref()), (asked.id.clone(), Some("alice")));
     let log = Log::start();
     assert_eq!(raw(&node, Method::POST, path).await.0, StatusCode::CONFLICT);
     let refused = log.with("a link was refused");

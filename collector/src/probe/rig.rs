@@ -129,6 +129,8 @@ pub(super) async fn go_on<S: AsyncWrite + Unpin>(
 
 /// Between two drops.
 pub(super) const DRIP: Duration = Duration::from_millis(10);
+/// And of one who sends without end.
+pub(super) const FLOOD: Duration = Duration::ZERO;
 
 /// A port on which nobody listens.
 pub(super) fn free_port() -> u16 {

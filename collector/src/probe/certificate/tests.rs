@@ -2,7 +2,7 @@
 
 use crate::probe::{
     Context, Files, Policy, Prober,
-    rig::{self, DRIP, Pki, goes_on, resets, said},
+    rig::{self, DRIP, FLOOD, Pki, goes_on, resets, said},
     tests::{Outcomes, SHORT_MS, answers, closed_port, serve, target},
 };
 
@@ -32,9 +32,9 @@ async fn handshakes_that_break() {
     // The head of a handshake's record of 16,000 bytes, which then comes by and by.
     let drips = goes_on(&[22, 3, 3, 0x3e, 0x80], &[0], DRIP).await;
     let banner = goes_on(b"SSH-2.0-OpenSSH_9.2\r\n", b"\r\n", DRIP).await;
-    let endless = goes_on(b"", &[0; 4096], DRIP * 0).await;
+    let endless = goes_on(b"", &[0; 4096], FLOOD).await;
     // Records that are well formed, and never a whole message: its length is 16 MiB.
-    let records = goes_on(&[22, 3, 3, 0, 4, 2, 0xff, 0xff, 0xff], &[22, 3, 3, 0, 1, 0], DRIP * 0);
+    let records = goes_on(&[22, 3, 3, 0, 4, 2, 0xff, 0xff, 0xff], &[22, 3, 3, 0, 1, 0], FLOOD);
     let corrupt = "TLS with 127.0.0.1:PORT: received corrupt message of type ";
     for (port, ms, begin) in [
         (resets().await, rig::LONG_MS, "TLS with 127.0.0.1:PORT: connection reset"),

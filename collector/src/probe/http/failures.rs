@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::probe::rig::{
-    DRIP, LONG_MS, Pki, SHORT_MS, free_port, goes_on, mute, probe, resets, said, serve,
+    DRIP, FLOOD, LONG_MS, Pki, SHORT_MS, free_port, goes_on, mute, probe, resets, said, serve,
 };
 
 /// A head whose body comes in chunks.
@@ -52,11 +52,11 @@ async fn two(frames: Vec<Vec<u8>>, endless: bool) -> u16 {
 async fn heads_that_drip_or_have_no_end() {
     let head = b"HTTP/1.1 200 OK\r\nx-a: ";
     let drips = goes_on(head, b"a", DRIP).await;
-    let long = goes_on(head, &[b'a'; 4096], DRIP * 0).await;
-    let many = goes_on(b"HTTP/1.1 200 OK\r\n", b"x-a: b\r\n", DRIP * 0).await;
+    let long = goes_on(head, &[b'a'; 4096], FLOOD).await;
+    let many = goes_on(b"HTTP/1.1 200 OK\r\n", b"x-a: b\r\n", FLOOD).await;
     // Chunks whose lengths go on and on: some are too large soon, and zeros never.
-    let large = goes_on(CHUNKED, b"f", DRIP * 0).await;
-    let zeros = goes_on(CHUNKED, &[b'0'; 4096], DRIP * 0).await;
+    let large = goes_on(CHUNKED, b"f", FLOOD).await;
+    let zeros = goes_on(CHUNKED, &[b'0'; 4096], FLOOD).await;
     let (begin, more) = (frame(1, 0, 1, &[0x88]), frame(9, 0, 1, &[0x40, 1, b'a', 1, b'b']));
     let continued = two(vec![begin, more], true).await;
     let version_2 = r#""http":{"version":"2"}"#;
@@ -125,7 +125,7 @@ async fn what_stands_between_breaks() {
     })
     .await;
     let tunnels = goes_on(b"HTTP/1.1 200 Go on\r\n\r\n", b"", Duration::from_secs(1)).await;
-    let endless = goes_on(b"HTTP/1.1 200 Go on\r\n", b"x: y\r\n", DRIP * 0).await;
+    let endless = goes_on(b"HTTP/1.1 200 Go on\r\n", b"x: y\r\n", FLOOD).await;
     let pki = Pki::new();
     let secret = pki.path("secret");
     std::fs::write(&secret, "s").expect("written");

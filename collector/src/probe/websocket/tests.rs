@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 
 use crate::probe::{
     Context, Files, Outcome, Policy, Prober,
-    rig::{self, DRIP, Pki, free_port, go_on, mute, resets, said},
+    rig::{self, DRIP, FLOOD, Pki, free_port, go_on, mute, resets, said},
     tests::{LONG_MS, SHORT_MS, answers, read_head, serve, target},
 };
 
@@ -193,14 +193,14 @@ async fn connections_and_messages_that_break() {
     let reset_after = shaken(|stream| async move {
         let _ = stream.set_zero_linger();
     });
-    let messages = shaken(|stream| go_on(stream, b"", &[0x81, 2, b'n', b'o'], DRIP * 0));
-    let pongs = shaken(|stream| go_on(stream, b"", PONG, DRIP * 0));
+    let messages = shaken(|stream| go_on(stream, b"", &[0x81, 2, b'n', b'o'], FLOOD));
+    let pongs = shaken(|stream| go_on(stream, b"", PONG, FLOOD));
     // Of a message of 100 bytes one comes now and then.
     let drips = shaken(|stream| go_on(stream, &[0x81, 100], b".", DRIP));
     let parts = shaken(|stream| async move {
         let mut part = vec![0x00, 126, 0xff, 0xff];
         part.resize(4 + 0xffff, b'.');
-        go_on(stream, &[0x01, 0], &part, DRIP * 0).await;
+        go_on(stream, &[0x01, 0], &part, FLOOD).await;
     });
     let huge = shaken(|stream| go_on(stream, &[0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0], b".", DRIP));
     let check = r#""websocket":{"path":"/socket","expect":"^never$"}"#;
