@@ -48,9 +48,22 @@ pub(crate) fn succeeds(name: &str, args: &[&str]) -> bool {
 
 /// `cargo` with these arguments and the user's own behind them, on the terminal's standard input.
 pub(crate) fn cargo(args: &[&str], rest: &[String]) -> Result<(), String> {
-    let mut command = program("cargo", args);
+    let mut command = cargo_program(args);
     command.args(rest).stdin(Stdio::inherit());
     run(command)
+}
+
+/// `cargo`, as it would be called by hand: without what cargo has told this program of itself. Build scripts ask for that
+/// (ring's), and everything above them would be built anew each time cargo is called in the other way.
+pub(crate) fn cargo_program(args: &[&str]) -> Command {
+    let mut command = program("cargo", args);
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name.to_str().is_some_and(|name| told.iter().any(|told| name.starts_with(told))) {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// As one would type it.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    command::{self, cargo, program, target_dir},
+    command::{self, cargo, cargo_program, target_dir},
     peers, structure,
 };
 
@@ -51,9 +51,10 @@ pub(crate) fn test(args: &[String]) -> Result<(), String> {
     });
     built?;
     peers.map_err(|_| "installing the peers panicked")??;
-    cargo(&["test", "--workspace", "--lib", "--bins"], &[])?;
     // All of what fails, not only the first.
+    let units = cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins"], &[]);
     let mut failed = two_at_once(files)?;
+    failed.extend(units.err().map(|_| "unit tests".to_owned()));
     for name in ALONE {
         let at_once = format!("--test-threads={PROCESS_TESTS_AT_ONCE}");
         let ran = cargo(&arguments(name, &at_once), &[]);
@@ -120,7 +121,7 @@ fn show(name: &str) -> Result<bool, String> {
     fs::create_dir_all(&folder).map_err(of_log)?;
     let file = File::create(&log).map_err(of_log)?;
     let at_once = if TOGETHER.contains(&name) { "--test-threads=2" } else { "--test-threads=1" };
-    let mut command = program("cargo", &arguments(name, at_once));
+    let mut command = cargo_program(&arguments(name, at_once));
     command.stdout(file.try_clone().map_err(of_log)?).stderr(file);
     let begun = Instant::now();
     let status = command.status().map_err(|e| format!("cargo did not start: {e}"))?;

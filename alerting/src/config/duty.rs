@@ -282,8 +282,10 @@ pub struct Pages {
     pub urgent: Vec<String>,
     /// File with the secret that signs the links in mails; without it there are none.
     pub link_secret_file: Option<String>,
-    /// A URL that is called every minute while all is well.
+    /// A URL that is called again and again while all is well.
     pub dead_man_url: Option<String>,
+    /// From one call of it to the next, 1 to 86,400.
+    pub dead_man_interval_seconds: u32,
     /// Messages to one person by one way; what is more becomes one message. By default each is one of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
@@ -308,6 +310,7 @@ impl Default for Pages {
             urgent: ["critical", "error", "page"].map(str::to_owned).to_vec(),
             link_secret_file: None,
             dead_man_url: None,
+            dead_man_interval_seconds: 60,
             rate_limit: None,
         }
     }

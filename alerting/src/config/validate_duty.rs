@@ -144,6 +144,8 @@ impl AlertingConfig {
             found.range("pages.rate_limit.messages".into(), &limit.messages, &MESSAGES);
             found.range("pages.rate_limit.per_seconds".into(), &limit.per_seconds, &WAIT_SECONDS);
         }
+        let interval = &pages.dead_man_interval_seconds;
+        found.range("pages.dead_man_interval_seconds".into(), interval, &WAIT_SECONDS);
         if let Some(url) = &pages.dead_man_url {
             found.check("pages.dead_man_url", check_url(url));
         }

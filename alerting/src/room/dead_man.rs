@@ -1,4 +1,4 @@
-//! The dead man's switch out: a URL that is called every minute while all is well. Whoever waits for the calls notices when
+//! The dead man's switch out: a URL that is called again and again while all is well. Whoever waits for the calls notices when
 //! they stop, whatever the reason; so nothing here may call while something is wrong.
 
 use std::{sync::Arc, time::Duration};
@@ -15,16 +15,15 @@ use crate::{
     post::{self, Post},
 };
 
-/// From one call to the next.
-const INTERVAL: Duration = Duration::from_secs(60);
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Room {
-    /// Calls, if there is a URL, and a minute has passed since this leader called last.
+    /// Calls, if there is a URL, and it is time since this leader called last.
     pub(super) fn say_that_all_is_well(&mut self, fence: i64) {
         let Some(url) = self.rules.pages.dead_man_url.clone() else { return };
-        if self.called.is_some_and(|called| called.elapsed() < INTERVAL) {
+        let interval = Duration::from_secs(self.rules.pages.dead_man_interval_seconds.into());
+        if self.called.is_some_and(|called| called.elapsed() < interval) {
             return;
         }
         self.called = Some(Instant::now());

@@ -102,7 +102,7 @@ fn alone(guard: &str, inputs: &Inputs, now: Time) {
 fn all_let_it_pass() {
     let results = ask(&policy(), &world(), now());
     assert!(held(&results).is_none(), "{results:?}");
-    assert_eq!(results.len(), 11);
+    assert_eq!(results.len(), 12);
 }
 
 #[test]
