@@ -56,10 +56,12 @@ async fn list(State(rules): State<Rules>, RawQuery(query): RawQuery) -> Response
         Ok(wanted) => wanted,
         Err(message) => return bad_data(&message),
     };
-    let groups = match rules.groups().await {
+    let mut groups = match rules.groups().await {
         Ok(groups) => groups,
         Err(message) => return unavailable(&message),
     };
+    // As Prometheus sorts them; pages need an order that stays.
+    groups.sort_by(|a, b| (&a.group.file, &a.group.name).cmp(&(&b.group.file, &b.group.name)));
     let views = groups.iter().map(|view| (&*view.group, view));
     match wanted.page(views, |view| group(view, &wanted)) {
         Ok((groups, None)) => success(&json!({ "groups": groups })),

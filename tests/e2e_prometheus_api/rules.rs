@@ -114,10 +114,10 @@ async fn newer(base: &str) {
     assert_eq!(bare["data"]["groups"][0]["rules"][0]["alerts"], json!([]), "{bare}");
     assert_eq!(bare["data"]["groups"][0]["rules"][0]["state"], "firing", "{bare}");
     let first = rules(&[("group_limit", "1")]).await;
-    assert_eq!(names(&first).len(), 7, "{first}");
+    assert_eq!(names(&first), ["more:one", "More"], "{first}");
     let token = first["data"]["groupNextToken"].as_str().expect("a token");
     let second = rules(&[("group_limit", "1"), ("group_next_token", token)]).await;
-    assert_eq!(names(&second), ["more:one", "More"]);
+    assert_eq!(names(&second).len(), 7, "{second}");
     assert_eq!(second["data"].get("groupNextToken"), None, "{second}");
 }
 
@@ -148,6 +148,6 @@ async fn experimental_functions_have_to_be_switched_on() {
         }
         assert!(reloaded.is_server_error());
         let rules = get(&node.url(""), "/api/v1/rules", &[]).await.expect("rules");
-        assert_eq!(rules["data"]["groups"][0]["name"], "values", "those from before: {rules}");
+        assert_eq!(rules["data"]["groups"][1]["name"], "values", "those from before: {rules}");
     }
 }
