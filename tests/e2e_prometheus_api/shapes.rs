@@ -145,6 +145,13 @@ fn requests(now: &str, before: &str) -> Vec<Request> {
     ] {
         all.push((Same::Error, "/api/v1/query_range", range(text, step)));
     }
+    // As many points as there may be, and one more.
+    for (same, steps) in [(Same::All, 11_000), (Same::Error, 11_001)] {
+        let from = now.parse::<i64>().expect("seconds") - steps;
+        let mut query = range("1", "1");
+        query[2].1 = from.to_string();
+        all.push((same, "/api/v1/query_range", query));
+    }
     let ends_first = vec![
         ("query", "1".into()),
         ("start", now.to_owned()),

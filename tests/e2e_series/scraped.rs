@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::common::{Cluster, Node, eventually, http, ports, wait::ensure};
 
 const SOON: Duration = Duration::from_secs(30);
-const KILLS: usize = 6;
+const KILLS: usize = 4;
 /// Between two scrapes, and the longest one.
 const INTERVAL_MS: u64 = 200;
 /// What a crash may lose: what came since the last flush,

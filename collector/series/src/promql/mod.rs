@@ -30,8 +30,8 @@ pub use self::{
 };
 use crate::{Histogram, Labels, Points, Queryable};
 
-/// Most steps of a range query, as in Prometheus.
-pub const STEPS_MAX: u64 = 11_000;
+/// Most steps of a range query, as in Prometheus: the first one, and 11,000 from one to the next.
+pub const STEPS_MAX: u64 = 11_001;
 /// Times beyond these milliseconds mean nothing.
 const TIME_MS_MAX: i64 = i64::MAX / 4;
 
@@ -51,7 +51,7 @@ pub struct EngineOptions {
 }
 
 impl Default for EngineOptions {
-    /// 5 minutes, 50 million, 11,000, 1 minute, no.
+    /// 5 minutes, 50 million, 11,001, 1 minute, no.
     fn default() -> Self {
         Self {
             lookback_ms: 300_000,
