@@ -97,8 +97,11 @@ fn series_of(answer: &ReadResponse) -> impl Iterator<Item = &TimeSeries> {
     answer.results.iter().flat_map(|result| &result.timeseries)
 }
 
+/// A series: its labels, and its samples by time.
+type Floats = (Vec<Label>, Vec<(i64, f64)>);
+
 /// Labels and floats of all series.
-fn floats_of(answer: &ReadResponse) -> Vec<(Vec<Label>, Vec<(i64, f64)>)> {
+fn floats_of(answer: &ReadResponse) -> Vec<Floats> {
     let floats = |one: &TimeSeries| one.samples.iter().map(|s| (s.timestamp, s.value)).collect();
     series_of(answer).map(|one| (one.labels.clone(), floats(one))).collect()
 }
