@@ -1,6 +1,6 @@
 //! `watchkeep`: parses the command line, runs the command, reports its error. Everything else is below.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -29,6 +29,9 @@ mod welcome;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long work that is under way may keep the process when it ends.
+const END_MAX: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let command = cli::Cli::parse();
     // Fails only when a provider is installed already: then there is one.
@@ -38,8 +41,9 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.into()),
     };
     let done = runtime.block_on(command.run());
-    // Work that does not end by itself (a blocked name lookup) must not keep the process.
-    runtime.shutdown_background();
+    // What runs ends before the last word is said, and a task's own last words do not follow it. Work that does not end by
+    // itself (a blocked name lookup) must not keep the process.
+    runtime.shutdown_timeout(END_MAX);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -268,7 +268,7 @@ async fn bad_requests_get_a_4xx_and_change_nothing() {
             "/api/v1/rules?type=foo",
             None,
             400,
-            "type \"foo\" is not known: give alert or record",
+            "\"type\": \"foo\" is not known: give alert or record",
         ),
         (Method::GET, "/api/v1/query?query=up%20up", None, 400, "1:4: unexpected \"up\""),
         (

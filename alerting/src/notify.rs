@@ -103,6 +103,10 @@ pub(crate) async fn deliver(
             }
             tokio::time::sleep(PAUSE).await;
         };
+        // Who is not tried again waits for no other turn.
+        if !matches!(outcome, PageOutcome::Retry(_)) {
+            return Some(incident);
+        }
     }
 }
 

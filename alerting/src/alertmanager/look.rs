@@ -1,6 +1,6 @@
 //! One look of a group at itself: what is kept quiet, what was told already, and what is told now. Pure.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
@@ -166,8 +166,15 @@ fn sort(all: &mut [Shown]) {
             .cmp(&missing_last(b, "job"))
             .then_with(|| missing_last(a, "instance").cmp(&missing_last(b, "instance")))
             .then_with(|| a.len().cmp(&b.len()))
-            .then_with(|| a.cmp(b))
+            .then_with(|| by_labels(a, b))
     });
+}
+
+/// Of as many labels each: the first that differ decide, and whoever lacks a label comes first (`LabelSet.Before`).
+fn by_labels(a: &LabelSet, b: &LabelSet) -> Ordering {
+    let each = a.iter().zip(b);
+    let mut differ = each.map(|(a, b)| b.0.cmp(a.0).then_with(|| a.1.cmp(b.1)));
+    differ.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// The same for each attempt, on every node. The alerts' times are in it since a group that was forgotten counts from 1

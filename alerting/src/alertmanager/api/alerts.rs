@@ -228,7 +228,9 @@ pub(super) async fn groups(
 fn grouped(shared: &Shared, filter: &Filter) -> Vec<Group> {
     let mut groups: BTreeMap<(LabelSet, String, usize), Vec<Gettable>> = BTreeMap::new();
     each(shared, filter, |board, fingerprint, alert, quiet| {
-        let all = receivers(board, &alert.labels);
+        // Of those that were asked for, as in Alertmanager.
+        let mut all = receivers(board, &alert.labels);
+        all.retain(|receiver| filter.wants_receiver(&receiver.name));
         for at in board.plan.tree.matching(&alert.labels) {
             let route = &board.plan.tree.routes[at];
             if filter.wants_receiver(&route.receiver) {

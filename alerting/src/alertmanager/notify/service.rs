@@ -113,7 +113,8 @@ pub(super) async fn opsgenie(
             });
             let listed = |template: &str| -> Result<Vec<String>, Failure> {
                 let text = text(template)?;
-                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                // Blanks within stay, as in Alertmanager.
+                let parts = text.trim().split(',').filter(|part| !part.is_empty());
                 Ok(parts.map(str::to_owned).collect())
             };
             let body = json!({

@@ -125,11 +125,11 @@ async fn each_service_gets_its_shape() {
             ],
         ),
         (
-            json!({"opsgenie_configs": [{"api_url": url, "api_key": "k", "tags": "a, b"}]}),
+            json!({"opsgenie_configs": [{"api_url": url, "api_key": "k", "tags": " a,b c,"}]}),
             "/v2/alerts",
             vec![
                 ("/message", json!("[FIRING:1] Down (a)")),
-                ("/tags", json!(["a", "b"])),
+                ("/tags", json!(["a", "b c"])),
                 ("/details/instance", json!("a")),
             ],
         ),
