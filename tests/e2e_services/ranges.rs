@@ -95,7 +95,13 @@ fn a_socket_without_permission() {
     let socket = dir.path().join("app.sock");
     let _listener = UnixListener::bind(&socket).expect("a socket");
     let config = dir.path().join("watchkeep.yaml");
-    let allowed = json!({"collector": {"targets": {"allow": [dir.path()]}}});
+    // The whole configuration is judged: also whether there is a place for data.
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("a folder");
+    mode(&data, 0o777);
+    let allowed = json!({
+        "node": {"data_dir": data}, "collector": {"targets": {"allow": [dir.path()]}},
+    });
     fs::write(&config, allowed.to_string()).expect("written");
     mode(&config, 0o644);
     let probe = |mut command: Command| {
