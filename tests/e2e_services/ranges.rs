@@ -17,7 +17,7 @@ use crate::common::{
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Nobody is denied by whose listener: everything of `127.0.0.0/8` is this machine, and the denied address is only one of it.
+/// All of `127.0.0.0/8` is this machine; of it this address is denied.
 const DENIED: &str = "127.0.0.2";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,8 +62,9 @@ async fn denied_addresses_are_neither_probed_nor_scraped() {
         ),
     ] {
         let instance = json!({"id": id, "address": address, "port": at, "checks": [check(kind)]});
-        node.register("web", &instance).await;
-        let verdict = node.verdict("web", id, "critical", SOON).await;
+        // Each in a service of its own: all at once would be a panic.
+        node.register(id, &instance).await;
+        let verdict = node.verdict(id, id, "critical", SOON).await;
         assert_eq!(verdict["reason"], reason);
     }
     let scraped = json!({"id": "scraped", "address": DENIED, "port": port,
@@ -94,7 +95,13 @@ fn a_socket_without_permission() {
     let socket = dir.path().join("app.sock");
     let _listener = UnixListener::bind(&socket).expect("a socket");
     let config = dir.path().join("watchkeep.yaml");
-    let allowed = json!({"collector": {"targets": {"allow": [dir.path()]}}});
+    // The whole configuration is judged: also whether there is a place for data.
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("a folder");
+    mode(&data, 0o777);
+    let allowed = json!({
+        "node": {"data_dir": data}, "collector": {"targets": {"allow": [dir.path()]}},
+    });
     fs::write(&config, allowed.to_string()).expect("written");
     mode(&config, 0o644);
     let probe = |mut command: Command| {
