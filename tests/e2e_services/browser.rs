@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use super::oncall::{node, report};
 use crate::common::{
     chromium::Chromium,
-    eventually, http,
+    http,
     mail::{self, MailServer, part},
     receiver::Receiver,
-    wait::ensure,
 };
 
 const SOON: Duration = Duration::from_secs(20);

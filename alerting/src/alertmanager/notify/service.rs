@@ -40,9 +40,11 @@ pub(super) async fn pagerduty(
     for (name, template) in defaults.chain(own) {
         details.insert(name.to_owned(), Value::String(text(template)?));
     }
+    // Alertmanager: the client, unless it is said.
+    let source = if config.source.is_empty() { &config.client } else { &config.source };
     let payload = json!({
         "summary": cut(&text(&config.description)?, PAGERDUTY_SUMMARY_MAX),
-        "source": text(&config.source)?,
+        "source": text(source)?,
         "severity": text(&config.severity)?.to_lowercase(),
         "class": text(&config.class)?,
         "component": text(&config.component)?,

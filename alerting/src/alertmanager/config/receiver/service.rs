@@ -63,7 +63,7 @@ impl Default for PagerdutyConfig {
             details: BTreeMap::new(),
             images: Vec::new(),
             links: Vec::new(),
-            source: r#"{{ template "pagerduty.default.client" . }}"#.to_owned(),
+            source: String::new(),
             severity: "error".to_owned(),
             class: String::new(),
             component: String::new(),
