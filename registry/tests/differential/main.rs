@@ -35,7 +35,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use pair::Pair;
 
 /// Less than a minute and a half in a debug build on two cores.
-const SEQUENCES: u64 = 2_000;
+const SEQUENCES: u64 = 1_000;
 /// Pairs that work side by side: a disk that syncs leaves time.
 const PAIRS: usize = 4;
 
