@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::{sleep, timeout};
 use watchkeep_api::etcdserverpb::{StatusRequest, maintenance_client::MaintenanceClient};
 
-use crate::{clients::Run, member::Member, network::Network, rpc};
+use crate::{clients::Run, member::Member, membership, network::Network, rpc};
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -33,10 +33,12 @@ enum Fault {
     Slow,
     /// Its wall clock jumps by this many seconds.
     Clock(i64),
+    /// Removed from the cluster, while its process goes on until it notices; then a new member takes its place.
+    Remove,
 }
 
 /// Faults, and whether the leader is the victim or a follower.
-const FAULTS: [(Fault, bool); 18] = [
+const FAULTS: [(Fault, bool); 20] = [
     (Fault::Kill, true),
     (Fault::Kill, false),
     (Fault::KillMost, true),
@@ -55,6 +57,8 @@ const FAULTS: [(Fault, bool); 18] = [
     (Fault::Slow, false),
     (Fault::Clock(-3_600), true),
     (Fault::Clock(86_400), true),
+    (Fault::Remove, true),
+    (Fault::Remove, false),
 ];
 
 /// Members and their network, to be harmed.
@@ -63,11 +67,13 @@ pub(crate) struct Nemesis {
     pub(crate) members: Vec<Member>,
     run: Run,
     random: StdRng,
+    /// The place from which a member was removed.
+    vacant: Option<usize>,
 }
 
 impl Nemesis {
     pub(crate) fn new(network: Network, members: Vec<Member>, run: Run, seed: u64) -> Self {
-        Self { network, members, run, random: StdRng::seed_from_u64(seed) }
+        Self { network, members, run, random: StdRng::seed_from_u64(seed), vacant: None }
     }
 
     /// Harms them in rounds, each of all faults, until `until` has passed; how many faults there were.
@@ -87,9 +93,9 @@ impl Nemesis {
                     self.run.now(),
                     victim + 1
                 );
-                self.harm(fault, victim);
+                self.harm(fault, victim).await;
                 sleep(lasts).await;
-                self.heal();
+                self.heal().await;
                 sleep(Duration::from_millis(self.random.random_range(150..600))).await;
                 for member in &mut self.members {
                     assert_eq!(member.ended(), None);
@@ -109,7 +115,7 @@ impl Nemesis {
         fit[0]
     }
 
-    fn harm(&mut self, fault: Fault, victim: usize) {
+    async fn harm(&mut self, fault: Fault, victim: usize) {
         let count = self.members.len();
         let others: Vec<usize> = (1..count).map(|step| (victim + step) % count).collect();
         let network = &self.network;
@@ -132,9 +138,7 @@ impl Nemesis {
                 Ok(())
             }
             Fault::Isolate => network.isolate(victim),
-            Fault::CutOff => others.iter().try_for_each(|other| {
-                network.cut(victim, *other).and_then(|()| network.cut(*other, victim))
-            }),
+            Fault::CutOff => network.cut_off(victim),
             Fault::CutOne => {
                 network.cut(victim, others[0]).and_then(|()| network.cut(others[0], victim))
             }
@@ -151,23 +155,31 @@ impl Nemesis {
                 }
                 Ok(())
             }
+            Fault::Remove => {
+                membership::remove(&self.run, others[0], members[victim].id).await;
+                self.vacant = Some(victim);
+                Ok(())
+            }
         };
         done.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
     }
 
     /// Ends every fault.
-    pub(crate) fn heal(&mut self) {
+    pub(crate) async fn heal(&mut self) {
         self.network.heal();
         for member in &mut self.members {
             member.signal("-CONT");
             member.shift_clock(0);
             member.start(&self.network);
         }
+        if let Some(place) = self.vacant.take() {
+            membership::replace(&self.run, &self.network, &mut self.members, place).await;
+        }
     }
 }
 
 /// Which member leads, by its own word.
-async fn leader_of(run: &Run) -> Option<usize> {
+pub(crate) async fn leader_of(run: &Run) -> Option<usize> {
     for (at, (url, _)) in run.members.iter().enumerate() {
         let mut client = MaintenanceClient::new(rpc::channel(url));
         let asked = timeout(Duration::from_millis(300), client.status(StatusRequest {})).await;

@@ -22,8 +22,10 @@ const LOG_ENTRIES_KEPT: u64 = 1_000;
 
 /// A member.
 pub(crate) struct Member {
-    /// From 0; its id in the cluster is one more.
+    /// Its place, from 0.
     pub(crate) at: usize,
+    /// Its number in the cluster.
+    pub(crate) id: u64,
     /// `http://10.…:2379`.
     pub(crate) url: String,
     /// How often it has been killed: what one life of it promises, the next does not know.
@@ -37,22 +39,37 @@ impl Member {
     pub(crate) fn layout(network: &Network, at: usize, count: usize, parent: &Path) -> Self {
         let dir = parent.join(format!("node-{}", at + 1));
         fs::create_dir(&dir).expect("the member's folder");
-        let peers: Vec<String> = (0..count)
-            .map(|at| format!("{}: \"{}:{PEER_PORT}\"", at + 1, network.address(at)))
-            .collect();
-        let address = network.address(at);
+        fs::write(dir.join("clock"), "+0\n").expect("write the clock's shift");
+        let url = format!("http://{}:{CLIENT_PORT}", network.address(at));
+        let founders: Vec<(u64, usize)> = (1..).zip(0..count).collect();
+        let (id, _) = founders[at];
+        let member = Self { at, id, url, lives: Arc::default(), dir, process: None };
+        member.configure(network, &founders, "new");
+        member
+    }
+
+    /// Lets another member take its place, in a cluster of which `others` (their numbers and places) are up: with a
+    /// number of its own, at the same address, with nothing on its disk. Does not start it.
+    pub(crate) fn replace(&mut self, network: &Network, id: u64, others: &[(u64, usize)]) {
+        self.kill();
+        fs::remove_dir_all(self.dir.join("data")).expect("its data");
+        self.id = id;
+        self.configure(network, &[others, &[(id, self.at)]].concat(), "existing");
+    }
+
+    fn configure(&self, network: &Network, members: &[(u64, usize)], state: &str) {
+        let peers: Vec<String> =
+            members.iter().map(|(id, at)| format!("{id}: \"{}\"", peer(network, *at))).collect();
+        let address = network.address(self.at);
         let config = format!(
             "node: {{id: {}, data_dir: {:?}, roles: [registry]}}\n\
              listen: {{client: \"{address}:{CLIENT_PORT}\", peer: \"{address}:{PEER_PORT}\", http: \"{address}:8480\"}}\n\
-             registry: {{initial_cluster: {{{}}}, log_entries_kept: {LOG_ENTRIES_KEPT}}}\n",
-            at + 1,
-            dir.join("data"),
+             registry: {{initial_cluster: {{{}}}, initial_cluster_state: {state}, log_entries_kept: {LOG_ENTRIES_KEPT}}}\n",
+            self.id,
+            self.dir.join("data"),
             peers.join(", ")
         );
-        fs::write(dir.join("watchkeep.yaml"), config).expect("write the configuration");
-        fs::write(dir.join("clock"), "+0\n").expect("write the clock's shift");
-        let url = format!("http://{address}:{CLIENT_PORT}");
-        Self { at, url, lives: Arc::default(), dir, process: None }
+        fs::write(self.dir.join("watchkeep.yaml"), config).expect("write the configuration");
     }
 
     /// Starts it, unless it runs.
@@ -104,6 +121,11 @@ impl Member {
         let status = self.process.as_mut()?.ended()?;
         Some(format!("node-{} ended by itself: {status}", self.at + 1))
     }
+}
+
+/// Where the others find the member at this place: `10.…:2380`.
+pub(crate) fn peer(network: &Network, at: usize) -> String {
+    format!("{}:{PEER_PORT}", network.address(at))
 }
 
 /// libfaketime, wherever Debian puts it for this architecture.

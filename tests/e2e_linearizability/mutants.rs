@@ -1,6 +1,7 @@
 //! The checks are checked: a faultless store is made up here, with histories that all checks accept; then each kind of
 //! bug is put into a history on purpose, and the check that is there for it has to find it.
 
+mod cluster;
 mod store;
 
 use std::time::Duration;

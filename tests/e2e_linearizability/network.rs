@@ -1,14 +1,21 @@
 //! A network of its own for each member: a namespace, a pair of virtual Ethernet devices, and a bridge on which the
 //! test's clients are as well. Links are cut, made one-way and slowed here. Dropped, all of it is removed.
 
-use std::{net::Ipv4Addr, process::Command};
+use std::{
+    net::Ipv4Addr,
+    process::Command,
+    sync::atomic::{AtomicU8, Ordering},
+};
 
 /// How a slow link is slow: a delay with jitter and loss where the kernel can do that, else a narrow pipe whose
 /// queue delays what it does not drop.
 const NETEM: &str = "netem delay 40ms 30ms loss 5%";
 const NARROW: &str = "tbf rate 1mbit burst 4kb latency 150ms";
 
-/// Namespaces `wk<pid>n1`, `wk<pid>n2`, … on the bridge `wk<pid>b`.
+/// How many this process has laid out: its tests run side by side.
+static NETWORKS: AtomicU8 = AtomicU8::new(0);
+
+/// Namespaces `wk<pid>x0n1`, `wk<pid>x0n2`, … on the bridge `wk<pid>x0b`; of the next network `x1`.
 pub(crate) struct Network {
     name: String,
     subnet: (u8, u8),
@@ -22,9 +29,11 @@ impl Network {
     /// When this is not root, `ip` is not installed, or the kernel knows no namespaces.
     pub(crate) fn create(members: usize) -> Result<Self, String> {
         let pid = std::process::id();
+        let number = NETWORKS.fetch_add(1, Ordering::SeqCst);
         let [.., high, low] = pid.to_be_bytes();
-        // 10.128.0.0 and up, a /24 for each test process.
-        let network = Self { name: format!("wk{pid}"), subnet: (128 | high >> 1, low), members };
+        // 10.128.0.0 and up, a /24 for each network.
+        let subnet = (128 | high >> 1, low.wrapping_add(number));
+        let network = Self { name: format!("wk{pid}x{number}"), subnet, members };
         let bridge = format!("{}b", network.name);
         ip(&format!("link add {bridge} type bridge"))?;
         ip(&format!("addr add {}/24 dev {bridge}", network.host(1)))?;
@@ -74,6 +83,12 @@ impl Network {
     pub(crate) fn cut(&self, from: usize, to: usize) -> Result<(), String> {
         let (space, to) = (self.space(from), self.address(to));
         ip(&format!("-n {space} route replace blackhole {to}/32"))
+    }
+
+    /// It and the other members do not reach each other, while clients reach all.
+    pub(crate) fn cut_off(&self, member: usize) -> Result<(), String> {
+        let mut others = (0..self.members).filter(|other| *other != member);
+        others.try_for_each(|other| self.cut(member, other).and_then(|()| self.cut(other, member)))
     }
 
     /// Both directions of the member's link become slow; says how.
