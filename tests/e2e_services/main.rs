@@ -7,6 +7,7 @@ mod common;
 mod browser;
 mod checks;
 mod console;
+mod corrupt;
 mod discovery;
 mod dns;
 mod duty;

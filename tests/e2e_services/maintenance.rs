@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tonic::transport::Endpoint;
+use watchkeep_api::etcdserverpb::{HashRequest, maintenance_client::MaintenanceClient};
 
 use crate::common::{
     Cluster, Node,
@@ -257,6 +259,31 @@ async fn all_members_hash_alike_at_any_revision() {
         (&answer["compact_revision"], &answer["hash_revision"]),
         (&json!("20"), &json!("25"))
     );
+
+    // `Hash` is of all there is, as it is now: leases count, which have no revision.
+    let before = whole_hash(&cluster).await;
+    ok(at, &["lease", "grant", "600"]);
+    let after = whole_hash(&cluster).await;
+    assert_eq!(before.0, after.0);
+    assert_ne!(before.1, after.1);
+    let answer = cluster.nodes[1].v3("maintenance/hash", &json!({})).await.expect("hash");
+    assert_eq!(answer["hash"], after.1, "{answer}");
+}
+
+/// Revision and `Hash`, in which all members agree as soon as all have everything.
+async fn whole_hash(cluster: &Cluster) -> (i64, u32) {
+    eventually("members hash alike", SOON, async || {
+        let mut found = Vec::new();
+        for url in cluster.urls() {
+            let channel = Endpoint::from_shared(url).expect("an URL").connect_lazy();
+            let asked = MaintenanceClient::new(channel).hash(HashRequest {}).await;
+            let answer = asked.map_err(|status| status.to_string())?.into_inner();
+            found.push((answer.header.map_or(0, |header| header.revision), answer.hash));
+        }
+        ensure(found.iter().all(|one| *one == found[0]), || format!("{found:?}"))?;
+        Ok(found[0])
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
