@@ -15,5 +15,6 @@ mod metrics;
 mod migrate;
 mod operator;
 mod python;
+mod renewal;
 mod running;
 mod tls;

@@ -18,21 +18,21 @@ use crate::common::{
     wait::ensure,
 };
 
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// Who knows whom.
-struct Setting {
-    dir: PathBuf,
-    clients: Authority,
-    peers: Authority,
+pub(super) struct Setting {
+    pub(super) dir: PathBuf,
+    pub(super) clients: Authority,
+    pub(super) peers: Authority,
     /// What every node shows to clients.
     server: Pair,
     /// What clients show.
-    client: Pair,
+    pub(super) client: Pair,
 }
 
 impl Setting {
-    fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path) -> Self {
         let dir = dir.to_owned();
         let (clients, peers) =
             (Authority::new(&dir, "clients-ca"), Authority::new(&dir, "peers-ca"));
@@ -42,7 +42,7 @@ impl Setting {
     }
 
     /// The registry's settings of one node.
-    fn registry(&self, node: &Node) -> Value {
+    pub(super) fn registry(&self, node: &Node) -> Value {
         let peer = self.peers.issue(&self.dir, &format!("peer-{}", node.id), &["127.0.0.1"]);
         json!({
             "tls": {
@@ -55,32 +55,32 @@ impl Setting {
     }
 
     /// etcdctl with what a client needs.
-    fn etcdctl(&self, endpoints: &str, args: &[&str]) -> Output {
+    pub(super) fn etcdctl(&self, endpoints: &str, args: &[&str]) -> Output {
         let [ca, cert, key] = [&self.clients.file, &self.client.cert, &self.client.key];
         etcdctl(endpoints, &[("--cacert", ca), ("--cert", cert), ("--key", key)], args)
     }
 }
 
-fn etcdctl(endpoints: &str, files: &[(&str, &PathBuf)], args: &[&str]) -> Output {
+pub(super) fn etcdctl(endpoints: &str, files: &[(&str, &PathBuf)], args: &[&str]) -> Output {
     let mut command = etcdctl::command(endpoints, args);
     command.args(files.iter().map(|(flag, file)| format!("{flag}={}", file.display())));
     command.output().expect("etcdctl runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
 
-fn log(node: &Node) -> String {
+pub(super) fn log(node: &Node) -> String {
     fs::read_to_string(node.log()).unwrap_or_default()
 }
 
-fn urls(nodes: &[Node]) -> String {
+pub(super) fn urls(nodes: &[Node]) -> String {
     nodes.iter().map(|node| format!("https://{}", node.client)).collect::<Vec<_>>().join(",")
 }
 
 /// A sample of a node's metrics page.
-async fn sample(node: &Node, series: &str) -> Result<f64, String> {
+pub(super) async fn sample(node: &Node, series: &str) -> Result<f64, String> {
     let page = http::text(http::client().get(node.url("/metrics"))).await?;
     let line = page.lines().find_map(|line| line.strip_prefix(series));
     line.and_then(|value| value.trim().parse().ok()).ok_or_else(|| format!("no {series}"))
