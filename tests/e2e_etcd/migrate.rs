@@ -24,6 +24,8 @@ use crate::common::{
     wait::ensure,
 };
 
+mod tls;
+
 const LONG: Duration = Duration::from_secs(60);
 
 fn command(from: &str, to: &str, args: &[&str]) -> Command {

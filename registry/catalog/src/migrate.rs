@@ -161,9 +161,9 @@ pub async fn migrate(
         return Err(MigrateError::OwnPrefix);
     }
     let spans = spans(&settings.prefix);
-    let head = copy::head(from, source).await?;
+    let head = copy::head(from, &spans, source).await?;
     // Its leases would be kept alive for as long as the copy runs.
-    if head.cluster_id == copy::head(to, target).await?.cluster_id {
+    if head.cluster_id == copy::head(to, &spans, target).await?.cluster_id {
         return Err(MigrateError::Same(head.cluster_id));
     }
     if OWN.starts_with(&settings.prefix) {

@@ -28,12 +28,14 @@ pub(super) struct Head {
     pub(super) revision: i64,
 }
 
-/// Where a side stands.
+/// Where a side stands. It is asked for a key of what is copied: its user may read no other.
 pub(super) async fn head(
     of: &Client,
+    spans: &[Span],
     failed: fn(ClientError) -> MigrateError,
 ) -> Result<Head, MigrateError> {
-    let request = RangeRequest { key: Bytes::from_static(b"\0"), ..Default::default() };
+    let key = spans.first().map_or(Bytes::from_static(b"\0"), |(key, _)| key.clone());
+    let request = RangeRequest { key, ..Default::default() };
     let header = of.raw_range("read the revision", request).await.map_err(failed)?.header;
     let header = header.unwrap_or_default();
     Ok(Head { cluster_id: header.cluster_id, revision: header.revision })
@@ -112,7 +114,7 @@ pub(super) async fn copy(
     spans: &[Span],
     tell: &mut impl FnMut(Progress),
 ) -> Result<(), MigrateError> {
-    let revision = head(from, source).await?.revision;
+    let revision = head(from, spans, source).await?.revision;
     let mut keys = 0;
     for span in spans {
         let mut pages = Pages::new(from, span, revision);

@@ -84,7 +84,7 @@ impl Following<'_> {
                 Err(_) => {
                     tokio::time::sleep(PAUSE).await;
                     // Gives up when the source is gone for good.
-                    head(self.from, source).await?;
+                    head(self.from, self.spans, source).await?;
                     continue;
                 }
             };
@@ -180,7 +180,7 @@ impl Following<'_> {
         if self.leases.take_lost() {
             return Ok(Some(End::Again("a lease of the target ran out, its keys with it")));
         }
-        let head = head(self.from, source).await?.revision;
+        let head = head(self.from, self.spans, source).await?.revision;
         let lag = (head - place.seen.max(place.applied)).max(0);
         tell(Progress::Following { revision: place.applied, lag, events: place.events });
         if place.ends.is_none() && (self.settings.until_synced || stop.is_cancelled()) {
