@@ -44,10 +44,14 @@ fn setting(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: give a whole number")))
 }
 
+/// Of the first sequence: each run draws its own.
+fn first_seed() -> u64 {
+    setting("WATCHKEEP_SEED").unwrap_or_else(|| StdRng::from_os_rng().random_range(0..1 << 32))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_sequences_are_answered_as_etcd_answers_them() {
-    let first =
-        setting("WATCHKEEP_SEED").unwrap_or_else(|| StdRng::from_os_rng().random_range(0..1 << 32));
+    let first = first_seed();
     let count = setting("WATCHKEEP_SEQUENCES").unwrap_or(SEQUENCES);
     println!("WATCHKEEP_SEED={first} WATCHKEEP_SEQUENCES={count}");
     let next = Arc::new(AtomicU64::new(first));

@@ -16,7 +16,7 @@ use watchkeep_api::{
 };
 
 use crate::{
-    intended,
+    first_seed, intended,
     pair::Pair,
     setting,
     user_op::{Said, Tokens, UserOp, Who, forget_users},
@@ -45,8 +45,7 @@ const LEASE: i64 = 7;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_are_allowed_and_refused_alike() {
-    let first =
-        setting("WATCHKEEP_SEED").unwrap_or_else(|| StdRng::from_os_rng().random_range(0..1 << 32));
+    let first = first_seed();
     let count = setting("WATCHKEEP_SEQUENCES").unwrap_or(SEQUENCES);
     println!("WATCHKEEP_SEED={first} WATCHKEEP_SEQUENCES={count}");
     let mut pair = Pair::start().await;
