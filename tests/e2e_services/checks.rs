@@ -184,6 +184,10 @@ async fn every_kind_over_http_and_by_command() {
         (json!({"name": "c", "tcp": {"query_response": [{"expect": "("}]}}), "step 1: expect"),
         (json!({"name": "c", "script": {"command": "../sh"}}), "script.command"),
         (json!({"name": "c", "ttl": {"ttl_ms": 1}}), "ttl.ttl_ms"),
+        (
+            json!({"name": "c", "ttl": {"ttl_ms": 9_000}, "assertions": ["status == 200"]}),
+            "there is no variable status; there are output, duration_ms, timings, now",
+        ),
         (json!({"name": "c", "tcp": {}, "icmp": {}}), "exactly one"),
     ] {
         let bad = json!({"id": "x", "address": "h", "port": 1, "checks": [check]});
@@ -249,5 +253,33 @@ async fn a_service_reports_itself() {
         let url = cluster.nodes[1].url(&format!("/v1/services/{path}"));
         let error = http::post(&url, &said).await.expect_err(part);
         assert!(error.contains(part), "{error}");
+    }
+}
+
+/// `output` is the text of the report, and a report that is critical by itself is not looked at further.
+#[tokio::test(flavor = "multi_thread")]
+async fn assertions_judge_what_a_service_reports() {
+    let cluster = Cluster::start(1, &[]).await;
+    let node = &cluster.nodes[0];
+    let assertion = "output.startsWith('42') && !output.contains('stuck')";
+    let check = json!({
+        "name": "alive", "interval_ms": 100, "fall": 1, "ttl": {"ttl_ms": 60_000},
+        "assertions": [assertion],
+    });
+    let instance = json!({"id": "w1", "address": "h", "port": 1, "checks": [check]});
+    node.register("web", &instance).await;
+    let url = node.url("/v1/services/web/instances/w1/checks/alive");
+    for (status, output, verdict, reason) in [
+        ("passing", "42 jobs", "passing", None),
+        ("passing", "42 jobs, 3 stuck", "critical", Some(format!("assertion failed: {assertion}"))),
+        ("warning", "42 jobs, 3 slow", "passing", None),
+        ("critical", "all stuck", "critical", Some("critical: all stuck".to_owned())),
+    ] {
+        let report = json!({"status": status, "output": output});
+        http::post(&url, &report).await.expect("it is taken");
+        let found = node.verdict("web", "w1", verdict, SOON).await;
+        if let Some(reason) = reason {
+            assert_eq!(found["reason"], format!("alive: {reason}"), "{report}");
+        }
     }
 }
