@@ -167,13 +167,13 @@ impl Nemesis {
     /// Ends every fault.
     pub(crate) async fn heal(&mut self) {
         self.network.heal();
+        if let Some(place) = self.vacant.take() {
+            membership::replace(&self.run, &self.network, &mut self.members, place).await;
+        }
         for member in &mut self.members {
             member.signal("-CONT");
             member.shift_clock(0);
             member.start(&self.network);
-        }
-        if let Some(place) = self.vacant.take() {
-            membership::replace(&self.run, &self.network, &mut self.members, place).await;
         }
     }
 }

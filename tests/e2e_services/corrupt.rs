@@ -37,7 +37,8 @@ fn altered(backup: &[u8]) -> Vec<u8> {
     let mut bytes = backup[..backup.len() - 32].to_vec();
     let (mut at, mut changes) = (HEAD_BYTES, 0);
     loop {
-        let length = bytes[at..at + 4].try_into().map(u32::from_be_bytes).expect("four bytes");
+        let length: [u8; 4] = bytes[at..at + 4].try_into().expect("four bytes");
+        let length = u32::from_be_bytes(length);
         if length == 0 {
             break;
         }
