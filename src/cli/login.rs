@@ -29,23 +29,29 @@ impl Login {
 
     /// A client as this user; as nobody in particular when none is given.
     pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
-        let client = self.tls.client(endpoints)?;
-        Ok(match self.credentials()? {
+        self.client_by("--", endpoints)
+    }
+
+    /// The same; in errors the flags begin with `dashes`.
+    pub(super) fn client_by(&self, dashes: &str, endpoints: &[String]) -> anyhow::Result<Client> {
+        let client = self.tls.client(dashes, endpoints)?;
+        Ok(match self.credentials(dashes)? {
             Some(credentials) => client.with_credentials(credentials),
             None => client,
         })
     }
 
-    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
+    fn credentials(&self, dashes: &str) -> anyhow::Result<Option<Credentials>> {
         let Some(user) = &self.user else { return Ok(None) };
         if let Some(file) = &self.password_file {
             let read = Credentials::read(user, file);
-            return Ok(Some(read.with_context(|| format!("--password-file {}", file.display()))?));
+            let flag = || format!("{dashes}password-file {}", file.display());
+            return Ok(Some(read.with_context(flag)?));
         }
         match user.split_once(':') {
             Some((name, password)) => Ok(Some(Credentials::new(name, password))),
             None => bail!(
-                "--user {user}: no password; write it as name:password, or give --password-file FILE"
+                "{dashes}user {user}: no password; write it as name:password, or give {dashes}password-file FILE"
             ),
         }
     }

@@ -68,7 +68,7 @@ impl Migrate {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let from_tls = Tls { cacert: self.from_cacert, cert: self.from_cert, key: self.from_key };
         let from = Login::of(self.from_user, self.from_password_file, from_tls);
-        let from = from.client(&self.from).context("--from")?;
+        let from = from.client_by("--from-", &self.from).context("--from")?;
         let to = self.login.client(&self.to).context("--to")?;
         let settings =
             Settings { prefix: self.prefix, until_synced: self.until_synced, force: self.force };

@@ -26,17 +26,14 @@ impl Tls {
         ClientTlsConfig { ca: self.cacert.clone(), cert: self.cert.clone(), key: self.key.clone() }
     }
 
-    /// A client of these endpoints.
-    pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
+    /// A client of these endpoints; in errors the flags begin with `dashes`.
+    pub(super) fn client(&self, dashes: &str, endpoints: &[String]) -> anyhow::Result<Client> {
         Client::with_tls(endpoints, &self.config()).map_err(|error| match &error {
             // The flag, since the file alone does not say for what it was given.
-            ClientError::Tls(wrong) => {
-                let flag = match wrong.field().to_string().as_str() {
-                    "ca" => "--cacert".to_owned(),
-                    field => format!("--{field}"),
-                };
-                anyhow!("{flag} {wrong}")
-            }
+            ClientError::Tls(wrong) => match wrong.field().to_string().as_str() {
+                "ca" => anyhow!("{dashes}cacert {wrong}"),
+                field => anyhow!("{dashes}{field} {wrong}"),
+            },
             _ => error.into(),
         })
     }

@@ -140,6 +140,7 @@ async fn an_etcd_with_certificates_and_users_is_copied() {
 
     let password = dir.join("password");
     fs::write(&password, "moves\n").expect("written");
+    let missing = dir.join("missing.pem");
     let (user, root) = (PathBuf::from("mover"), ["--user", "root:secret"]);
     let right = [
         ("--from-cacert", &from.authority.file),
@@ -151,12 +152,14 @@ async fn an_etcd_with_certificates_and_users_is_copied() {
         ("--cert", &to.client.cert),
         ("--key", &to.client.key),
     ];
-    let wrong: [(Vec<Flag<'_>>, &str, &str); 5] = [
+    let wrong: [(Vec<Flag<'_>>, &str, &str); 7] = [
         (instead(&right, "--from-cacert", &to.authority.file), "source: ", "UnknownIssuer"),
         (instead(&right, "--cacert", &from.authority.file), "target: ", "UnknownIssuer"),
         (without(&right, &["--from-cert", "--from-key"]), "source: ", ""),
         (without(&right, &["--cert", "--key"]), "target: ", ""),
         (without(&right, &["--from-user", "--from-password-file"]), "source: ", "etcdserver: "),
+        (without(&right, &["--from-password-file"]), "--from-user mover: ", "--from-password-file"),
+        (instead(&right, "--from-cacert", &missing), "--from-cacert ", "missing.pem"),
     ];
     // At once: each tries for some seconds.
     let begun: Vec<Child> = wrong.iter().map(|(flags, ..)| migrate(&from, &to, flags)).collect();
