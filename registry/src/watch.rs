@@ -243,10 +243,11 @@ pub(crate) async fn dispatch(hub: Arc<Hub>) {
     let mut newest = hub.newest.subscribe();
     loop {
         hub.dispatch();
-        // Before there is more, those who were marked get their turn.
-        tokio::task::yield_now().await;
         if newest.changed().await.is_err() {
             return;
         }
+        // Those who were marked get their turn before there is more, and before them whoever waits for the answer to what
+        // was just applied: their wake-ups stand in the queue by now.
+        tokio::task::yield_now().await;
     }
 }

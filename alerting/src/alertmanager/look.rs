@@ -106,6 +106,7 @@ impl Look<'_> {
             labels: self.labels.clone(),
             alerts: shown,
             deadline: self.now + self.route.group_interval.delta().max(least),
+            prepared: None,
         });
     }
 

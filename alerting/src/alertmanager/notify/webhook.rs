@@ -19,5 +19,6 @@ pub(super) async fn send(
     if config.max_alerts > 0 {
         payload.to_mut().truncate(config.max_alerts);
     }
-    link.post(&url, message.key(), &*payload, timeout).await.map(drop)
+    let body = payload.json().map_err(|e| Failure::Never(e.to_string()))?;
+    link.post_body(&url, message.key(), body, timeout).await.map(drop)
 }

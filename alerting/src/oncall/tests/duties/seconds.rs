@@ -154,7 +154,7 @@ fn fine_model(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn every_second_has_the_person_that_the_rules_say(
@@ -163,6 +163,9 @@ proptest! {
         changes in changes(),
         instants in prop::collection::vec(0..2 * AROUND, 20),
     ) {
+        // A layer of nothing but the day that Apia left out is refused.
+        let nothing = |layer: &ModelLayer| layer.start_day == 1 && layer.end_day == Some(2);
+        prop_assume!(zone != "Pacific/Apia" || !layers.iter().any(|(layer, _)| nothing(layer)));
         let day = day.parse::<NaiveDate>().unwrap();
         let first = day - chrono::Days::new(1);
         let schedule = fine_config(zone, first, &layers);
