@@ -55,6 +55,9 @@ fn explain(error: io::Error, terms: &Terms) -> io::Error {
         ) => {
             format!("{found}: the certificate shown has ended, or a clock is wrong")
         }
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "the certificate shown has none of the names that are let in".to_owned()
+        }
         Error::AlertReceived(AlertDescription::UnknownCA) => {
             format!(
                 "{found}: the caller does not trust the authority of this listener's certificate"
