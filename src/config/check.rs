@@ -233,6 +233,11 @@ fn web_remarks(config: &Config) -> Vec<(String, String)> {
                        collector.http_client.basic_auth who it is";
         remark("listen.http_web_config", message.to_owned());
     }
+    if demands.user && !demands.tls && !config.listen.http.ip().is_loopback() {
+        let message = "passwords come without TLS, so that everybody on the way can read them: add tls_server_config, or keep \
+                       listen.http on 127.0.0.1 behind a proxy";
+        remark("listen.http_web_config", message.to_owned());
+    }
     let shows = client.tls_config.as_ref().is_some_and(|tls| tls.cert_file.is_some());
     if demands.certificate && !shows {
         let message = "a certificate is demanded, and this node shows none to the others: say in \

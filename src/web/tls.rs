@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The cipher suites of TLS 1.2, by their names in Go. Those of TLS 1.3 are not chosen among, there as here.
-static SUITES: [(&str, SupportedCipherSuite); 8] = [
+static SUITES: [(&str, SupportedCipherSuite); 6] = [
     (
         "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
         cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -41,15 +41,6 @@ static SUITES: [(&str, SupportedCipherSuite); 8] = [
         "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
         cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     ),
-    // Go's older names.
-    (
-        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
-        cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
-    (
-        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
-        cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    ),
 ];
 /// What is always there where TLS 1.3 is, by their names in Go.
 static SUITES_OF_13: [(&str, SupportedCipherSuite); 3] = [
@@ -57,8 +48,6 @@ static SUITES_OF_13: [(&str, SupportedCipherSuite); 3] = [
     ("TLS_AES_128_GCM_SHA256", cipher_suite::TLS13_AES_128_GCM_SHA256),
     ("TLS_CHACHA20_POLY1305_SHA256", cipher_suite::TLS13_CHACHA20_POLY1305_SHA256),
 ];
-/// Names that are told: without the older ones.
-const SUITES_TOLD: usize = 6;
 
 /// TLS of the listener.
 pub(super) struct Tls {
@@ -262,7 +251,7 @@ fn provider(said: &TlsServer, found: &mut Found) -> CryptoProvider {
             match SUITES.iter().find(|(known, _)| known == name) {
                 Some((_, suite)) => provider.cipher_suites.push(*suite),
                 None => found.refuse(&format!("cipher_suites[{at}]"), {
-                    let known = SUITES[..SUITES_TOLD].iter().map(|(known, _)| *known);
+                    let known = SUITES.iter().map(|(known, _)| *known);
                     format!(
                         "{name:?} is not spoken here (nothing with CBC, RC4, 3DES or a key exchange by RSA is): leave it out; \
                          spoken: {}",

@@ -31,12 +31,7 @@ impl ClientTls {
     /// # Errors
     /// When a file cannot be read or used.
     pub fn load(files: &Files) -> Result<Self, TlsError> {
-        let build = |files: &Files, material| {
-            let mut config = build(files, material)?;
-            config.alpn_protocols = vec![ALPN.to_vec()];
-            Ok(config)
-        };
-        Reloading::load(files.clone(), build).map(|config| Self(Arc::new(config)))
+        Reloading::load(files.clone(), of_grpc).map(|config| Self(Arc::new(config)))
     }
 
     /// Looks at the files; see [`Reloading::refresh`].
@@ -66,6 +61,12 @@ impl ClientTls {
         stream.set_nodelay(true)?;
         TlsConnector::from(self.0.current()).connect(name, stream).await
     }
+}
+
+fn of_grpc(files: &Files, material: Material) -> Result<ClientConfig, TlsError> {
+    let mut config = build(files, material)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
 }
 
 /// What a client of another protocol than gRPC needs, by the files as they are now. Without `ca` the public roots are trusted.
