@@ -1,13 +1,13 @@
 //! Wires a node: listeners, then the rooms that run here, then the HTTP API over them; and takes it all down.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use prometheus::process_collector::ProcessCollector;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 use watchkeep_alerting::{Alerting, Loader, Source, slo::openslo, source::External};
 use watchkeep_catalog::{Client, View};
 use watchkeep_collector::{Collector, Recorder, blackbox::probe_router, write_router};
@@ -17,14 +17,14 @@ use watchkeep_series::SeriesStore;
 use crate::{
     config::{Config, Role, alertmanager},
     dns::{Dns, Domain},
-    http::{self, Asked, ClusterMember, ClusterState, ClusterView, Facts, Reader, Site},
-    metrics::{DnsMetrics, HttpMetrics, QueryMetrics, ReaderMetrics},
+    http::{self, Asked, ClusterMember, ClusterState, ClusterView, Facts, Guard, Reader, Site},
+    metrics::{DnsMetrics, HttpMetrics, QueryMetrics, ReaderMetrics, WebMetrics},
     notify,
     own_runtime::OwnRuntime,
     querier::Querier,
     rules, self_watch,
     series_source::StoreSource,
-    telemetry, welcome,
+    telemetry, web, welcome,
 };
 
 /// Longest wait for the rooms to end in order.
@@ -40,7 +40,9 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
     let metrics = prometheus::Registry::new();
     metrics.register(Box::new(ProcessCollector::for_self()))?;
     let http_metrics = Arc::new(HttpMetrics::new(&metrics)?);
-    let listener = bind(config.listen.http).await?;
+    let web_metrics = WebMetrics::new(&metrics)?;
+    let listener = web::bind(config.listen.http).await?;
+    let kept = keep(config).await?;
 
     let apart = OwnRuntime::start("registry")?;
     let node = match config.runs(Role::Registry) {
@@ -76,18 +78,16 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
         let gather = move || http::gather(&metrics, series.as_ref());
         rooms.start("metrics by OTLP", exporter.run(gather, rooms.stop.clone()));
     }
+    if let Some(kept) = kept.clone() {
+        let (stop, fresh) = (rooms.stop.clone(), kept.keep_fresh(web_metrics.clone()));
+        rooms.start("web configuration", async move {
+            stop.run_until_cancelled(fresh).await;
+        });
+    }
     let closing = CancellationToken::new();
-    // A bare `Router` would be copied whole, route by route, for every connection.
-    let service = http::router(site, http_metrics).into_make_service();
-    let closed = closing.clone().cancelled_owned();
-    // The end of an answer does not wait until the client has confirmed its beginning.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "nodelay not set");
-        }
-    });
-    let mut server =
-        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(closed).into_future());
+    let guard = kept.clone().map(|kept| Guard::new(kept, web_metrics.clone()));
+    let router = http::router(site, guard, http_metrics);
+    let mut server = web::serve(listener, kept, &web_metrics, router, closing.clone())?;
     welcome::print(config);
     notify::ready();
 
@@ -111,22 +111,11 @@ pub(crate) async fn serve(config: &Config, stop: CancellationToken) -> anyhow::R
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "stop what uses the port, or choose another",
-            io::ErrorKind::AddrNotAvailable => {
-                "give an address that this machine has, or 0.0.0.0 for all of them"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "give a port of 1024 or more, or the process the right to this one"
-            }
-            _ => "choose another address",
-        };
-        anyhow!(
-            "cannot listen on {address} for HTTP: {error}; {remedy} (listen.http, --http-listen)"
-        )
-    })
+/// The web configuration, if there is one; its files are read on a thread of its own.
+async fn keep(config: &Config) -> anyhow::Result<Option<Arc<web::Kept>>> {
+    let Some(file) = config.listen.http_web_config.clone() else { return Ok(None) };
+    let kept = tokio::task::spawn_blocking(move || web::Kept::load(&file)).await??;
+    Ok(Some(Arc::new(kept)))
 }
 
 /// Resolves when the registry in this process cannot go on; never where there is none.

@@ -15,6 +15,7 @@ mod parse;
 mod policy;
 mod problem;
 mod query;
+pub(crate) mod web;
 
 pub(crate) use file::{Config, LogFormat, Role, Telemetry};
 pub(crate) use flags::{Flags, member};
@@ -69,6 +70,10 @@ pub(crate) fn load_with_remarks(
     }
     config.rules_base = file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     flags.apply(&mut config, &mut origin.flags);
+    let web = config.listen.http_web_config.as_deref().map(web::load).transpose();
+    if let Ok(Some(web)) = &web {
+        config.demands = web.demands();
+    }
     config.settle(|path| origin.is_given(path));
     let mut problems: Vec<_> = check::check(&config)
         .into_iter()
@@ -85,6 +90,9 @@ pub(crate) fn load_with_remarks(
         path: String::new(),
         message,
     }));
+    if let Err(wrong) = web {
+        problems.extend(wrong.0);
+    }
     if let Err(wrong) = config.blackbox() {
         problems.extend(wrong.0);
     }

@@ -21,6 +21,7 @@ mod console;
 mod events;
 mod fleet;
 mod foreign;
+mod guard;
 pub(crate) mod health;
 mod history;
 mod html;
@@ -38,6 +39,7 @@ mod services;
 
 pub(crate) use self::prometheus::{Asked, Facts};
 pub(crate) use cluster::{ClusterMember, ClusterState, ClusterView};
+pub(crate) use guard::Guard;
 use problem::Problem;
 pub(crate) use process::gather;
 pub(crate) use reader::Reader;
@@ -73,8 +75,8 @@ pub(crate) struct Site {
     pub(crate) name: String,
 }
 
-/// Everything on the HTTP listener.
-pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
+/// Everything on the HTTP listener, behind a guard where there is one.
+pub(crate) fn router(site: Site, guard: Option<Arc<Guard>>, metrics: Arc<HttpMetrics>) -> Router {
     let past = middleware::from_fn_with_state(site.client.clone(), history::travel);
     let mut router = Router::new()
         .merge(services::router(site.reader.clone()))
@@ -103,14 +105,17 @@ pub(crate) fn router(site: Site, metrics: Arc<HttpMetrics>) -> Router {
         None => router.merge(self::prometheus::no_rules()),
     };
     let absent = Absent::of(&site);
-    router
+    router = router
         .merge(console::router(site))
         .fallback(move |request: Request| async move { absent.answer(request.uri().path()) })
         .layer(past)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(in_words))
-        .layer(middleware::from_fn(same_site))
-        .layer(middleware::from_fn_with_state(metrics, observe::observe))
+        .layer(middleware::from_fn(same_site));
+    if let Some(guard) = guard {
+        router = router.layer(middleware::from_fn_with_state(guard, guard::guard));
+    }
+    router.layer(middleware::from_fn_with_state(metrics, observe::observe))
 }
 
 /// What this node could have and has not.

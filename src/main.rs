@@ -23,6 +23,7 @@ mod sample_json;
 mod self_watch;
 mod series_source;
 mod telemetry;
+mod web;
 mod welcome;
 
 /// A put makes and drops some fifty small buffers, often on different threads.

@@ -1,7 +1,8 @@
 //! What the binary itself tells: HTTP requests, the catalog it keeps in memory, and who reads that.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -41,6 +42,72 @@ impl HttpMetrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         Ok(Self { requests, seconds })
+    }
+}
+
+/// Who comes to the HTTP listener, where a web configuration says who may.
+#[derive(Debug, Clone)]
+pub(crate) struct WebMetrics {
+    /// By reason.
+    pub(crate) logins_refused: IntCounterVec,
+    pub(crate) connections_refused: IntCounter,
+    /// By what came of it.
+    pub(crate) reloads: IntCounterVec,
+    expiry: IntGaugeVec,
+}
+
+impl WebMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When they are registered already.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            logins_refused: IntCounterVec::new(
+                Opts::new(
+                    "watchkeep_http_logins_refused_total",
+                    "HTTP requests that named no user (missing), or a wrong one or a wrong password (wrong), or came while too \
+                     many passwords were compared (busy).",
+                ),
+                &["reason"],
+            )?,
+            connections_refused: IntCounter::new(
+                "watchkeep_http_tls_connections_refused_total",
+                "Connections to the HTTP listener whose TLS handshake came to nothing.",
+            )?,
+            reloads: IntCounterVec::new(
+                Opts::new(
+                    "watchkeep_http_web_config_reloads_total",
+                    "Changes of the web configuration file and of its certificates, by whether they were taken or refused.",
+                ),
+                &["result"],
+            )?,
+            expiry: IntGaugeVec::new(
+                Opts::new(
+                    "watchkeep_http_tls_certificate_expiry_timestamp_seconds",
+                    "When the certificate of the HTTP listener ends, in seconds since 1970; where it has one.",
+                ),
+                &["listener"],
+            )?,
+        };
+        for reason in ["missing", "wrong", "busy"] {
+            metrics.logins_refused.with_label_values(&[reason]);
+        }
+        for result in ["taken", "refused"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
+        registry.register(Box::new(metrics.logins_refused.clone()))?;
+        registry.register(Box::new(metrics.connections_refused.clone()))?;
+        registry.register(Box::new(metrics.reloads.clone()))?;
+        registry.register(Box::new(metrics.expiry.clone()))?;
+        Ok(metrics)
+    }
+
+    /// The certificate in use, if there is one, holds until then: Unix time in seconds.
+    pub(crate) fn expires(&self, not_after_seconds: Option<i64>) {
+        if let Some(seconds) = not_after_seconds {
+            self.expiry.with_label_values(&["http"]).set(seconds);
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use url::Url;
-use watchkeep_catalog::{Check, Client, ClientError, HttpCheck, Instance, Scheme, keys};
+use watchkeep_catalog::{
+    Check, Client, ClientError, HttpCheck, Instance, Scheme, TlsSettings, keys,
+};
 use watchkeep_collector::ScrapeConfig;
 
 use crate::{advice, config::Config};
@@ -29,6 +31,7 @@ pub(crate) fn scrape(config: &Config) -> Option<ScrapeConfig> {
     }
     let url = Url::parse(&config.url()).ok()?;
     let interval = collector.self_scrape_interval_ms;
+    let client = &collector.http_client;
     // The fields are those of the configuration file, and so are the words for them.
     let job = serde_json::json!({
         "job_name": SERVICE,
@@ -37,6 +40,9 @@ pub(crate) fn scrape(config: &Config) -> Option<ScrapeConfig> {
         "metrics_path": format!("{}/metrics", url.path().trim_end_matches('/')),
         "interval_ms": interval,
         "timeout_ms": interval.min(10_000),
+        "basic_auth": client.basic_auth,
+        "authorization": client.authorization,
+        "tls_config": client.tls_config,
         "relabel_configs": [
             {"source_labels": ["__address__"], "target_label": "instance"},
             {"regex": "service", "action": "labeldrop"},
@@ -50,20 +56,18 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
     let url = Url::parse(&config.url())?;
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or_default();
-    let https = url.scheme() == "https";
-    let http = HttpCheck {
-        scheme: if https { Scheme::Https } else { Scheme::Http },
-        path: format!("{}/healthz", url.path().trim_end_matches('/')),
-        ..HttpCheck::default()
-    };
-    let check = Check {
+    let usual = Check {
         name: "healthz".to_owned(),
         interval_ms: INTERVAL_MS,
         timeout_ms: INTERVAL_MS,
         rise: 1,
         fall: 2,
-        http: Some(Box::new(http)),
         ..Check::default()
+    };
+    // A check that anybody may read has no certificate to show.
+    let check = match config.demands.certificate {
+        true => Check { tcp: Some(Box::default()), ..usual },
+        false => Check { http: Some(Box::new(healthz(config, &url))), ..usual },
     };
     let instance = Instance {
         service: SERVICE.to_owned(),
@@ -80,6 +84,22 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
     };
     instance.validate()?;
     Ok(instance)
+}
+
+/// How it is asked whether it lives. It names no files, since those who ask have others: where the nodes' authority is one of
+/// their own, any certificate is good for that.
+fn healthz(config: &Config, url: &Url) -> HttpCheck {
+    let https = url.scheme() == "https";
+    let tls = TlsSettings {
+        insecure_skip_verify: https && config.collector.http_client.tls_config.is_some(),
+        ..TlsSettings::default()
+    };
+    HttpCheck {
+        scheme: if https { Scheme::Https } else { Scheme::Http },
+        path: format!("{}/healthz", url.path().trim_end_matches('/')),
+        tls,
+        ..HttpCheck::default()
+    }
 }
 
 /// Keeps this node registered until `stop`, then removes it.

@@ -61,6 +61,7 @@ fn example_in_full(dir: &Path) -> String {
             let content = match name {
                 "ca_file" => include_str!("data/ca.pem"),
                 "alertmanager_config" => include_str!("data/alertmanager/everything.yml"),
+                "http_web_config" => "rate_limit: {interval: 0s}\n",
                 "blackbox_config" => include_str!("data/blackbox/everything.yml"),
                 _ => "c2VjcmV0LW9mLXRoZS10ZXN0cw==\n",
             };
@@ -79,6 +80,7 @@ fn with_tls(value: &str, dir: &Path) -> String {
     for name in ["server", "peer", "client"] {
         authority.issue(dir, name, &["127.0.0.1"]);
     }
+    fs::write(dir.join("http.password"), "secret\n").expect("written");
     value.replace("/etc/watchkeep", &dir.display().to_string())
 }
 
@@ -204,6 +206,10 @@ fn mistakes_are_named() {
             "telemetry:\n  sampling_ratio: 1.5\n  otlp_metrics: true\n  otlp_metrics_interval_seconds: 0\n",
         ),
         ("telemetry_https", "telemetry: {otlp_endpoint: 'https://otel.example.org:4317'}\n"),
+        (
+            "web",
+            "listen: {http_web_config: absent.yml}\ncollector:\n  http_client:\n    basic_auth: {username: u, password_file: absent}\n",
+        ),
         ("list", "- 1\n- 2\n"),
         ("duplicate", "node: {id: 1}\nnode: {id: 2}\n"),
     ] {

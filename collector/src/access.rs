@@ -1,4 +1,4 @@
-//! The client for another program's HTTP door, as scrapes and remote write are told.
+//! The client for another program's HTTP door, as scrapes and remote write are told, and for those of the other nodes.
 
 use std::{
     fmt,
@@ -6,13 +6,77 @@ use std::{
 };
 
 use rustls::ClientConfig;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
-use watchkeep_catalog::{TlsSettings, access::Wrong};
-
-use crate::probe::{
-    Files,
-    tls::{Client, Clients},
+use watchkeep_catalog::{
+    TlsSettings,
+    access::{Authorization, BasicAuth, Credentials, Wrong},
 };
+
+use crate::{
+    collector::WRITE_TIMEOUT,
+    probe::{
+        Files,
+        tls::{Client, Clients},
+    },
+};
+
+/// How the other nodes' HTTP listeners are reached. All are thought to demand the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpClientConfig {
+    /// Who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+    /// Who asks, by a token: for a proxy in front of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsSettings>,
+}
+
+/// The way to the other nodes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Nodes {
+    pub(crate) client: Arc<HttpClient>,
+    pub(crate) credentials: Arc<Credentials>,
+}
+
+impl HttpClientConfig {
+    /// Makes it ready: files are read. `public` is TLS that trusts the public roots.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn nodes(&self, public: ClientConfig) -> Result<Nodes, Wrong> {
+        let named = |(field, message): Wrong| (format!("http_client.{field}"), message);
+        let refused = |e: reqwest::Error| ("http_client.tls_config".to_owned(), e.to_string());
+        let client = match &self.tls_config {
+            None => HttpClient::Fixed(to_nodes(public).map_err(refused)?),
+            Some(settings) => {
+                let tls = tls(Some(settings)).map_err(named)?;
+                HttpClient::new(tls, to_nodes).map_err(refused)?
+            }
+        };
+        let credentials = Credentials::new(self.basic_auth.as_ref(), self.authorization.as_ref());
+        let credentials = Arc::new(credentials.map_err(named)?);
+        Ok(Nodes { client: Arc::new(client), credentials })
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn validate(&self) -> Option<Wrong> {
+        config(None).and_then(|public| self.nodes(public)).err()
+    }
+}
+
+fn to_nodes(tls: ClientConfig) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(WRITE_TIMEOUT)
+        .build()
+}
 
 /// TLS as these settings say; files may lie anywhere, since they are named by whoever configured the collector.
 ///
@@ -119,5 +183,24 @@ mod tests {
         let empty = TlsSettings { ca_file: text(&file), ..TlsSettings::default() };
         assert!(tls(Some(&empty)).expect_err("none").1.contains("no certificate"));
         assert!(tls(None).is_ok());
+    }
+
+    #[test]
+    fn the_way_to_the_other_nodes_is_judged() {
+        let wrong = |text: &str| {
+            let config: HttpClientConfig = serde_json::from_str(text).expect("fits");
+            config.validate().map(|(field, message)| format!("{field}: {message}"))
+        };
+        assert_eq!(wrong("{}"), None);
+        for (text, begin) in [
+            (
+                r#"{"basic_auth":{"username":"u","password_file":"/absent"}}"#,
+                "http_client.basic_auth.password_file: /absent: No such file",
+            ),
+            (r#"{"tls_config":{"ca_file":"/absent"}}"#, "http_client.tls_config: "),
+        ] {
+            let wrong = wrong(text).expect("wrong");
+            assert!(wrong.starts_with(begin), "{wrong}");
+        }
     }
 }

@@ -101,13 +101,9 @@ impl Collector {
             scripts: config.scripts.dir.clone(),
         };
         let context = Context::within(policy, config.files(), rooms)?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(ClientConfig::clone(&context.tls))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(WRITE_TIMEOUT)
-            .build()?;
         let named = |(path, message)| CollectorError::Setting { path, message };
+        let public = ClientConfig::clone(&context.tls);
+        let nodes = config.http_client.nodes(public).map_err(named)?;
         let mut jobs = vec![Arc::new(Job::own(&context.policy).map_err(named)?)];
         for (at, scrape) in config.scrape_configs.iter().enumerate() {
             let job = Job::new(scrape, &context.policy);
@@ -116,7 +112,7 @@ impl Collector {
         }
         let receivers = Receivers::new(
             self_url.as_deref(),
-            http,
+            nodes,
             metrics.clone(),
             queue_dir,
             &config.remote_write,

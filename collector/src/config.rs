@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::HttpClientConfig,
     foreign::{self, ForeignConfig},
     probe::{FACTS_MAX, Files, Policy},
     remote_write::{self, RemoteWriteConfig},
@@ -57,6 +58,8 @@ pub struct CollectorConfig {
     pub self_scrape: bool,
     /// Between two of those. 100 to 3600000.
     pub self_scrape_interval_ms: u64,
+    /// How the other nodes' HTTP listeners are reached.
+    pub http_client: HttpClientConfig,
     /// Whose metrics are fetched, and how.
     pub scrape_configs: Vec<ScrapeConfig>,
     /// Prefixes whose foreign registrations are instances, too.
@@ -104,6 +107,7 @@ impl Default for CollectorConfig {
             blackbox_config: None,
             self_scrape: true,
             self_scrape_interval_ms: 10_000,
+            http_client: HttpClientConfig::default(),
             scrape_configs: Vec::new(),
             foreign: Vec::new(),
             remote_write: Vec::new(),
@@ -146,6 +150,7 @@ impl CollectorConfig {
             wrong.push(Invalid { path: format!("targets.{path}"), message });
         }
         let mut more = scrape::validate(&self.scrape_configs);
+        more.extend(self.http_client.validate());
         more.extend(remote_write::validate(&self.remote_write));
         more.extend(foreign::validate(&self.foreign));
         wrong.extend(more.into_iter().map(|(path, message)| Invalid { path, message }));

@@ -39,6 +39,7 @@ mod sharing;
 mod target;
 mod targets;
 
+pub use access::HttpClientConfig;
 pub use by_hand::{ByHand, PhaseTook, Report, Step, Told};
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, Invalid};

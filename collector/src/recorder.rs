@@ -9,9 +9,7 @@ use watchkeep_catalog::{Client, prompb};
 use watchkeep_series::{Appended, Incoming, Labels, Sample, SeriesError, SeriesStore};
 
 use crate::{
-    CollectorConfig, CollectorError, access,
-    collector::WRITE_TIMEOUT,
-    keep_series,
+    CollectorConfig, CollectorError, access, keep_series,
     metrics::Metrics,
     remote_write::{self, Receivers},
 };
@@ -47,16 +45,12 @@ impl Recorder {
         metrics: Metrics,
     ) -> Result<Self, CollectorError> {
         let named = |(path, message)| CollectorError::Setting { path, message };
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(access::config(None).map_err(named)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(WRITE_TIMEOUT)
-            .build()?;
+        let public = access::config(None).map_err(named)?;
+        let nodes = config.http_client.nodes(public).map_err(named)?;
         let gone_max = Duration::from_secs(config.retention_hours.unsigned_abs() * 3_600);
         let receivers = Receivers::new(
             Some(self_url),
-            http,
+            nodes,
             metrics,
             queue_dir,
             &config.remote_write,

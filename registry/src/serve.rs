@@ -19,15 +19,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
+use watchkeep_api::tls::Refusals;
 
 use crate::{auth::PeerCertificate, authority::Lenient, metrics::Metrics, tls::Door};
 
 mod metered;
-mod refusals;
 
 pub(crate) use metered::{Metered, Meters};
-
-use refusals::Refusals;
 
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;

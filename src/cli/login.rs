@@ -27,6 +27,11 @@ impl Login {
         Self { user, password_file, tls }
     }
 
+    /// How the registry is reached over TLS.
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// A client as this user; as nobody in particular when none is given.
     pub(crate) fn client(&self, endpoints: &[String]) -> anyhow::Result<Client> {
         self.client_by("--", endpoints)

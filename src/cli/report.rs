@@ -69,7 +69,7 @@ impl Report {
             let (service, id, check) = (segment(service)?, segment(id)?, segment(check)?);
             let path = format!("/v1/services/{service}/instances/{id}/checks/{check}");
             let body = json!({ "status": status, "output": self.output });
-            self.way.node.api()?.post::<Taken>(&path, &body).await?.ttl_ms
+            self.way.api()?.post::<Taken>(&path, &body).await?.ttl_ms
         };
         let word = status.as_str();
         out::line(format_args!("{service}/{id}/{check} is {word} for {ttl_ms} ms"));

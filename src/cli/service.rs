@@ -8,7 +8,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use watchkeep_catalog::{Check, Client, HttpCheck, Instance, Scrape};
 
-use super::{api::Node, login::Login, report::Report, serve::stop_token};
+use super::{
+    api::{Api, Listener},
+    login::Login,
+    report::Report,
+    serve::stop_token,
+};
 use crate::out;
 
 mod list;
@@ -35,7 +40,7 @@ pub(crate) enum Service {
 #[derive(Debug, Args)]
 pub(super) struct Way {
     #[command(flatten)]
-    pub(super) node: Node,
+    listener: Listener,
     /// Client URLs of the registry (or of any etcd), instead of a node's HTTP API
     #[arg(long, value_name = "URL,…", value_delimiter = ',')]
     endpoints: Vec<String>,
@@ -224,6 +229,11 @@ fn pause(ttl: i64) -> f64 {
 }
 
 impl Way {
+    /// A node's API.
+    pub(super) fn api(&self) -> anyhow::Result<Api> {
+        self.listener.api(self.login.tls())
+    }
+
     /// The registry, if its URLs were given.
     pub(super) fn registry(&self) -> anyhow::Result<Option<Client>> {
         if self.endpoints.is_empty() {
@@ -240,7 +250,7 @@ impl Way {
         let mut body = serde_json::to_value(instance)?;
         body["ttl_seconds"] = json!(ttl);
         let path = format!("/v1/services/{}/instances", segment(&instance.service)?);
-        self.node.api()?.post::<Value>(&path, &body).await?;
+        self.api()?.post::<Value>(&path, &body).await?;
         Ok(())
     }
 
@@ -251,7 +261,7 @@ impl Way {
         }
         let path =
             format!("/v1/services/{}/instances/{}/heartbeat", segment(service)?, segment(id)?);
-        self.node.api()?.call::<Value>(Method::PUT, &path, None::<&()>).await?;
+        self.api()?.call::<Value>(Method::PUT, &path, None::<&()>).await?;
         Ok(())
     }
 
@@ -261,7 +271,7 @@ impl Way {
             return Ok(());
         }
         let path = format!("/v1/services/{}/instances/{}", segment(service)?, segment(id)?);
-        self.node.api()?.call::<Value>(Method::DELETE, &path, None::<&()>).await?;
+        self.api()?.call::<Value>(Method::DELETE, &path, None::<&()>).await?;
         Ok(())
     }
 }

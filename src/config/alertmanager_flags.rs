@@ -16,8 +16,6 @@ pub(crate) struct AlertmanagerFlags {
     format: Option<LogFormat>,
     #[arg(long = "web.route-prefix", hide = true, value_parser = no_prefix)]
     route_prefix: Option<String>,
-    #[arg(long = "web.config.file", hide = true, value_parser = no_web_config)]
-    web_config: Option<String>,
     #[arg(long = "data.retention", hide = true)]
     retention: Option<String>,
     #[arg(long = "data.maintenance-interval", hide = true)]
@@ -93,11 +91,6 @@ fn no_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-fn no_web_config(_: &str) -> Result<String, String> {
-    Err("the HTTP listener speaks neither TLS nor asks for passwords: leave the flag out, and put a proxy in front that does"
-        .to_owned())
-}
-
 impl AlertmanagerFlags {
     /// What is to be logged, if a flag says so.
     pub(crate) fn logged(&self) -> Option<&'static str> {
@@ -127,7 +120,6 @@ impl AlertmanagerFlags {
         let one = Option::is_some;
         [
             ("--web.route-prefix", one(&self.route_prefix), "there is no prefix"),
-            ("--web.config.file", one(&self.web_config), "a proxy in front speaks TLS"),
             ("--data.retention", one(&self.retention), KEPT),
             ("--data.maintenance-interval", one(&self.maintenance_interval), KEPT),
             ("--web.ui-path", one(&self.ui_path), "the console is part of the program: /alerts"),
@@ -212,7 +204,6 @@ mod tests {
         assert!(AlertmanagerFlags::default().unused().is_empty());
         for (flag, remedy) in [
             ("--web.route-prefix=/am", "let a proxy in front take it off"),
-            ("--web.config.file=web.yml", "put a proxy in front"),
             ("--log.level=loud", "write debug, info, warn or error"),
             ("--log.format=xml", "write logfmt or json"),
         ] {

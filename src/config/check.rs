@@ -212,11 +212,45 @@ fn registry(config: &Config, wrong: &mut Vec<(String, String)>) {
 pub(super) fn remarks(config: &Config, now_seconds: i64) -> Vec<(String, String)> {
     let own = config.registry.password_file.as_deref().and_then(open_to_all);
     let own = own.map(|message| ("registry.password_file".to_owned(), message));
+    let own = own.into_iter().chain(web_remarks(config));
     if !config.runs(Role::Registry) {
-        return own.into_iter().collect();
+        return own.collect();
     }
     let remarks = config.registry_config().remarks(now_seconds).into_iter();
     remarks.map(|i| (registry_path(&i.path), i.message)).chain(own).collect()
+}
+
+/// What the nodes need so that each gets in at the others' HTTP listeners, which demand what this one's does.
+fn web_remarks(config: &Config) -> Vec<(String, String)> {
+    let (demands, client) = (config.demands, &config.collector.http_client);
+    let mut remarks = Vec::new();
+    let mut remark = |path: &str, message: String| remarks.push((path.to_owned(), message));
+    if let Some(open) = config.listen.http_web_config.as_deref().and_then(open_to_all) {
+        remark("listen.http_web_config", open);
+    }
+    if demands.user && client.basic_auth.is_none() && client.authorization.is_none() {
+        let message = "a user is demanded, and this node is none: its samples, and its scrapes of all nodes, are refused; say in \
+                       collector.http_client.basic_auth who it is";
+        remark("listen.http_web_config", message.to_owned());
+    }
+    if demands.user && !demands.tls && !config.listen.http.ip().is_loopback() {
+        let message = "passwords come without TLS, so that everybody on the way can read them: add tls_server_config, or keep \
+                       listen.http on 127.0.0.1 behind a proxy";
+        remark("listen.http_web_config", message.to_owned());
+    }
+    let shows = client.tls_config.as_ref().is_some_and(|tls| tls.cert_file.is_some());
+    if demands.certificate && !shows {
+        let message = "a certificate is demanded, and this node shows none to the others: say in \
+                       collector.http_client.tls_config which (cert_file, key_file)";
+        remark("listen.http_web_config", message.to_owned());
+    }
+    if demands.tls && !config.url().starts_with("https://") {
+        let url = config.url();
+        let message =
+            format!("{url:?}: the listener speaks TLS: write https, unless a proxy is there");
+        remark("external_url", message);
+    }
+    remarks
 }
 
 /// A listener with TLS serves the rooms of its own process, too.

@@ -15,6 +15,7 @@ use watchkeep_collector::CollectorConfig;
 use watchkeep_registry::{InitialClusterState, PeerTlsConfig, RegistryConfig, TlsConfig};
 
 use super::query::QueryConfig;
+use crate::web::Demands;
 
 /// How long history is kept where nothing is said: as far back as SLO reports look.
 const HISTORY_MS: u64 = 30 * 24 * 3_600_000;
@@ -29,7 +30,7 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     /// Names of services.
     pub(crate) dns: DnsConfig,
-    /// How others reach its HTTP listener; none: `http://{listen.http}`.
+    /// How others reach its HTTP listener; none: `http://{listen.http}`, with TLS `https://…`.
     pub(crate) external_url: Option<String>,
     /// The replicated store, or where it is.
     pub(crate) registry: Registry,
@@ -46,6 +47,9 @@ pub(crate) struct Config {
     /// The directory that rule files are meant from: the configuration file's.
     #[serde(skip)]
     pub(crate) rules_base: PathBuf,
+    /// What the HTTP listener demands: as the web configuration said when it was read.
+    #[serde(skip)]
+    pub(crate) demands: Demands,
 }
 
 /// This process.
@@ -96,6 +100,8 @@ pub(crate) struct Listen {
     pub(crate) peer: SocketAddr,
     /// Console, HTTP APIs, metrics.
     pub(crate) http: SocketAddr,
+    /// Who may come to `http`, and how: exporter-toolkit's web configuration; none: everybody, without TLS.
+    pub(crate) http_web_config: Option<PathBuf>,
     /// Names of services, UDP and TCP; none: nobody is answered.
     pub(crate) dns: Option<SocketAddr>,
 }
@@ -220,7 +226,13 @@ impl Default for Node {
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self { client: local(2379), peer: local(2380), http: local(8480), dns: None }
+        Self {
+            client: local(2379),
+            peer: local(2380),
+            http: local(8480),
+            http_web_config: None,
+            dns: None,
+        }
     }
 }
 
@@ -260,6 +272,13 @@ impl Config {
         if self.node.name.is_empty() {
             self.node.name = format!("node-{}", self.node.id);
         }
+        if self.demands.tls && !is_given("external_url") {
+            // A flag may have made one of the address.
+            let url = self.external_url.as_mut().filter(|url| url.starts_with("http://"));
+            if let Some(url) = url {
+                url.insert(4, 's');
+            }
+        }
         if !is_given("registry.initial_cluster") {
             let alone = (self.node.id, self.listen.peer.to_string());
             self.registry.initial_cluster = BTreeMap::from([alone]);
@@ -294,7 +313,10 @@ impl Config {
     pub(crate) fn url(&self) -> String {
         match &self.external_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.listen.http),
+            None => {
+                let scheme = if self.demands.tls { "https" } else { "http" };
+                format!("{scheme}://{}", self.listen.http)
+            }
         }
     }
 

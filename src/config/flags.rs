@@ -47,6 +47,9 @@ pub(crate) struct Flags {
     /// An alertmanager.yml, whatever its name: this node is an Alertmanager, too. (Watchkeep's own file goes with --config)
     #[arg(long = "config.file", value_name = "FILE")]
     pub(crate) alertmanager_config: Option<PathBuf>,
+    /// Who may come to the HTTP listener, and how: exporter-toolkit's web configuration (TLS, users), as listen.http_web_config
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub(crate) web_config: Option<String>,
     #[command(flatten)]
     pub(crate) alertmanager: AlertmanagerFlags,
     /// This node's number in the cluster [default: 1]
@@ -167,6 +170,11 @@ impl Flags {
         if let Some(file) = &self.alertmanager_config {
             config.alerting.alertmanager_config = Some(file.clone());
             note("alerting.alertmanager_config", "--config.file");
+        }
+        // As exporter-toolkit has it, an empty one is none.
+        if let Some(file) = self.web_config.as_ref().filter(|file| !file.is_empty()) {
+            config.listen.http_web_config = Some(PathBuf::from(file));
+            note("listen.http_web_config", "--web.config.file");
         }
         self.alertmanager.apply(config);
         if let Some(members) = &self.initial_cluster {

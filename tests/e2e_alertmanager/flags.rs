@@ -46,7 +46,6 @@ fn every_flag_of_alertmanager_is_taken_or_refused_with_a_remedy() {
         let said = said(&[flag]);
         let lines: Vec<&str> = said.lines().filter(|line| !line.contains("absent.yml")).collect();
         let expected: Option<&[&str]> = match flag.split('=').next().unwrap_or_default() {
-            "--web.config.file" => Some(&["put a proxy in front"]),
             "--web.systemd-socket" => {
                 Some(&["--web.systemd-socket: ", "--web.listen-address=:9093"])
             }

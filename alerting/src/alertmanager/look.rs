@@ -106,7 +106,6 @@ impl Look<'_> {
             labels: self.labels.clone(),
             alerts: shown,
             deadline: self.now + self.route.group_interval.delta().max(least),
-            prepared: None,
         });
     }
 

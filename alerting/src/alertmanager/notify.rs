@@ -162,16 +162,6 @@ fn name(integration: &Integration) -> (String, &'static str, u32) {
     (integration.receiver.clone(), integration.way.name(), integration.index)
 }
 
-/// Makes what can be made of a notification before it may be sent.
-pub(crate) fn prepare(telling: &Telling, external_url: &str) -> Arc<Payload> {
-    let payload = Payload::new(telling, external_url, None);
-    if matches!(telling.integration.way, Way::Webhook(_)) {
-        // What cannot be written is said when it is to be sent.
-        let _ = payload.json();
-    }
-    Arc::new(payload)
-}
-
 /// Delivers before the deadline, or says why it did not. `fence` is that of the leader who wrote it down; none: the registry
 /// does not know of it.
 pub(crate) async fn deliver(
@@ -184,13 +174,7 @@ pub(crate) async fn deliver(
     let kind = integration.way.name();
     let channel = setup.channels.by.get(&name(integration));
     let channel = channel.ok_or("the receiver is not in the configuration any more")?;
-    let mut payload = match &telling.prepared {
-        Some(prepared) if fence.is_some() => Arc::clone(prepared),
-        _ => {
-            let notice = fence.is_none().then_some(ALONE);
-            Arc::new(Payload::new(telling, &shared.external_url, notice))
-        }
-    };
+    let mut payload = Payload::new(telling, &shared.external_url, fence.is_none().then_some(ALONE));
     let left = (telling.deadline - clock::now()).to_std().unwrap_or_default();
     let deadline = Instant::now() + left;
     let mut rng = backoff::rng(&shared.id, &telling.record.idempotency_key);
@@ -222,7 +206,7 @@ pub(crate) async fn deliver(
             match sent {
                 Ok(()) => return Ok(()),
                 // A storm must not be kept quiet for its size.
-                Err(Failure::TooMuch(_)) if Arc::make_mut(&mut payload).halve() => continue,
+                Err(Failure::TooMuch(_)) if payload.halve() => continue,
                 Err(failure) => failure,
             }
         };

@@ -3,9 +3,6 @@
 //! Source: <https://prometheus.io/docs/alerting/latest/notifications/> and, for the JSON, version 4 of
 //! <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>.
 
-use std::sync::OnceLock;
-
-use bytes::Bytes;
 use serde::Serialize;
 use watchkeep_catalog::{LabelSet, Time};
 
@@ -32,9 +29,6 @@ pub(crate) struct Payload {
     /// Set where the registry is lost, and this node tells what it knows.
     #[serde(rename = "watchkeep_notice", skip_serializing_if = "Option::is_none")]
     pub(crate) watchkeep_notice: Option<String>,
-    /// All of this, once somebody has asked for it.
-    #[serde(skip)]
-    pub(crate) json: OnceLock<Bytes>,
 }
 
 /// One alert of it.
@@ -91,20 +85,7 @@ impl Payload {
             group_key: telling.record.group_key.clone(),
             truncated_alerts: 0,
             watchkeep_notice: notice.map(str::to_owned),
-            json: OnceLock::new(),
         }
-    }
-
-    /// The webhook's body.
-    ///
-    /// # Errors
-    /// What cannot be written as JSON.
-    pub(crate) fn json(&self) -> Result<Bytes, serde_json::Error> {
-        if let Some(json) = self.json.get() {
-            return Ok(json.clone());
-        }
-        let json = Bytes::from(serde_json::to_vec(self)?);
-        Ok(self.json.get_or_init(|| json).clone())
     }
 
     /// At most `most` alerts; 0: all.
@@ -113,7 +94,6 @@ impl Payload {
         if most > 0 && self.alerts.len() > most {
             self.truncated_alerts += (self.alerts.len() - most) as u64;
             self.alerts.truncate(most);
-            self.json = OnceLock::new();
         }
     }
 
@@ -183,7 +163,6 @@ mod tests {
             group_key: "{}:{}".to_owned(),
             truncated_alerts: 0,
             watchkeep_notice: None,
-            json: OnceLock::new(),
         };
         for name in ["a", "b", "c", "d", "e"] {
             let alert = fixtures::alert(&[("name", name)], 0, Some(60));
@@ -195,9 +174,7 @@ mod tests {
         let left = |payload: &Payload| -> String {
             payload.alerts.iter().map(|alert| alert.labels["name"].as_str()).collect()
         };
-        assert!(payload.json().unwrap().ends_with(br#""truncatedAlerts":0}"#));
         assert!(payload.halve());
-        assert!(payload.json().unwrap().ends_with(br#""truncatedAlerts":3}"#));
         assert_eq!((left(&payload).as_str(), payload.truncated_alerts), ("de", 3));
         assert!(payload.halve() && !payload.halve());
         assert_eq!((left(&payload).as_str(), payload.truncated_alerts), ("d", 4));

@@ -9,7 +9,6 @@ use super::{
     board::{Board, Logged},
     group::GroupId,
     look::Look,
-    payload::Payload,
     plan::Integration,
 };
 
@@ -34,8 +33,6 @@ pub(crate) struct Telling {
     pub(crate) alerts: Vec<Shown>,
     /// Attempts end then.
     pub(crate) deadline: Time,
-    /// What it says, where that was made beforehand.
-    pub(crate) prepared: Option<Arc<Payload>>,
 }
 
 /// What one look of a group began.

@@ -1,7 +1,7 @@
 //! `collector.remote_write`: who else receives what this collector measures. Names are Prometheus's wherever it has the
 //! same thing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -134,9 +134,9 @@ impl QueueConfig {
 /// A receiver made ready.
 #[derive(Debug)]
 pub(super) struct Way {
-    pub(super) client: HttpClient,
+    pub(super) client: Arc<HttpClient>,
     pub(super) headers: HeaderMap,
-    pub(super) credentials: Credentials,
+    pub(super) credentials: Arc<Credentials>,
     pub(super) relabel: Relabeling,
     /// Whether it is sent native histograms.
     pub(super) histograms: bool,
@@ -180,8 +180,9 @@ impl RemoteWriteConfig {
                 .build()
         };
         let client = HttpClient::new(tls, build);
-        let client = client.map_err(|e| ("tls_config".to_owned(), e.to_string()))?;
+        let client = Arc::new(client.map_err(|e| ("tls_config".to_owned(), e.to_string()))?);
         let credentials = Credentials::new(self.basic_auth.as_ref(), self.authorization.as_ref())?;
+        let credentials = Arc::new(credentials);
         let (headers, histograms) = (self.all_headers()?, self.send_native_histograms);
         Ok(Way { client, headers, credentials, relabel, histograms })
     }

@@ -13,12 +13,7 @@ use tokio::{
     time::{Instant, interval},
 };
 use tracing::{error, info, warn};
-use watchkeep_catalog::{
-    Client, KeyValue, Member,
-    access::{Credentials, Wrong},
-    client::Change,
-    keys, prompb,
-};
+use watchkeep_catalog::{Client, KeyValue, Member, access::Wrong, client::Change, keys, prompb};
 use watchkeep_series::{Labels, Sample};
 
 use super::{
@@ -26,7 +21,7 @@ use super::{
     queue::Queue,
     spool::Spool,
 };
-use crate::{access::HttpClient, metrics::Metrics, relabel::Relabeling};
+use crate::{access::Nodes, metrics::Metrics, relabel::Relabeling};
 
 /// Bytes on disk that wait for one alerting member.
 const MEMBER_BYTES_MAX: u64 = 256 << 20;
@@ -42,8 +37,8 @@ pub(crate) struct Receivers {
     others: RwLock<Vec<Queue>>,
     configured: Vec<RemoteWriteConfig>,
     self_url: Option<String>,
-    /// For the members.
-    client: reqwest::Client,
+    /// The way to the members.
+    nodes: Nodes,
     metrics: Metrics,
     dir: PathBuf,
     /// How long is written for a member that is gone: later it would not take what it missed.
@@ -61,7 +56,7 @@ impl Receivers {
     /// Receivers whose queues lie in `dir`.
     pub(crate) fn new(
         self_url: Option<&str>,
-        client: reqwest::Client,
+        nodes: Nodes,
         metrics: Metrics,
         dir: PathBuf,
         configured: &[RemoteWriteConfig],
@@ -72,7 +67,7 @@ impl Receivers {
             others: RwLock::default(),
             configured: configured.to_vec(),
             self_url: self_url.map(bare),
-            client,
+            nodes,
             metrics,
             dir,
             gone_max,
@@ -199,9 +194,9 @@ impl Receivers {
         };
         info!(receiver = id, url, "remote write begins");
         let way = Way {
-            client: HttpClient::Fixed(self.client.clone()),
+            client: self.nodes.client.clone(),
             headers: http::HeaderMap::new(),
-            credentials: Credentials::default(),
+            credentials: self.nodes.credentials.clone(),
             relabel: Relabeling::default(),
             histograms: true,
         };

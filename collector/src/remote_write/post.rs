@@ -30,9 +30,9 @@ const WORDS_BYTES_MAX: usize = 300;
 pub(super) struct Post {
     /// Its name, for the log.
     pub(super) id: String,
-    pub(super) client: HttpClient,
+    pub(super) client: Arc<HttpClient>,
     pub(super) headers: HeaderMap,
-    pub(super) credentials: Credentials,
+    pub(super) credentials: Arc<Credentials>,
     /// Where; none while it is away, and nobody knows where it will be.
     pub(super) url: watch::Receiver<Option<String>>,
     pub(super) min_backoff: Duration,

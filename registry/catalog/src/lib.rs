@@ -16,7 +16,7 @@ mod registration;
 mod report;
 pub mod view;
 
-pub use watchkeep_api::{causes, trace};
+pub use watchkeep_api::{causes, tls, trace};
 
 pub use client::{Client, ClientError, ClientTlsConfig, Credentials, KeyValue};
 pub use examine::{Examination, MemberState, examine};

@@ -1,22 +1,19 @@
 //! A listener's side of the handshake.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use watchkeep_api::tls::{Certificate, Files, Material, Reloading, TlsError};
+use tokio_rustls::server::TlsStream;
+use watchkeep_api::tls::{
+    ALPN, Certificate, Files, Material, Reloading, Terms, TlsError, shake_hands,
+};
 
 use super::member;
 use crate::{auth::PeerCertificate, serve::Metered};
-
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// What may be spoken inside: gRPC's HTTP/2 first.
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Whom a listener lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +90,8 @@ impl Door {
         stream: Metered,
     ) -> io::Result<(TlsStream<Metered>, Option<PeerCertificate>)> {
         let remote = stream.remote()?.ip();
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.reloading.current().config));
-        let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
-        let stream = shaken
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))?
-            .map_err(|error| self.explain(error))?;
+        let config = Arc::clone(&self.reloading.current().config);
+        let stream = shake_hands(config, stream, &self.terms()).await?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let Some(shown) = shown else { return Ok((stream, None)) };
         let certificate = Certificate::read(shown).map_err(io::Error::other)?;
@@ -108,46 +102,18 @@ impl Door {
         Ok((stream, Some(PeerCertificate { common_name })))
     }
 
-    /// rustls's words, in the operator's terms.
-    fn explain(&self, error: io::Error) -> io::Error {
-        use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-        let Some(found) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
-            return error;
-        };
-        let authorities = match self.callers {
-            Callers::Members => "peer_tls.ca",
-            Callers::MayShow | Callers::MustShow => "tls.client_ca",
-        };
-        let text = match found {
-            Error::NoCertificatesPresented if self.callers == Callers::Members => {
-                "no certificate was shown: only members with one of peer_tls.ca are let in"
-                    .to_owned()
-            }
-            Error::NoCertificatesPresented => {
-                "no certificate was shown, and tls.client_cert_auth demands one".to_owned()
-            }
-            Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                "the caller does not speak TLS: an https URL is needed".to_owned()
-            }
-            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                format!("{found}: the certificate shown comes from no authority in {authorities}")
-            }
-            Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
-            ) => {
-                format!("{found}: the certificate shown has ended, or a clock is wrong")
-            }
-            Error::AlertReceived(AlertDescription::UnknownCA) => {
-                format!(
-                    "{found}: the caller does not trust the authority of this listener's certificate"
-                )
-            }
-            Error::AlertReceived(AlertDescription::CertificateExpired) => {
-                format!("{found}: the caller says that this listener's certificate has ended")
-            }
-            _ => return error,
-        };
-        io::Error::new(error.kind(), text)
+    /// What is said to whom is not let in.
+    fn terms(&self) -> Terms {
+        match self.callers {
+            Callers::Members => Terms {
+                authorities: "peer_tls.ca",
+                unshown: "no certificate was shown: only members with one of peer_tls.ca are let in",
+            },
+            Callers::MayShow | Callers::MustShow => Terms {
+                authorities: "tls.client_ca",
+                unshown: "no certificate was shown, and tls.client_cert_auth demands one",
+            },
+        }
     }
 }
 

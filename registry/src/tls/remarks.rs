@@ -115,6 +115,7 @@ mod tests {
             let certificate = Certificate {
                 common_name: None,
                 dns_names: Vec::new(),
+                other_names: Vec::new(),
                 not_before_seconds: now + from,
                 not_after_seconds: now + to,
             };

@@ -8,7 +8,14 @@ use clap::Args;
 use serde_json::Value;
 
 use super::board::{self, Panel, Variable};
-use crate::{cli::maintenance::seconds, out};
+use crate::{
+    cli::{
+        api::{self, HttpUser},
+        maintenance::seconds,
+        registry::Tls,
+    },
+    out,
+};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +28,10 @@ pub(crate) struct Check {
     /// Whatever speaks Prometheus's query API: a Prometheus, or a node
     #[arg(long, default_value = "http://127.0.0.1:8480")]
     url: String,
+    #[command(flatten)]
+    user: HttpUser,
+    #[command(flatten)]
+    tls: Tls,
     /// These alone, by file name without .json
     names: Vec<String>,
     /// The time shown, until now
@@ -150,6 +161,8 @@ impl Check {
 struct Source {
     base: String,
     client: reqwest::Client,
+    /// Name and password.
+    user: Option<(String, String)>,
     start: i64,
     end: i64,
     step: u64,
@@ -168,7 +181,8 @@ impl Source {
         let end = Utc::now().timestamp();
         Ok(Self {
             base: check.url.trim_end_matches('/').to_owned(),
-            client: reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?,
+            client: api::client(&check.tls, TIMEOUT)?,
+            user: check.user.pair()?,
             start: end - i64::try_from(range)?,
             end,
             step,
@@ -180,7 +194,12 @@ impl Source {
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
         let url = format!("{}/api/v1/{path}", self.base);
         let what = || format!("{url}: does a Prometheus or a node answer there? (--url)");
-        let answer = self.client.get(&url).query(query).send().await.with_context(what)?;
+        let request = self.client.get(&url).query(query);
+        let request = match &self.user {
+            Some((name, password)) => request.basic_auth(name, Some(password)),
+            None => request,
+        };
+        let answer = request.send().await.with_context(what)?;
         let status = answer.status();
         let mut answer: Value = answer.json().await.with_context(what)?;
         if answer["status"] != "success" {

@@ -136,6 +136,10 @@ fn http() -> Vec<super::board::Panel> {
             .ask("{{instance}} left out", max("instance", "watchkeep_catalog_records_left_out")),
         lines("Catalog behind by", "short", "Revisions of the registry that a node's catalog has not seen yet. A node that stays behind answers with old services.")
             .ask("{{instance}}", "scalar(max(watchkeep_registry_revision)) - max by (instance) (watchkeep_catalog_revision)").free(),
+        lines("HTTP logins, TLS and web configuration", "ops", "Per second: requests without a good user, by reason; connections whose TLS handshake came to nothing; changes of the web configuration or its certificates, taken or refused. The log says which.")
+            .ask("login refused: {{reason}}", rate("reason", "watchkeep_http_logins_refused_total"))
+            .ask("TLS refused: {{instance}}", rate("instance", "watchkeep_http_tls_connections_refused_total"))
+            .ask("web configuration {{result}}", rate("result", "watchkeep_http_web_config_reloads_total")),
     ]
 }
 

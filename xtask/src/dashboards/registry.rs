@@ -241,7 +241,7 @@ fn doors() -> Vec<Panel> {
         lines("Tokens", "short", "Simple tokens that each member knows.")
             .ask("{{instance}}", max("instance", "watchkeep_registry_auth_tokens")),
         lines("Certificates end in", "s", "Until the end of the certificate in use, where a listener has one. A new file is taken up without a restart.")
-            .ask("{{instance}}, {{listener}}", "min by (instance, listener) (watchkeep_registry_tls_certificate_expiry_timestamp_seconds) - time()").free()
+            .ask("{{instance}}, {{listener}}", "min by (instance, listener) (watchkeep_registry_tls_certificate_expiry_timestamp_seconds or watchkeep_http_tls_certificate_expiry_timestamp_seconds) - time()").free()
             .runbook("WatchkeepCertificateExpires"),
         lines("Connections refused by TLS", "ops", "Callers without TLS, without a certificate where one is demanded, or with one that is not trusted. The log says which.")
             .ask("{{instance}}, {{listener}}", rate("instance, listener", "watchkeep_registry_tls_connections_refused_total")),

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join;
 use tokio::sync::oneshot;
 use tracing::debug;
 use watchkeep_catalog::{
@@ -14,7 +13,7 @@ use watchkeep_catalog::{
 
 use super::{Conductor, Done, Office, batch::WRITES_MAX};
 use crate::{
-    alertmanager::{foresee::Foreseen, intake::RECORDS_PER_TXN_MAX, notify, tell::Telling},
+    alertmanager::{foresee::Foreseen, intake::RECORDS_PER_TXN_MAX, tell::Telling},
     clock,
 };
 
@@ -40,10 +39,6 @@ pub(super) struct Arrival {
 impl Arrival {
     fn tellings(&self) -> impl Iterator<Item = &Telling> {
         self.foreseen.iter().flat_map(|group| &group.tellings)
-    }
-
-    fn tellings_mut(&mut self) -> impl Iterator<Item = &mut Telling> {
-        self.foreseen.iter_mut().flat_map(|group| &mut group.tellings)
     }
 
     /// All of it if `fence` holds, else nothing.
@@ -97,17 +92,9 @@ impl Conductor {
         }
         self.begin_write(ids);
         self.arriving = true;
-        let (shared, mut arrival) = (Arc::clone(&self.shared), arrival);
+        let client = self.shared.client.clone();
         self.tasks.spawn(async move {
-            // While the disk is waited for.
-            let preparing = async {
-                let prepare = |telling: &Telling| notify::prepare(telling, &shared.external_url);
-                arrival.tellings().map(prepare).collect::<Vec<_>>()
-            };
-            let (revision, prepared) = join(arrival.write(&shared.client, fence), preparing).await;
-            for (telling, payload) in arrival.tellings_mut().zip(prepared) {
-                telling.prepared = Some(payload);
-            }
+            let revision = arrival.write(&client, fence).await;
             Done::Arrived(Box::new(arrival), revision)
         });
     }

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bytes::Bytes;
 use reqwest::{
     Certificate, Client, Identity, Method, NoProxy, Proxy, RequestBuilder, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderMap},
@@ -173,17 +172,6 @@ impl Link {
         timeout: Duration,
     ) -> Result<Vec<u8>, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::Never(e.to_string()))?;
-        self.post_body(url, key, body.into(), timeout).await
-    }
-
-    /// The same with what is JSON already.
-    pub(super) async fn post_body(
-        &self,
-        url: &str,
-        key: &str,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<Vec<u8>, Failure> {
         let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
         self.send(request, key, timeout).await
     }

@@ -78,7 +78,6 @@ fn telling(plan: &Plan, resolved: bool) -> Telling {
         labels: [("alertname".to_owned(), "Down".to_owned())].into(),
         alerts: vec![Shown { fingerprint, alert, resolved }],
         deadline: time(3_600),
-        prepared: None,
     }
 }
 

@@ -19,6 +19,5 @@ pub(super) async fn send(
     if config.max_alerts > 0 {
         payload.to_mut().truncate(config.max_alerts);
     }
-    let body = payload.json().map_err(|e| Failure::Never(e.to_string()))?;
-    link.post_body(&url, message.key(), body, timeout).await.map(drop)
+    link.post(&url, message.key(), &*payload, timeout).await.map(drop)
 }

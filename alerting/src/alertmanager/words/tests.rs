@@ -30,7 +30,6 @@ fn payload() -> Payload {
         group_key: "{}:{alertname=\"Down\"}".to_owned(),
         truncated_alerts: 0,
         watchkeep_notice: None,
-        json: std::sync::OnceLock::new(),
     }
 }
 

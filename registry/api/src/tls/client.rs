@@ -31,7 +31,7 @@ impl ClientTls {
     /// # Errors
     /// When a file cannot be read or used.
     pub fn load(files: &Files) -> Result<Self, TlsError> {
-        Reloading::load(files.clone(), build).map(|config| Self(Arc::new(config)))
+        Reloading::load(files.clone(), of_grpc).map(|config| Self(Arc::new(config)))
     }
 
     /// Looks at the files; see [`Reloading::refresh`].
@@ -63,20 +63,32 @@ impl ClientTls {
     }
 }
 
+fn of_grpc(files: &Files, material: Material) -> Result<ClientConfig, TlsError> {
+    let mut config = build(files, material)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+/// What a client of another protocol than gRPC needs, by the files as they are now. Without `ca` the public roots are trusted.
+///
+/// # Errors
+/// When a file cannot be read or used.
+pub fn client_config(files: &Files) -> Result<ClientConfig, TlsError> {
+    build(files, files.parse(&files.read()?)?)
+}
+
 fn build(files: &Files, material: Material) -> Result<ClientConfig, TlsError> {
     let public = || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| TlsError::Config(e.to_string()))?
         .with_root_certificates(material.roots.unwrap_or_else(public));
-    let mut config = match material.identity {
+    Ok(match material.identity {
         Some(identity) => config
             .with_client_auth_cert(identity.chain, identity.key)
             .map_err(|e| files.refused(e))?,
         None => config.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    })
 }
 
 /// An endpoint of tonic for a `http://` or `https://` URL. tonic itself, built without TLS, must not see the latter's scheme;

@@ -118,6 +118,55 @@ pub struct Identity {
     pub not_after_seconds: i64,
 }
 
+/// A text in PEM, and where it stands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// The file, or what messages call it by.
+    pub path: PathBuf,
+    /// What is in it: a secret, perhaps.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pem").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Reads a certificate, with those between it and its authority, and its key. That the two belong together is rustls's
+    /// matter.
+    ///
+    /// # Errors
+    /// When one of them is not what it should be.
+    pub fn read(cert: &Pem, key: &Pem) -> Result<Self, TlsError> {
+        let chain = certificates(Field::Cert, &cert.path, &cert.bytes)?;
+        let first =
+            Certificate::read(&chain[0]).map_err(|e| unreadable(Field::Cert, &cert.path, &e))?;
+        let key = PrivateKeyDer::from_pem_slice(&key.bytes).map_err(|error| {
+            let message = no_key(&key.bytes, &error);
+            TlsError::Content { field: Field::Key, path: key.path.clone(), message }
+        })?;
+        Ok(Self { chain, key, not_after_seconds: first.not_after_seconds })
+    }
+}
+
+/// Reads the certificates of authorities.
+///
+/// # Errors
+/// When there are none, or one is not an authority's.
+pub fn authorities(ca: &Pem) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(Field::Ca, &ca.path, &ca.bytes)? {
+        roots.add(certificate).map_err(|error| TlsError::Content {
+            field: Field::Ca,
+            path: ca.path.clone(),
+            message: format!("this is no authority's certificate: {error}"),
+        })?;
+    }
+    Ok(roots)
+}
+
 /// What is in the files.
 #[derive(Debug)]
 pub struct Material {
@@ -157,33 +206,14 @@ impl Files {
 
     /// Understands what was read.
     pub(super) fn parse(&self, contents: &Contents) -> Result<Material, TlsError> {
-        let identity = match (&self.cert, &contents.cert, &self.key, &contents.key) {
-            (Some(cert_path), Some(cert), Some(key_path), Some(key)) => {
-                let chain = certificates(Field::Cert, cert_path, cert)?;
-                let first = Certificate::read(&chain[0])
-                    .map_err(|e| unreadable(Field::Cert, cert_path, &e))?;
-                let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-                    let message = no_key(key, &error);
-                    TlsError::Content { field: Field::Key, path: key_path.clone(), message }
-                })?;
-                Some(Identity { chain, key, not_after_seconds: first.not_after_seconds })
-            }
+        let pem = |path: &Option<PathBuf>, bytes: &Option<Vec<u8>>| {
+            path.clone().zip(bytes.clone()).map(|(path, bytes)| Pem { path, bytes })
+        };
+        let identity = match (pem(&self.cert, &contents.cert), pem(&self.key, &contents.key)) {
+            (Some(cert), Some(key)) => Some(Identity::read(&cert, &key)?),
             _ => None,
         };
-        let roots = match (&self.ca, &contents.ca) {
-            (Some(path), Some(pem)) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(Field::Ca, path, pem)? {
-                    roots.add(certificate).map_err(|error| TlsError::Content {
-                        field: Field::Ca,
-                        path: path.clone(),
-                        message: format!("this is no authority's certificate: {error}"),
-                    })?;
-                }
-                Some(roots)
-            }
-            _ => None,
-        };
+        let roots = pem(&self.ca, &contents.ca).map(|ca| authorities(&ca)).transpose()?;
         Ok(Material { identity, roots })
     }
 

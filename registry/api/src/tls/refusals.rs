@@ -19,11 +19,12 @@ struct Said {
 
 /// What one listener has said.
 #[derive(Default)]
-pub(super) struct Refusals(Mutex<HashMap<String, Said>>);
+pub struct Refusals(Mutex<HashMap<String, Said>>);
 
 impl Refusals {
     /// Whether it is to be said now; with how many of the same went unsaid since the last time.
-    pub(super) fn is_told(&self, reason: &str, now: Instant) -> Option<u64> {
+    #[must_use]
+    pub fn is_told(&self, reason: &str, now: Instant) -> Option<u64> {
         let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = reasons.get_mut(reason) {
             if now.duration_since(said.at) < QUIET {
