@@ -63,7 +63,7 @@ enum Command {
     /// Make one probe by hand and show each phase
     Probe(probe::Probe),
     /// Who is on call when; overrides and swaps
-    Oncall(oncall::Oncall),
+    Oncall(Box<oncall::Oncall>),
     /// List, open, take and resolve incidents
     #[command(subcommand)]
     Incident(incident::Incident),

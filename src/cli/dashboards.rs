@@ -19,7 +19,7 @@ pub(crate) enum Dashboards {
     /// Write them to a folder, from which Grafana can be provisioned
     Export(Export),
     /// Ask a Prometheus, or a node, everything that the dashboards ask: which panels have data?
-    Check(check::Check),
+    Check(Box<check::Check>),
 }
 
 /// Arguments of `watchkeep dashboards export`.

@@ -19,11 +19,17 @@ use super::{
     segment::{self, SPARE, Segment},
     tail::TailFile,
 };
+use crate::background;
 
 /// Most requests that wait; the writer keeps what does not fit and asks again.
 const REQUESTS_MAX: usize = 16;
 /// How old the durable copy of the tail file may become while nothing is written.
 const TAIL_SYNC_EVERY: Duration = Duration::from_secs(1);
+/// A segment is made ahead of need in steps with rests between, each so many times as long as the step: three members that
+/// make one at the same time without would keep the disk, and a core, from the log for half a second.
+const RESTS: u32 = 3;
+/// The longest.
+const REST_MAX: Duration = Duration::from_millis(40);
 
 enum Request {
     Prepare(u64),
@@ -35,6 +41,8 @@ enum Request {
 pub(super) struct Preparer {
     requests: Option<SyncSender<Request>>,
     prepared: Receiver<Result<Segment, WalError>>,
+    /// Somebody waits: no more rests.
+    awaited: Arc<AtomicBool>,
     tail_is_newer: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,21 +57,26 @@ impl Preparer {
     ) -> Result<Preparer, WalError> {
         let (requests, requested) = sync_channel(REQUESTS_MAX);
         let (answer, prepared) = sync_channel(1);
-        let tail_is_newer = Arc::new(AtomicBool::new(false));
+        let (awaited, tail_is_newer) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let worker = Worker {
             folder: folder.to_owned(),
             segment_bytes,
             spare: spare(folder, segment_bytes)?,
             unwanted: VecDeque::new(),
             tail,
+            awaited: Arc::clone(&awaited),
             tail_is_newer: Arc::clone(&tail_is_newer),
             metrics,
         };
         let thread = thread::Builder::new()
             .name("wal-preparer".into())
-            .spawn(move || worker.run(&requested, &answer))
+            .spawn(move || {
+                background::yield_to_others(background::SOON);
+                worker.run(&requested, &answer);
+            })
             .map_err(WalError::io("start a thread for", folder))?;
-        Ok(Preparer { requests: Some(requests), prepared, tail_is_newer, thread: Some(thread) })
+        let requests = Some(requests);
+        Ok(Preparer { requests, prepared, awaited, tail_is_newer, thread: Some(thread) })
     }
 
     /// Asks for segment `number`; its answer comes from [`Preparer::prepared`]. Waits while too much is asked.
@@ -74,7 +87,10 @@ impl Preparer {
 
     /// Waits for the segment that was asked for; `None` when the thread ended.
     pub(super) fn prepared(&self) -> Option<Result<Segment, WalError>> {
-        self.prepared.recv().ok()
+        self.awaited.store(true, Ordering::Release);
+        let prepared = self.prepared.recv().ok();
+        self.awaited.store(false, Ordering::Release);
+        prepared
     }
 
     /// Hands over a segment that nobody needs; hands it back when too much waits already.
@@ -91,6 +107,7 @@ impl Preparer {
     /// Lets the thread finish what it was asked and waits for it.
     pub(super) fn stop(&mut self) {
         self.requests = None;
+        self.awaited.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             while self.prepared.recv().is_ok() {}
             if thread.join().is_err() {
@@ -107,6 +124,7 @@ struct Worker {
     /// Purged segments, oldest first. One that cannot be put away stays at the front: the files have no gap.
     unwanted: VecDeque<Arc<Segment>>,
     tail: Arc<TailFile>,
+    awaited: Arc<AtomicBool>,
     tail_is_newer: Arc<AtomicBool>,
     metrics: WalMetrics,
 }
@@ -134,7 +152,12 @@ impl Worker {
             let path = segment::rename(&self.folder, &spare.path, number)?;
             return Ok(Segment { number, path, ..spare });
         }
-        let segment = segment::create(&self.folder, number, self.segment_bytes)?;
+        let rest = |step: Duration| {
+            if !self.awaited.load(Ordering::Acquire) {
+                thread::sleep((step * RESTS).min(REST_MAX));
+            }
+        };
+        let segment = segment::create_with_rests(&self.folder, number, self.segment_bytes, rest)?;
         self.metrics.disk_bytes.add(segment.size as i64);
         Ok(segment)
     }

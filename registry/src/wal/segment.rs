@@ -11,6 +11,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -124,6 +125,16 @@ pub(super) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, WalError> {
 
 /// Makes segment `number`, all zeros, synced with its name.
 pub(super) fn create(folder: &Path, number: u64, size: u64) -> Result<Segment, WalError> {
+    create_with_rests(folder, number, size, |_| {})
+}
+
+/// The same; after each step of it it may `rest`, and hears how long the step took.
+pub(super) fn create_with_rests(
+    folder: &Path,
+    number: u64,
+    size: u64,
+    rest: impl FnMut(Duration),
+) -> Result<Segment, WalError> {
     let unfinished = folder.join(UNFINISHED);
     let file = OpenOptions::new()
         .read(true)
@@ -132,7 +143,7 @@ pub(super) fn create(folder: &Path, number: u64, size: u64) -> Result<Segment, W
         .truncate(true)
         .open(&unfinished)
         .map_err(WalError::io("create", &unfinished))?;
-    prewrite(&file, 0, size).map_err(WalError::io("write zeros to", &unfinished))?;
+    write_zeros(&file, 0, size, rest).map_err(WalError::io("write zeros to", &unfinished))?;
     rename(folder, &unfinished, number).map(|path| Segment { number, path, file, size })
 }
 
@@ -158,13 +169,18 @@ pub(super) fn open(number: u64, path: PathBuf, size: u64) -> Result<Segment, Wal
 
 /// Writes zeros from `from` to `to` and syncs the file.
 pub(super) fn prewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
+    write_zeros(file, from, to, |_| {})
+}
+
+fn write_zeros(file: &File, from: u64, to: u64, mut rest: impl FnMut(Duration)) -> io::Result<()> {
     let zeros = vec![0; PREWRITE_STEP_BYTES.min(to.saturating_sub(from) as usize)];
     let mut at = from;
     while at < to {
-        let step = zeros.len().min((to - at) as usize);
+        let (step, began) = (zeros.len().min((to - at) as usize), Instant::now());
         file.write_all_at(&zeros[..step], at)?;
         file.sync_data()?;
         at += step as u64;
+        rest(began.elapsed());
     }
     match from < to {
         true => file.sync_all(),
