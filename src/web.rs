@@ -2,6 +2,7 @@
 //! `--web.config.file`) says of TLS, users, headers and rate, and what keeps to it.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -31,6 +32,9 @@ use users::Users;
 /// What is wrong: the field's path, and the message.
 pub(crate) type Wrong = (String, String);
 
+/// A file that was read, and what was in it.
+type Source = (PathBuf, Vec<u8>);
+
 /// Headers that a file may add to answers, and the values that each may have; none: any.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
@@ -46,8 +50,8 @@ pub(crate) struct Web {
     users: Option<Users>,
     headers: HeaderMap,
     limit: Option<Limit>,
-    /// The files that it names.
-    files: Vec<PathBuf>,
+    /// The files that it was made of.
+    sources: Vec<Source>,
 }
 
 /// What others have to know of it. The default: anybody is served, without TLS.
@@ -71,10 +75,10 @@ impl Web {
         let http = file.http_server_config.as_ref();
         let http2 = http.and_then(|http| http.http2).unwrap_or(true);
         let said = file.tls_server_config.as_ref().filter(|tls| tls.says_something());
-        let (mut tls, mut files) = (None, Vec::new());
+        let (mut tls, mut sources) = (None, Vec::new());
         if let Some(said) = said {
             match Tls::make(said, http2, dir) {
-                Ok((made, named)) => (tls, files) = (Some(made), named),
+                Ok((made, read)) => (tls, sources) = (Some(made), read),
                 Err(more) => wrong.extend(more),
             }
         }
@@ -92,8 +96,20 @@ impl Web {
         let limit = limit.transpose().map_err(|more| wrong.push(more)).ok().flatten().flatten();
         let users = file.basic_auth_users.as_ref().map(Users::make).transpose();
         let users = users.map_err(|more| wrong.extend(more)).ok().flatten().flatten();
-        let made = Self { tls, users, headers, limit, files };
+        let made = Self { tls, users, headers, limit, sources };
         if wrong.is_empty() { Ok(made) } else { Err(wrong) }
+    }
+
+    /// The same, with the file that says it.
+    pub(crate) fn said_by(mut self, path: &Path, text: String) -> Self {
+        self.sources.push((path.to_owned(), text.into_bytes()));
+        self
+    }
+
+    /// Whether all files are as they were read. Blocks.
+    fn is_fresh(&self) -> bool {
+        let is_same = |(path, read): &Source| fs::read(path).is_ok_and(|now| now == *read);
+        self.sources.iter().all(is_same)
     }
 
     /// What others have to know of it.

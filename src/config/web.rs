@@ -15,7 +15,8 @@ use crate::web::{File, Web};
 pub(crate) fn load(path: &Path) -> Result<Web, Problems> {
     let what = "a web configuration file, as --web.config.file of Prometheus takes it";
     let (name, text) = foreign::text(path, what).map_err(Problems)?;
-    read(&name, &text, path.parent().unwrap_or(Path::new(""))).map_err(Problems)
+    let web = read(&name, &text, path.parent().unwrap_or(Path::new(""))).map_err(Problems)?;
+    Ok(web.said_by(path, text))
 }
 
 /// Judges `text`; `file` is its name in messages, and files that it names lie in `dir` unless they say otherwise.

@@ -1,6 +1,7 @@
 //! The HTTP listener's TLS: each connection shakes hands on a task of its own, so that one that is slow keeps nobody waiting.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -12,7 +13,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
@@ -22,7 +23,7 @@ use watchkeep_catalog::tls::{Refusals, Terms, shake_hands};
 use super::Kept;
 use crate::metrics::WebMetrics;
 
-/// Handshakes under way at once; further connections wait to be accepted.
+/// Handshakes under way at once.
 const HANDSHAKES_MAX: usize = 1_024;
 /// How long a caller may take until it says something.
 const FIRST_WORD: Duration = Duration::from_secs(10);
@@ -33,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What is said to a caller without TLS, as Go's servers do it.
 const PLAIN: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
                        Client sent an HTTP request to an HTTPS server.\n";
+/// Why a handshake was broken off for another.
+const TOO_MANY: &str = "too many handshakes are under way, and this one took longest";
 const TERMS: Terms = Terms {
     authorities: "tls_server_config.client_ca_file",
     unshown: "no certificate was shown, and tls_server_config.client_auth_type demands one",
@@ -88,19 +91,50 @@ struct Hall {
     refusals: Refusals,
 }
 
+/// Handshakes under way.
+#[derive(Default)]
+struct Handshakes {
+    tasks: JoinSet<()>,
+    /// The oldest first, and with whom; some may have ended.
+    order: VecDeque<(SocketAddr, AbortHandle)>,
+}
+
+impl Handshakes {
+    /// Begins one. Where there are too many the oldest is broken off, and it is said with whom that was: so nobody is kept out
+    /// by callers who connect and say nothing.
+    fn begin(
+        &mut self,
+        remote: SocketAddr,
+        handshake: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<SocketAddr> {
+        if self.order.len() >= HANDSHAKES_MAX {
+            self.order.retain(|(_, handle)| !handle.is_finished());
+        }
+        let is_full = self.order.len() >= HANDSHAKES_MAX;
+        let oldest = if is_full { self.order.pop_front() } else { None };
+        self.order.push_back((remote, self.tasks.spawn(handshake)));
+        let (oldest, handle) = oldest?;
+        handle.abort();
+        Some(oldest)
+    }
+}
+
 /// Accepts until nobody wants connections any more.
 async fn accept(listener: TcpListener, hall: Arc<Hall>, shaken: mpsc::Sender<Shaken>) {
-    let mut handshakes = JoinSet::new();
+    let mut handshakes = Handshakes::default();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept(), if handshakes.len() < HANDSHAKES_MAX => accepted,
-            Some(_) = handshakes.join_next() => continue,
+            accepted = listener.accept() => accepted,
+            Some(_) = handshakes.tasks.join_next() => continue,
             () = shaken.closed() => return,
         };
         match accepted {
             Ok((stream, remote)) => {
-                let (hall, shaken) = (Arc::clone(&hall), shaken.clone());
-                handshakes.spawn(async move { hall.enter(stream, remote, &shaken).await });
+                let (entered, shaken) = (Arc::clone(&hall), shaken.clone());
+                let handshake = async move { entered.enter(stream, remote, &shaken).await };
+                if let Some(oldest) = handshakes.begin(remote, handshake) {
+                    hall.refused(oldest, &io::Error::other(TOO_MANY));
+                }
             }
             Err(error) => {
                 warn!(%error, "connection not accepted");
@@ -120,12 +154,15 @@ impl Hall {
             Ok(None) => {}
             // Fails when the listener has been closed meanwhile.
             Ok(Some(stream)) => drop(shaken.send((stream, remote)).await),
-            Err(error) => {
-                self.metrics.connections_refused.inc();
-                if let Some(unsaid) = self.refusals.is_told(&error.to_string(), Instant::now()) {
-                    warn!(listener = "http", %remote, %error, unsaid, "connection refused");
-                }
-            }
+            Err(error) => self.refused(remote, &error),
+        }
+    }
+
+    /// It is counted, and said once in a while.
+    fn refused(&self, remote: SocketAddr, error: &io::Error) {
+        self.metrics.connections_refused.inc();
+        if let Some(unsaid) = self.refusals.is_told(&error.to_string(), Instant::now()) {
+            warn!(listener = "http", %remote, %error, unsaid, "connection refused");
         }
     }
 
@@ -157,4 +194,29 @@ async fn refuse(stream: &mut TcpStream) -> io::Result<()> {
     let _ = stream.read(&mut ignored).await?;
     stream.write_all(PLAIN).await?;
     stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_there_are_too_many_the_oldest_gives_way() {
+        let caller = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut handshakes = Handshakes::default();
+        assert_eq!(handshakes.begin(caller(1), async {}), None);
+        handshakes.tasks.join_next().await.expect("one").expect("it ends");
+        // What has ended takes no place.
+        for port in (2..).take(HANDSHAKES_MAX) {
+            assert_eq!(handshakes.begin(caller(port), pending()), None);
+        }
+        for port in 2..4 {
+            assert_eq!(handshakes.begin(caller(60_000 + port), pending()), Some(caller(port)));
+            let ended = handshakes.tasks.join_next().await.expect("one");
+            assert!(ended.expect_err("it is broken off").is_cancelled());
+        }
+        assert_eq!(handshakes.tasks.len(), HANDSHAKES_MAX);
+    }
 }

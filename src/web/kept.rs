@@ -1,7 +1,6 @@
 //! A web configuration as its file says at the moment. A file that is broken changes nothing: what held before holds.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -27,9 +26,7 @@ pub(crate) struct Kept {
 
 struct State {
     current: Arc<Web>,
-    /// What the file and those that it names held when they were last looked at.
-    seen: Vec<Option<Vec<u8>>>,
-    /// What was wrong then, so that it is said once.
+    /// What was wrong when the files were last looked at, so that it is said once.
     complaint: Option<String>,
 }
 
@@ -40,8 +37,7 @@ impl Kept {
     /// Everything that is wrong with it.
     pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
         let current = config::web::load(path)?;
-        let seen = contents(path, &current);
-        let state = State { current: Arc::new(current), seen, complaint: None };
+        let state = State { current: Arc::new(current), complaint: None };
         Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
     }
 
@@ -56,13 +52,12 @@ impl Kept {
     /// # Errors
     /// What is wrong with them; said once for each change.
     fn refresh(&self) -> Result<bool, String> {
-        let (current, last, was_good) = {
+        let (current, was_good) = {
             let state = self.state();
-            (Arc::clone(&state.current), state.seen.clone(), state.complaint.is_none())
+            (Arc::clone(&state.current), state.complaint.is_none())
         };
-        let seen = contents(&self.path, &current);
         // A file that was of no use may name others, which nobody has looked at here.
-        if was_good && seen == last {
+        if was_good && current.is_fresh() {
             return Ok(false);
         }
         let made = config::web::load(&self.path).map_err(|wrong| wrong.to_string());
@@ -76,12 +71,10 @@ impl Kept {
         let mut state = self.state();
         match made {
             Ok(made) => {
-                let seen = contents(&self.path, &made);
-                *state = State { current: Arc::new(made), seen, complaint: None };
+                *state = State { current: Arc::new(made), complaint: None };
                 Ok(true)
             }
             Err(wrong) => {
-                state.seen = seen;
                 if state.complaint.as_ref() == Some(&wrong) {
                     return Ok(false);
                 }
@@ -123,14 +116,10 @@ impl Kept {
     }
 }
 
-/// What is in the file and in those that it names; none where one cannot be read.
-fn contents(path: &Path, web: &Web) -> Vec<Option<Vec<u8>>> {
-    let files = std::iter::once(path).chain(web.files.iter().map(PathBuf::as_path));
-    files.map(|file| fs::read(file).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -16,7 +16,7 @@ use rustls::{
 use watchkeep_catalog::tls::{ALPN, Field, Files, Identity, Pem, TlsError, authorities};
 
 use super::{
-    Wrong,
+    Source, Wrong,
     callers::{Callers, Policy},
     file::{TlsServer, given},
 };
@@ -72,7 +72,7 @@ impl Found {
 }
 
 impl Tls {
-    /// Reads and judges; also the files that it is made of. They lie in `dir` unless they say otherwise.
+    /// Reads and judges; also what it is made of. Files lie in `dir` unless they say otherwise.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -80,9 +80,9 @@ impl Tls {
         said: &TlsServer,
         http2: bool,
         dir: &Path,
-    ) -> Result<(Self, Vec<PathBuf>), Vec<Wrong>> {
+    ) -> Result<(Self, Vec<Source>), Vec<Wrong>> {
         let mut found = Found(Vec::new());
-        let mut reader = Reader { dir, files: Vec::new() };
+        let mut reader = Reader { dir, sources: Vec::new() };
         let cert = found.good(reader.pem(
             "cert",
             given(said.cert.as_deref()),
@@ -137,7 +137,7 @@ impl Tls {
             ALPN.iter().skip(usize::from(!http2)).map(|name| name.to_vec()).collect();
         config.ignore_client_order = said.prefer_server_cipher_suites.unwrap_or(true);
         let config = Arc::new(config);
-        Ok((Self { config, not_after_seconds, demands_certificate }, reader.files))
+        Ok((Self { config, not_after_seconds, demands_certificate }, reader.sources))
     }
 }
 
@@ -178,7 +178,7 @@ fn blame(said: &TlsServer, error: &TlsError) -> Wrong {
 /// Reads PEM, and remembers of which files.
 struct Reader<'a> {
     dir: &'a Path,
-    files: Vec<PathBuf>,
+    sources: Vec<Source>,
 }
 
 impl Reader<'_> {
@@ -199,9 +199,11 @@ impl Reader<'_> {
             }
             (None, Some(file)) => {
                 let path = self.dir.join(file);
-                self.files.push(path.clone());
                 match std::fs::read(&path) {
-                    Ok(bytes) => Ok(Some(Pem { path, bytes })),
+                    Ok(bytes) => {
+                        self.sources.push((path.clone(), bytes.clone()));
+                        Ok(Some(Pem { path, bytes }))
+                    }
                     Err(error) => {
                         let remedy = "give a PEM file that this user may read";
                         let message = format!("{}: {error}; {remedy}", path.display());

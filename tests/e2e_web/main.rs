@@ -19,6 +19,7 @@ use common::{
 use setting::{Setting, command, curl, is, link, log, path, text};
 
 const SOON: Duration = Duration::from_secs(20);
+
 async fn up(setting: &Setting, node: &Node, more: &[&str]) {
     eventually("the node serves", START, async || {
         let answer = setting.curl(node, "/readyz", more)?;
@@ -76,6 +77,7 @@ async fn who_gets_in_and_who_does_not() {
         .await;
     }
     watched(&setting, node, 2).await;
+    streams(&setting, node);
 
     commands(&setting, node).await;
     amtool(&setting, node).await;
@@ -92,6 +94,15 @@ async fn watched(setting: &Setting, node: &Node, nodes: usize) {
         ensure(passing == nodes, || answer.to_string())
     })
     .await;
+}
+
+/// Events go on coming, with either version of HTTP.
+fn streams(setting: &Setting, node: &Node) {
+    for version in ["--http2", "--http1.1"] {
+        let flags = [version, "-N", "--max-time", "2", "-H", "Accept: text/event-stream"];
+        let said = setting.ask(node, "/v1/services", &flags).expect_err("it has no end");
+        assert!(said.contains("event: snapshot\n"), "{version}: {said}");
+    }
 }
 
 /// Our own commands, and a link that such an incident's mail could have.

@@ -140,6 +140,8 @@ pub(super) struct Way {
     pub(super) relabel: Relabeling,
     /// Whether it is sent native histograms.
     pub(super) histograms: bool,
+    /// Whether it is a node, whose web configuration may for a while be another than ours.
+    pub(super) is_node: bool,
 }
 
 impl RemoteWriteConfig {
@@ -184,7 +186,7 @@ impl RemoteWriteConfig {
         let credentials = Credentials::new(self.basic_auth.as_ref(), self.authorization.as_ref())?;
         let credentials = Arc::new(credentials);
         let (headers, histograms) = (self.all_headers()?, self.send_native_histograms);
-        Ok(Way { client, headers, credentials, relabel, histograms })
+        Ok(Way { client, headers, credentials, relabel, histograms, is_node: false })
     }
 
     fn all_headers(&self) -> Result<HeaderMap, Wrong> {

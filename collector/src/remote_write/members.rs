@@ -199,6 +199,7 @@ impl Receivers {
             credentials: self.nodes.credentials.clone(),
             relabel: Relabeling::default(),
             histograms: true,
+            is_node: true,
         };
         let gone = url.is_none().then(Instant::now);
         let (sender, url) = watch::channel(url);

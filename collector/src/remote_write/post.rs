@@ -33,6 +33,8 @@ pub(super) struct Post {
     pub(super) client: Arc<HttpClient>,
     pub(super) headers: HeaderMap,
     pub(super) credentials: Arc<Credentials>,
+    /// Whether it is a node, whose web configuration may for a while be another than ours.
+    pub(super) is_node: bool,
     /// Where; none while it is away, and nobody knows where it will be.
     pub(super) url: watch::Receiver<Option<String>>,
     pub(super) min_backoff: Duration,
@@ -114,11 +116,22 @@ impl Post {
         let said = answer.chunk().await.ok().flatten().unwrap_or_default();
         let said = String::from_utf8_lossy(&said[..said.len().min(WORDS_BYTES_MAX)]);
         let cause = format!("status {}: {}", status.as_u16(), said.trim());
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let is_passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        if is_passing || self.is_node && is_other_configuration(status, &said) {
             Tried::Failed(cause, asked)
         } else {
             Tried::Refused(cause)
         }
+    }
+}
+
+/// Whether a node answers so while its web configuration has changed and ours has not, or the other way round: it knows no such
+/// user, or speaks TLS now.
+fn is_other_configuration(status: StatusCode, said: &str) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::BAD_REQUEST => said.trim_end().ends_with("to an HTTPS server."),
+        _ => false,
     }
 }
 
@@ -146,7 +159,34 @@ mod tests {
     use axum::{Router, extract::Request, routing::any};
 
     use super::*;
-    use crate::{metrics::Metrics, remote_write::RemoteWriteConfig};
+    use crate::{
+        metrics::Metrics,
+        remote_write::{RemoteWriteConfig, config::Way},
+    };
+
+    /// Serves it, and says where.
+    async fn served(router: Router) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let url = format!("http://{}/write", listener.local_addr().expect("address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn post(way: Way, url: &str) -> Arc<Post> {
+        let metrics = Metrics::new(&prometheus::Registry::new()).expect("metrics");
+        Arc::new(Post {
+            id: "p".to_owned(),
+            client: way.client,
+            headers: way.headers,
+            credentials: way.credentials,
+            is_node: way.is_node,
+            url: watch::channel(Some(url.to_owned())).1,
+            min_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(1),
+            metrics: metrics.receiver("p"),
+            failing: AtomicBool::new(false),
+        })
+    }
 
     /// A receiver that has another token from one moment to the next is sent it.
     #[tokio::test]
@@ -157,9 +197,7 @@ mod tests {
             let _ = sender.send(who.and_then(|value| value.to_str().map(str::to_owned).ok()));
             StatusCode::NO_CONTENT
         }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let url = format!("http://{}/write", listener.local_addr().expect("address"));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = served(router).await;
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("token");
         std::fs::write(&file, "one").expect("written");
@@ -167,26 +205,38 @@ mod tests {
             "name": "p", "url": url, "authorization": {"credentials_file": file},
         }))
         .expect("fits");
-        let way = config.way().expect("right");
-        let (_keep, url) = watch::channel(Some(url));
-        let metrics = Metrics::new(&prometheus::Registry::new()).expect("metrics");
-        let post = Arc::new(Post {
-            id: "p".to_owned(),
-            client: way.client,
-            headers: way.headers,
-            credentials: way.credentials,
-            url,
-            min_backoff: Duration::from_millis(1),
-            max_backoff: Duration::from_millis(1),
-            metrics: metrics.receiver("p"),
-            failing: AtomicBool::new(false),
-        });
+        let post = post(config.way().expect("right"), &url);
         post.clone().send(Bytes::new(), 1).await;
         std::fs::write(&file, "two").expect("written");
         post.send(Bytes::new(), 1).await;
         let mut next = async || heard.recv().await.flatten();
         assert_eq!(next().await.as_deref(), Some("Bearer one"));
         assert_eq!(next().await.as_deref(), Some("Bearer two"));
+    }
+
+    /// A node's users change one node after the other, and nothing is lost meanwhile.
+    #[tokio::test]
+    async fn a_node_that_does_not_know_us_yet_is_asked_again() {
+        for (status, said, is_node, sent) in [
+            (401, "who?", true, 7),
+            (400, "Client sent an HTTP request to an HTTPS server.\n", true, 7),
+            (400, "out of order", true, 0),
+            (401, "who?", false, 0),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let first = Arc::new(AtomicBool::new(true));
+            let next = move || {
+                let is_first = first.swap(false, Ordering::Relaxed);
+                async move { if is_first { (status, said) } else { (StatusCode::OK, "") } }
+            };
+            let url = served(Router::new().fallback(any(next))).await;
+            let config: RemoteWriteConfig =
+                serde_json::from_value(serde_json::json!({"name": "p", "url": url})).expect("fits");
+            let post = post(Way { is_node, ..config.way().expect("right") }, &url);
+            post.clone().send(Bytes::new(), 7).await;
+            assert_eq!(post.metrics.sent.get(), sent, "{status} {said} {is_node}");
+            assert_eq!(post.metrics.refused.get(), 7 - sent, "{status} {said} {is_node}");
+        }
     }
 
     #[test]

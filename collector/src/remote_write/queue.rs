@@ -69,6 +69,7 @@ impl Queue {
             client: way.client,
             headers: way.headers,
             credentials: way.credentials,
+            is_node: way.is_node,
             url,
             min_backoff: Duration::from_millis(config.min_backoff_ms),
             max_backoff: Duration::from_millis(config.max_backoff_ms),
