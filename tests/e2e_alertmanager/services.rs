@@ -16,8 +16,9 @@ use crate::common::{
 };
 
 /// Words of a user: everything that is said comes from them, so it is to be the same to the letter.
+/// Without `title`: Alertmanager 0.25 shares what it does that by between goroutines, and then says `a` for `A` now and then.
 const WORDS: &str = r#"{{ define "what" }}{{ .Status | toUpper }} {{ .CommonLabels.alertname }} x{{ len .Alerts }}{{ end }}
-{{ define "all" }}{{ range .Alerts }}{{ .Labels.instance | title }}: {{ .Annotations.note | reReplaceAll "([a-z]+)=" "<$1> " }}; {{ end }}{{ .CommonLabels.SortedPairs.Values | join "/" }}{{ end }}
+{{ define "all" }}{{ range .Alerts }}{{ .Labels.instance | toUpper }}: {{ .Annotations.note | reReplaceAll "([a-z]+)=" "<$1> " }}; {{ end }}{{ .CommonLabels.SortedPairs.Values | join "/" }}{{ end }}
 "#;
 
 /// Receivers whose texts are all the user's own. `URL` is where they are.

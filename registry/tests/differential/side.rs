@@ -83,6 +83,7 @@ impl Side {
             Op::Compact(request) => {
                 // Whether a watcher that lags is cut off is a matter of luck.
                 self.settled().await?;
+                self.have_looked().await;
                 let done = self.kv.compact(*request).await;
                 if done.is_ok() {
                     self.compacted = request.revision;

@@ -1,8 +1,9 @@
 //! The watchers of one side. What each must have seen follows from what a watcher over everything, on the same stream,
 //! has seen.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use tokio::time::Instant;
 use watchkeep_api::{
     etcdserverpb::{
         WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchResponse,
@@ -17,6 +18,9 @@ use crate::{
     watching::{Log, Watching},
 };
 
+/// etcd looks every 100 ms what watchers of the past have missed (`syncWatchersLoop`), and says nothing where that is nothing.
+const LOOK: Duration = Duration::from_millis(400);
+
 /// The watcher over everything.
 pub(crate) const EVERYTHING: i64 = 1_000_000;
 
@@ -28,6 +32,8 @@ pub(crate) struct Watcher {
     compacted: i64,
     /// Events that an earlier watcher of the same id had.
     earlier: usize,
+    /// When it was made, if it began in the past.
+    past: Option<Instant>,
     open: bool,
 }
 
@@ -121,7 +127,8 @@ impl Side {
             return Ok(Answer::Watch([first].into_iter().chain(last).collect()));
         }
         let from = if request.start_revision > 0 { request.start_revision } else { revision + 1 };
-        self.watchers.insert(id, Watcher { request, from, compacted, earlier, open: true });
+        let past = (from <= revision).then(Instant::now);
+        self.watchers.insert(id, Watcher { request, from, compacted, earlier, past, open: true });
         Ok(Answer::Watch(vec![first]))
     }
 
@@ -186,6 +193,17 @@ impl Side {
             stream.until(&format!("{wanted} events of watcher {id}"), enough).await?;
         }
         Ok(())
+    }
+
+    /// Waits until watchers of the past that found nothing have looked: else a compaction comes before that, perhaps.
+    pub(super) async fn have_looked(&self) {
+        let Some(stream) = &self.watching else { return };
+        let open = self.watchers.iter().filter(|(_, watcher)| watcher.open);
+        let quiet =
+            open.filter(|(id, watcher)| events(&stream.log(), **id).len() <= watcher.earlier);
+        if let Some(last) = quiet.filter_map(|(_, watcher)| watcher.past).max() {
+            tokio::time::sleep_until(last + LOOK).await;
+        }
     }
 
     /// All events of one watcher, disputed ones too.
