@@ -1,9 +1,12 @@
 //! The intended differences, each shown: when one of these tests fails, `docs/etcd-differences.md` is out of date.
 
 use tonic::Code;
-use watchkeep_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, WatchCreateRequest,
-    WatchResponse, request_op::Request,
+use watchkeep_api::{
+    authpb::{Permission, permission::Type},
+    etcdserverpb::{
+        CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, WatchCreateRequest,
+        WatchResponse, request_op::Request,
+    },
 };
 
 use crate::{
@@ -11,6 +14,7 @@ use crate::{
     pair::Pair,
     scenarios::{all, of, put, watch_all},
     side::Side,
+    user_op::{Tokens, UserOp, Who},
 };
 
 const LIST: &str = include_str!("../../../docs/etcd-differences.md");
@@ -161,5 +165,30 @@ async fn watches_from_below_zero_and_from_a_tombstone() {
     }
     assert!(!watched(&mut pair.watchkeep, again.clone()).await.remove(0).canceled);
     assert!(watched(&mut pair.etcd, again).await.remove(0).canceled);
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_permission_that_is_granted_again() {
+    is_listed("A permission that is granted again");
+    let mut pair = Pair::start().await;
+    let grant = |kind: Type, end: &'static str| UserOp::Grant {
+        role: "app",
+        permission: Permission { perm_type: kind.into(), key: "a".into(), range_end: end.into() },
+    };
+    let steps = [
+        UserOp::RoleAdd("app"),
+        grant(Type::Readwrite, ""),
+        grant(Type::Write, "c"),
+        grant(Type::Read, "c"),
+    ];
+    let mut tokens = Tokens::default();
+    for (side, permissions) in [(&mut pair.watchkeep, 2), (&mut pair.etcd, 3)] {
+        for step in &steps {
+            step.ask(Who::Nobody, side, &mut tokens).await.expect("done");
+        }
+        let role = UserOp::RoleGet("app").ask(Who::Nobody, side, &mut tokens).await.expect("it is");
+        assert_eq!(role.matches("Permission {").count(), permissions, "{role}");
+    }
     pair.stop().await;
 }

@@ -120,7 +120,17 @@ fn sequence(seed: u64) -> Vec<(Who, UserOp)> {
     for _ in 0..random.random_range(10..30) {
         ops.push((who(random), op(random)));
     }
+    let mut granted = BTreeSet::new();
+    ops.retain(|(_, op)| !is_granted_again(op, &mut granted));
     ops
+}
+
+/// "A permission that is granted again".
+fn is_granted_again(op: &UserOp, granted: &mut BTreeSet<(&str, Vec<u8>, Vec<u8>)>) -> bool {
+    let UserOp::Grant { role, permission } = op else { return false };
+    let (key, end) = (permission.key.to_vec(), permission.range_end.to_vec());
+    let another = granted.iter().any(|(of, at, to)| of == role && *at == key && *to != end);
+    !granted.insert((*role, key, end)) && another
 }
 
 /// Users with roles with permissions, checked from now on, and logged in.
