@@ -1,7 +1,7 @@
 //! For the fuzzer: requests as clients may send them, through the checks, into the log's form and back, and applied to a
 //! small state.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use prost::Message;
 use watchkeep_api::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
@@ -107,10 +107,10 @@ pub(crate) fn encode(parts: &[(u8, [i8; 6], String)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (kind, numbers, key) in parts {
         let [a, b, c, d, e, f] = numbers.map(i64::from);
-        let key = Bytes::copy_from_slice(key.as_bytes());
+        let key = bytes::Bytes::copy_from_slice(key.as_bytes());
         let range = RangeRequest {
             key: key.clone(),
-            range_end: Bytes::from(vec![0; usize::from(a > 0)]),
+            range_end: bytes::Bytes::from(vec![0; usize::from(a > 0)]),
             limit: b,
             revision: c,
             sort_order: i32::from(numbers[3]) % 3,
