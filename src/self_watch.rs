@@ -86,14 +86,12 @@ fn instance(config: &Config) -> anyhow::Result<Instance> {
     Ok(instance)
 }
 
-/// How it is asked whether it lives. It names no files, since those who ask have others: where the nodes' authority is one of
-/// their own, any certificate is good for that.
+/// How it is asked whether it lives. It names no files, since those who ask have others: where the listener has TLS of its own,
+/// or the nodes' authority is one of their own, any certificate is good for that.
 fn healthz(config: &Config, url: &Url) -> HttpCheck {
     let https = url.scheme() == "https";
-    let tls = TlsSettings {
-        insecure_skip_verify: https && config.collector.http_client.tls_config.is_some(),
-        ..TlsSettings::default()
-    };
+    let own = config.demands.tls || config.collector.http_client.tls_config.is_some();
+    let tls = TlsSettings { insecure_skip_verify: https && own, ..TlsSettings::default() };
     HttpCheck {
         scheme: if https { Scheme::Https } else { Scheme::Http },
         path: format!("{}/healthz", url.path().trim_end_matches('/')),

@@ -227,6 +227,14 @@ async fn certificates_and_users_change_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_nothing_but_the_file_is_well_to_itself() {
+    let setting = Setting::new(&json!({}));
+    let cluster = setting.layout_with(&["registry, collector, alerting"], json!({}));
+    up(&setting, &cluster.nodes[0], &[]).await;
+    watched(&setting, &cluster.nodes[0], 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_demanded_of_who_comes() {
     let setting = Setting::new(&json!({
         "client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem",

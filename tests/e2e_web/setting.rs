@@ -80,9 +80,13 @@ impl Setting {
             "ca_file": self.authority.file, "cert_file": self.client.cert, "key_file": self.client.key,
         });
         let user = json!({"username": "watchkeep", "password_file": self.path("password")});
-        let collector = json!({
+        self.layout_with(roles, json!({
             "self_scrape_interval_ms": 500, "http_client": {"basic_auth": user, "tls_config": tls},
-        });
+        }))
+    }
+
+    /// The same with another collector.
+    pub(super) fn layout_with(&self, roles: &[&str], collector: Value) -> Cluster {
         let alerting = json!({
             "alertmanager_config": self.path("alertmanager.yml"),
             "pages": {"link_secret_file": self.path("links")},
