@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -152,9 +152,15 @@ impl Worker {
             let path = segment::rename(&self.folder, &spare.path, number)?;
             return Ok(Segment { number, path, ..spare });
         }
+        let (this, mut synced) = (&*self, Instant::now());
         let rest = |step: Duration| {
-            if !self.awaited.load(Ordering::Acquire) {
+            if !this.awaited.load(Ordering::Acquire) {
                 thread::sleep((step * RESTS).min(REST_MAX));
+            }
+            // All rests together are longer than the tail may wait.
+            if synced.elapsed() >= TAIL_SYNC_EVERY {
+                this.sync_tail();
+                synced = Instant::now();
             }
         };
         let segment = segment::create_with_rests(&self.folder, number, self.segment_bytes, rest)?;
