@@ -31,7 +31,7 @@ use crate::{
         Network, PeerService, Peers, StateMachine, raft_config, run_snapshots, timing, types::Raft,
     },
     renewal,
-    serve::{self, Meters},
+    serve::{self, Meters, Port},
     space,
     tls::{self, Tls},
     wal::LogStore,
@@ -199,9 +199,7 @@ impl Node {
         let doors = client_door.iter().chain(&peer_door).cloned().collect();
         duties.spawn(tls::keep_fresh(doors, Arc::clone(&metrics)));
         listeners.spawn(serve::serve(
-            peer_listener,
-            None,
-            peer_door,
+            Port { listener: peer_listener, door: peer_door, meters: None, patient: false },
             peer_routes.into_axum_router(),
             Arc::clone(&metrics),
             stop.clone(),
@@ -218,9 +216,12 @@ impl Node {
         };
         let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
         listeners.spawn(serve::serve(
-            client_listener,
-            Some(meters),
-            client_door,
+            Port {
+                listener: client_listener,
+                door: client_door,
+                meters: Some(meters),
+                patient: true,
+            },
             clients.clone(),
             metrics,
             stop.clone(),

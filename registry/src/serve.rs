@@ -24,8 +24,10 @@ use watchkeep_api::tls::Refusals;
 use crate::{auth::PeerCertificate, authority::Lenient, metrics::Metrics, tls::Door};
 
 mod metered;
+mod patient;
 
 pub(crate) use metered::{Metered, Meters};
+use patient::Patient;
 
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;
@@ -38,15 +40,25 @@ const PING: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted (out of file descriptors, say).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`; open connections are then closed. With a door, only who comes through it is served.
+/// A port, and how who comes to it is treated.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    /// Only who comes through it is served.
+    pub(crate) door: Option<Arc<Door>>,
+    pub(crate) meters: Option<Meters>,
+    /// Connections give way to the tasks that are ready, so that one write carries what several streams have to send. Those on
+    /// whose answers everybody waits should not.
+    pub(crate) patient: bool,
+}
+
+/// Serves until `stop`; open connections are then closed.
 pub(crate) async fn serve(
-    listener: TcpListener,
-    meters: Option<Meters>,
-    door: Option<Arc<Door>>,
+    port: Port,
     router: Router,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
+    let Port { listener, door, meters, patient } = port;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -76,7 +88,7 @@ pub(crate) async fn serve(
             debug!(%error, "nodelay not set");
         }
         let stream = Metered { stream, meters: meters.clone() };
-        let connection = Connection { builder: builder.clone(), router: router.clone() };
+        let connection = Connection { builder: builder.clone(), router: router.clone(), patient };
         let Some(door) = door.clone() else {
             connections.spawn(connection.serve(stream, None));
             continue;
@@ -91,6 +103,7 @@ pub(crate) async fn serve(
 struct Connection {
     builder: Builder<TokioExecutor>,
     router: Router,
+    patient: bool,
 }
 
 impl Connection {
@@ -122,7 +135,9 @@ impl Connection {
         };
         let service = TowerToHyperService::new(self.router.map_request(named));
         let io = TokioIo::new(Lenient::new(stream));
-        if let Err(error) = self.builder.serve_connection_with_upgrades(io, service).await {
+        let serving = self.builder.serve_connection_with_upgrades(io, service);
+        let served = if self.patient { Patient::new(serving).await } else { serving.await };
+        if let Err(error) = served {
             debug!(%error, "connection ended");
         }
     }

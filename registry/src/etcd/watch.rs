@@ -30,7 +30,7 @@ impl Watch {
         let credentials = request.extensions().get().cloned().unwrap_or_default();
         let requests = request.into_inner();
         let session = Session::new(self.0.clone(), requests, require_leader, credentials);
-        Box::pin(futures::stream::unfold(session, |mut session| async move {
+        Box::pin(futures::stream::unfold(Box::new(session), |mut session| async move {
             session.next().await.map(|response| (response, session))
         }))
     }

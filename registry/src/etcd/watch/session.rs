@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures::stream::SelectAll;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
@@ -22,9 +23,13 @@ use crate::{
 mod ask;
 mod send;
 
+/// Watchers that are sent something before it is looked at what the client asks.
+const ADVANCES_MAX: usize = 16;
+
 pub(super) struct Session {
     cluster: Cluster,
-    requests: Streaming<WatchRequest>,
+    /// One stream, which is looked at only when it was woken: the session is woken by its watchers far more often.
+    requests: SelectAll<Streaming<WatchRequest>>,
     /// The client may send more.
     open: bool,
     /// The watchers that have something to send.
@@ -33,6 +38,8 @@ pub(super) struct Session {
     next_id: i64,
     /// Made and not taken yet: what one turn made.
     made: VecDeque<Frame>,
+    /// Turns in a row that were watchers'.
+    advanced: usize,
     asked: Asked,
     /// Newest revision of which events were sent: no progress is told below it.
     shown: i64,
@@ -105,12 +112,13 @@ impl Session {
             (cluster.hub().open(), Clocks::new(cluster.watch_progress_interval()));
         Self {
             cluster,
-            requests,
+            requests: futures::stream::select_all([requests]),
             open: true,
             outbox,
             watchers: BTreeMap::new(),
             next_id: 0,
             made: VecDeque::new(),
+            advanced: 0,
             asked: Asked::default(),
             shown: 0,
             clocks,
@@ -145,6 +153,11 @@ impl Session {
         let mut dispatched = self.asked.any().then(|| self.cluster.hub().dispatched());
         let reached = dispatched.as_mut().map_or(0, |d| *d.borrow_and_update());
         let due = !self.outbox.is_empty();
+        if due && self.advanced < ADVANCES_MAX {
+            self.advanced += 1;
+            return self.advance().await;
+        }
+        self.advanced = 0;
         if !due && self.asked.any() && reached >= self.asked.revision.max(self.shown) {
             self.tell_progress(reached);
             return Ok(());
