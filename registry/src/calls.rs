@@ -9,16 +9,19 @@ use std::{
     time::Instant,
 };
 
-use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use prometheus::{Histogram, IntCounter};
 use tonic::Code;
 use tower::{Layer, Service};
 use tracing::{Instrument, debug_span};
 
-use crate::{etcd::oversize, metrics::Metrics};
+use crate::{
+    etcd::oversize,
+    messages::{self, Counters},
+    metrics::Metrics,
+};
 
 /// Methods whose calls stay open: their length says nothing. And whether the client's side is a stream, too.
 const STREAMS: [(&str, bool); 6] = [
@@ -101,19 +104,24 @@ pub(crate) struct Counts<S> {
     inner: S,
 }
 
-impl<S> Service<Request> for Counts<S>
+impl<S, A, B> Service<Request<A>> for Counts<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+    S: Service<
+            Request<messages::Counted<A>>,
+            Response = Response<B>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >,
 {
-    type Response = Response;
+    type Response = Response<Counted<messages::Counted<B>>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, request: Request<A>) -> Self::Future {
         let uri = request.uri().clone();
         let span = debug_span!("grpc", otel.kind = "server", path = uri.path());
         let parent = request.headers().get("traceparent");
@@ -123,9 +131,12 @@ where
         let method = self.calls.known(uri.path());
         let version = client_version(request.headers());
         let call = Call { calls: Arc::clone(&self.calls), method, version, began: Instant::now() };
+        let Counters { received, sent } = self.calls.metrics.grpc_messages.of(uri.path());
+        let request = request.map(|body| messages::Counted::new(body, received));
         let answering = self.inner.call(request);
         let counting = async move {
             let Ok(response) = answering.await;
+            let response = response.map(|body| messages::Counted::new(body, sent));
             Ok(call.answered(uri.path(), response))
         };
         // A span costs nothing where nobody listens, but to go in and out of it does.
@@ -153,14 +164,14 @@ struct Call {
 }
 
 impl Call {
-    fn answered(mut self, path: &str, mut response: Response) -> Response {
+    fn answered<B>(mut self, path: &str, mut response: Response<B>) -> Response<Counted<B>> {
         // A path that is no service answers 404 and no gRPC status: it must not become a label.
         let answered = code(response.headers());
         if !response.status().is_success() || answered == Some(Code::Unimplemented) {
             self.method = None;
-            return response;
+            return response.map(|body| Counted { body, call: None });
         }
-        oversize::in_etcds_words(&mut response);
+        oversize::in_etcds_words(response.headers_mut());
         self.method = self.method.take().or_else(|| self.calls.method(path));
         if let Some(method) = &self.method {
             method.started.inc();
@@ -170,9 +181,9 @@ impl Call {
         }
         if let Some(code) = code(response.headers()) {
             self.ended(code);
-            return response;
+            return response.map(|body| Counted { body, call: None });
         }
-        response.map(|body| Body::new(Counted { body, call: self }))
+        response.map(|body| Counted { body, call: Some(self) })
     }
 
     fn ended(&mut self, code: Code) {
@@ -198,29 +209,30 @@ impl Drop for Call {
 }
 
 /// A body that looks for the status in its trailers.
-struct Counted {
-    body: Body,
-    call: Call,
+pub(crate) struct Counted<B> {
+    body: B,
+    /// None: it is counted already.
+    call: Option<Call>,
 }
 
-impl HttpBody for Counted {
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(frame) = &polled {
+        if let (Poll::Ready(frame), Some(call)) = (&polled, &mut self.call) {
             match frame {
                 Some(Ok(frame)) => {
                     if let Some(code) = frame.trailers_ref().and_then(code) {
-                        self.call.ended(code);
+                        call.ended(code);
                     }
                 }
-                Some(Err(_)) => self.call.ended(Code::Unknown),
-                None => self.call.ended(Code::Ok),
+                Some(Err(_)) => call.ended(Code::Unknown),
+                None => call.ended(Code::Ok),
             }
         }
         polled

@@ -2,76 +2,100 @@
 
 use std::{
     convert::Infallible,
-    future::Ready,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::{
     Json, Router,
-    body::Body,
     extract::State,
-    http::{Request, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{Request, Response, StatusCode, header},
+    response::IntoResponse,
     routing::get,
 };
-use futures::future::Either;
+use bytes::Bytes;
+use futures::{
+    TryFutureExt,
+    future::{Either, MapOk},
+};
+use http_body::Body as HttpBody;
+use http_body_util::Either as EitherBody;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
-use tonic::service::Routes;
-use tower::Service;
+use tonic::codegen::StdError;
+use tower::{Layer, Service};
 
 use crate::{
-    calls::{Calls, Counting},
+    calls::{self, Calls, Counting, Counts},
     cluster::Cluster,
-    etcd::{ETCD_VERSION, GateLayer, RequireLeaderLayer},
-    gateway, health,
-    messages::CountMessages,
+    etcd::{ETCD_VERSION, Gate, GateLayer, RequireLeader, RequireLeaderLayer, Services},
+    gateway, health, messages,
     metrics::Metrics,
 };
 
-/// The router of the client listener.
-pub(crate) fn router(
-    cluster: &Cluster,
-    routes: Routes,
-    registry: Registry,
-    metrics: Arc<Metrics>,
-) -> Router {
-    let grpc = routes
-        .into_axum_router()
-        .layer(GateLayer(cluster.clone()))
-        .layer(RequireLeaderLayer(cluster.clone()))
-        .layer(CountMessages(metrics.grpc_messages.clone()))
-        .layer(Counting(Calls::new(metrics)));
-    let plain = Router::new()
-        .route("/version", get(version))
-        .merge(health::router(cluster.clone()))
-        .merge(Router::new().route("/metrics", get(metrics_text)).with_state(registry));
-    plain.merge(gateway::router(grpc.clone())).fallback_service(GrpcOnly(grpc))
+/// The gRPC services, behind what each call passes.
+type Grpc = Counts<RequireLeader<Gate<Services>>>;
+type GrpcBody = calls::Counted<messages::Counted<tonic::body::Body>>;
+
+/// What the client listener answers: gRPC for what is gRPC, and the rest by path.
+#[derive(Clone)]
+pub(crate) struct Front {
+    grpc: Grpc,
+    plain: Router,
 }
 
-/// gRPC for what is gRPC. Anything else would be answered 200 without a body, as gRPC says that there is no such method.
-#[derive(Clone)]
-struct GrpcOnly(Router);
+impl Front {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        services: Services,
+        registry: Registry,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let gated = GateLayer(cluster.clone()).layer(services);
+        let led = RequireLeaderLayer(cluster.clone()).layer(gated);
+        let grpc = Counting(Calls::new(metrics)).layer(led);
+        let plain = Router::new()
+            .route("/version", get(version))
+            .merge(health::router(cluster.clone()))
+            .merge(Router::new().route("/metrics", get(metrics_text)).with_state(registry))
+            .merge(gateway::router(Router::new().fallback_service(grpc.clone())))
+            .fallback(nothing_here);
+        Self { grpc, plain }
+    }
+}
 
-impl Service<Request<Body>> for GrpcOnly {
-    type Response = Response;
+type Answer = Response<EitherBody<GrpcBody, axum::body::Body>>;
+type Answering<F, B> = MapOk<F, fn(Response<B>) -> Answer>;
+
+impl<B> Service<Request<B>> for Front
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = Answer;
     type Error = Infallible;
-    type Future =
-        Either<<Router as Service<Request<Body>>>::Future, Ready<Result<Response, Infallible>>>;
+    type Future = Either<
+        Answering<<Grpc as Service<Request<B>>>::Future, GrpcBody>,
+        Answering<<Router as Service<Request<B>>>::Future, axum::body::Body>,
+    >;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Body>>::poll_ready(&mut self.0, context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // As both are.
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let content = request.headers().get(header::CONTENT_TYPE);
         if content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc")) {
-            return Either::Left(self.0.call(request));
+            return Either::Left(self.grpc.call(request).map_ok(|r| r.map(EitherBody::Left)));
         }
-        let answer = gateway::nothing_at(request.method(), request.uri().path());
-        Either::Right(std::future::ready(Ok(answer)))
+        Either::Right(self.plain.call(request).map_ok(|r| r.map(EitherBody::Right)))
     }
+}
+
+/// gRPC would answer 200 without a body, which says that there is no such method.
+async fn nothing_here(request: axum::extract::Request) -> impl IntoResponse {
+    gateway::nothing_at(request.method(), request.uri().path())
 }
 
 async fn version() -> impl IntoResponse {

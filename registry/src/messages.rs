@@ -11,12 +11,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use futures::future::Either;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use prometheus::IntCounter;
-use tower::{Layer, Service};
 
 use crate::metrics::StreamMessages;
 
@@ -30,80 +27,57 @@ const STREAMS: [(&str, &str); 6] = [
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "bidi_stream"),
 ];
 
-/// Counts the messages of streams.
-#[derive(Clone)]
-pub(crate) struct CountMessages(pub(crate) StreamMessages);
-
-impl<S> Layer<S> for CountMessages {
-    type Service = Counting<S>;
-
-    fn layer(&self, inner: S) -> Counting<S> {
-        Counting { messages: self.0.clone(), inner }
-    }
+/// Where the messages of a call are counted; none where they follow from the number of calls.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) received: Option<IntCounter>,
+    pub(crate) sent: Option<IntCounter>,
 }
 
-/// A service whose streams' messages are counted.
-#[derive(Clone)]
-pub(crate) struct Counting<S> {
-    messages: StreamMessages,
-    inner: S,
-}
-
-type Answering<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-
-impl<S> Service<Request> for Counting<S>
-where
-    S: Service<Request, Response = Response, Future: Send + 'static>,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = Either<S::Future, Answering<Response, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let path = request.uri().path();
+impl StreamMessages {
+    /// Of the method at a path.
+    pub(crate) fn of(&self, path: &str) -> Counters {
         let stream = STREAMS.iter().find(|(stream, _)| *stream == path);
         let Some((service, method, kind)) = stream.and_then(|(path, kind)| {
             let (service, method) = path.trim_start_matches('/').split_once('/')?;
             Some((service, method, *kind))
         }) else {
-            return Either::Left(self.inner.call(request));
+            return Counters::default();
         };
         let labels = [kind, service, method];
-        let received = self.messages.received.with_label_values(&labels);
-        let sent = self.messages.sent.with_label_values(&labels);
-        let counted = |body, counter| Body::new(Counted { body, counter, cut: Cut::default() });
-        let answering = self.inner.call(request.map(|body| counted(body, received)));
-        Either::Right(Box::pin(async move {
-            answering.await.map(|response| response.map(|body| counted(body, sent)))
-        }))
+        Counters {
+            received: Some(self.received.with_label_values(&labels)),
+            sent: Some(self.sent.with_label_values(&labels)),
+        }
     }
 }
 
 /// A body whose messages are counted.
-struct Counted {
-    body: Body,
-    counter: IntCounter,
-    cut: Cut,
+pub(crate) struct Counted<B> {
+    body: B,
+    counting: Option<(IntCounter, Cut)>,
 }
 
-impl HttpBody for Counted {
+impl<B> Counted<B> {
+    pub(crate) fn new(body: B, counter: Option<IntCounter>) -> Self {
+        Self { body, counting: counter.map(|counter| (counter, Cut::default())) }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some((counter, cut)) = &mut self.counting
             && let Some(chunk) = frame.data_ref()
         {
-            let begun = self.cut.begun(chunk);
-            self.counter.inc_by(begun);
+            counter.inc_by(cut.begun(chunk));
         }
         polled
     }

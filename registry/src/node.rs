@@ -2,7 +2,6 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use http::{Request, Response};
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use prometheus::Registry;
@@ -16,7 +15,8 @@ use tracing::{info, warn};
 use watchkeep_api::peer::peer_server::PeerServer;
 
 use crate::{
-    bootstrap, client,
+    bootstrap,
+    client::Front,
     cluster::{Cluster, Listed, Parts},
     compaction,
     config::RegistryConfig,
@@ -109,7 +109,7 @@ pub(crate) fn raft_numbers(raft: &Raft) -> Status {
 pub struct Node {
     cluster: Cluster,
     log: LogStore,
-    clients: Router,
+    clients: Front,
     client_addr: SocketAddr,
     stop: CancellationToken,
     listeners: JoinSet<()>,
@@ -208,13 +208,13 @@ impl Node {
             bootstrap::initialize(&config, &raft).await?;
         }
         let reporter = HealthReporter::new();
-        let routes = etcd::routes(&cluster, random.random(), &reporter);
+        let services = etcd::Services::new(&cluster, random.random(), &reporter);
         duties.spawn(health::report(cluster.clone(), reporter));
         let meters = Meters {
             received: metrics.etcd.client_received.clone(),
             sent: metrics.etcd.client_sent.clone(),
         };
-        let clients = client::router(&cluster, routes, registry.clone(), Arc::clone(&metrics));
+        let clients = Front::new(&cluster, services, registry.clone(), Arc::clone(&metrics));
         listeners.spawn(serve::serve(
             Port {
                 listener: client_listener,

@@ -1,11 +1,14 @@
 //! A listener that serves HTTP/1 and HTTP/2 (gRPC) on one port, with TLS or without.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::Router;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -17,7 +20,8 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tonic::codegen::StdError;
+use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 use watchkeep_api::tls::Refusals;
 
@@ -52,12 +56,18 @@ pub(crate) struct Port {
 }
 
 /// Serves until `stop`; open connections are then closed.
-pub(crate) async fn serve(
+pub(crate) async fn serve<S, B>(
     port: Port,
-    router: Router,
+    service: S,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data: Send, Error: Into<StdError>> + Send + 'static,
+{
     let Port { listener, door, meters, patient } = port;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -88,7 +98,7 @@ pub(crate) async fn serve(
             debug!(%error, "nodelay not set");
         }
         let stream = Metered { stream, meters: meters.clone() };
-        let connection = Connection { builder: builder.clone(), router: router.clone(), patient };
+        let connection = Connection { builder: builder.clone(), service: service.clone(), patient };
         let Some(door) = door.clone() else {
             connections.spawn(connection.serve(stream, None));
             continue;
@@ -100,13 +110,20 @@ pub(crate) async fn serve(
 }
 
 /// What a connection needs.
-struct Connection {
+struct Connection<S> {
     builder: Builder<TokioExecutor>,
-    router: Router,
+    service: S,
     patient: bool,
 }
 
-impl Connection {
+impl<S, B> Connection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data: Send, Error: Into<StdError>> + Send + 'static,
+{
     /// Serves it if the door lets it in.
     async fn enter(self, door: &Door, stream: Metered, metrics: &Metrics, refusals: &Refusals) {
         let remote = stream.remote().map_or_else(|e| e.to_string(), |address| address.to_string());
@@ -122,18 +139,18 @@ impl Connection {
     }
 
     /// Serves it. The client's certificate goes with each of its requests.
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    async fn serve(
         self,
-        stream: S,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         certificate: Option<PeerCertificate>,
     ) {
-        let named = move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let named = move |mut request: Request<Incoming>| {
             if let Some(certificate) = &certificate {
                 request.extensions_mut().insert(certificate.clone());
             }
             request
         };
-        let service = TowerToHyperService::new(self.router.map_request(named));
+        let service = TowerToHyperService::new(self.service.map_request(named));
         let io = TokioIo::new(Lenient::new(stream));
         let serving = self.builder.serve_connection_with_upgrades(io, service);
         let served = if self.patient { Patient::new(serving).await } else { serving.await };

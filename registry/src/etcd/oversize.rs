@@ -1,21 +1,21 @@
 //! A message that is too large to be read at all is refused in the words of etcd's gRPC library (grpc-go:
 //! `rpc_util.go`, `recv`). tonic's own code for it, `OUT_OF_RANGE`, is what etcd uses for compacted revisions.
 
-use axum::response::Response;
+use http::HeaderMap;
 use tonic::{Code, Status};
 
 /// How tonic begins.
 const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
-/// Rewrites that one status.
-pub(crate) fn in_etcds_words(response: &mut Response) {
-    let refused = response.headers().contains_key(Status::GRPC_STATUS);
+/// Rewrites that one status in a response's headers.
+pub(crate) fn in_etcds_words(headers: &mut HeaderMap) {
+    let refused = headers.contains_key(Status::GRPC_STATUS);
     if refused
-        && let Some(status) = Status::from_header_map(response.headers())
+        && let Some(status) = Status::from_header_map(headers)
         && let Some(status) = rewritten(&status)
     {
         // Headers that hold: the code and the percent-encoded text.
-        let _ = status.add_header(response.headers_mut());
+        let _ = status.add_header(headers);
     }
 }
 

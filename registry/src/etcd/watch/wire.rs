@@ -13,6 +13,7 @@ use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::StdError,
     server::{Grpc, NamedService, StreamingService},
 };
 use watchkeep_api::etcdserverpb::{WatchRequest, WatchResponse};
@@ -144,7 +145,11 @@ impl NamedService for Watch {
     const NAME: &'static str = "etcdserverpb.Watch";
 }
 
-impl tower::Service<http::Request<Body>> for Watch {
+impl<B> tower::Service<http::Request<B>> for Watch
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -153,7 +158,7 @@ impl tower::Service<http::Request<Body>> for Watch {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let watch = self.clone();
         Box::pin(async move {
             if request.uri().path() != "/etcdserverpb.Watch/Watch" {
