@@ -28,10 +28,10 @@ use watchkeep_api::tls::Refusals;
 use crate::{auth::PeerCertificate, authority::Lenient, metrics::Metrics, tls::Door};
 
 mod metered;
-mod patient;
+mod turn;
 
 pub(crate) use metered::{Metered, Meters};
-use patient::Patient;
+use turn::{Corked, Turns};
 
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 100_000;
@@ -151,9 +151,9 @@ where
             request
         };
         let service = TowerToHyperService::new(self.service.map_request(named));
-        let io = TokioIo::new(Lenient::new(stream));
-        let serving = self.builder.serve_connection_with_upgrades(io, service);
-        let served = if self.patient { Patient::new(serving).await } else { serving.await };
+        let (stream, patient) = (Corked::new(Lenient::new(stream)), self.patient);
+        let io = TokioIo::new(stream.handle());
+        let served = Turns::new(stream, self.builder.serve_connection(io, service), patient).await;
         if let Err(error) = served {
             debug!(%error, "connection ended");
         }
