@@ -15,12 +15,13 @@ use http_body::{Body, Frame, SizeHint};
 use prometheus::{Histogram, IntCounter};
 use tonic::Code;
 use tower::{Layer, Service};
-use tracing::{Instrument, debug_span};
+use tracing::debug_span;
 
 use crate::{
     etcd::oversize,
     messages::{self, Counters},
     metrics::Metrics,
+    spans::within,
 };
 
 /// Methods whose calls stay open: their length says nothing. And whether the client's side is a stream, too.
@@ -139,8 +140,7 @@ where
             let response = response.map(|body| messages::Counted::new(body, sent));
             Ok(call.answered(uri.path(), response))
         };
-        // A span costs nothing where nobody listens, but to go in and out of it does.
-        if span.is_disabled() { Box::pin(counting) } else { Box::pin(counting.instrument(span)) }
+        Box::pin(within(span, counting))
     }
 }
 

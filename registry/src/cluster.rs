@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{async_runtime::watch::WatchReceiver, type_config::alias::WatchReceiverOf};
 use thiserror::Error;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
@@ -21,7 +21,7 @@ use crate::{
     mvcc::{self, ViewError},
     raft::{
         Peers,
-        types::{Peer, Raft},
+        types::{Peer, Raft, RaftStanding, TypeConfig},
     },
     renewal::Renewer,
     schema::MemberInfo,
@@ -29,6 +29,7 @@ use crate::{
     watch::Hub,
 };
 
+mod bug;
 mod forward;
 mod lead;
 mod leases;
@@ -88,6 +89,8 @@ pub(crate) enum ClusterError {
 struct Inner {
     id: u64,
     raft: Raft,
+    /// Term, leader and membership as Raft has them: at hand, since each request asks.
+    standing: WatchReceiverOf<TypeConfig, RaftStanding>,
     store: Store,
     hub: Arc<Hub>,
     lessor: Arc<Lessor>,
@@ -164,6 +167,7 @@ impl Cluster {
         tokio::spawn(reads::run(asked, parts.id, parts.raft.clone(), parts.peers.clone()));
         Self(Arc::new(Inner {
             id: parts.id,
+            standing: parts.raft.server_metrics(),
             raft: parts.raft,
             store: parts.store,
             hub: parts.hub,
@@ -241,11 +245,11 @@ impl Cluster {
     }
 
     pub(crate) fn term(&self) -> u64 {
-        self.0.raft.metrics().borrow_watched().current_term
+        self.0.standing.borrow_watched().vote.leader_id.term
     }
 
     pub(crate) fn leader(&self) -> Option<u64> {
-        self.0.raft.metrics().borrow_watched().current_leader
+        self.0.standing.borrow_watched().current_leader
     }
 
     pub(crate) fn vitals(&self) -> &Vitals {
@@ -285,7 +289,7 @@ impl Cluster {
 
     /// The leader, when it is known and another member.
     fn remote_leader(&self) -> Option<Leader> {
-        remote_leader(&self.0.raft, self.0.id)
+        Leader::known(&self.0.standing.borrow_watched(), self.0.id)
     }
 
     /// Whether the Raft core still runs; else why it ended.
@@ -296,13 +300,19 @@ impl Cluster {
     }
 }
 
-/// The leader, when it is known and another member than `id`.
-fn remote_leader(raft: &Raft, id: u64) -> Option<Leader> {
-    let metrics = raft.server_metrics();
-    let metrics = metrics.borrow_watched();
-    let leader = metrics.current_leader.filter(|leader| *leader != id)?;
-    let peer = metrics.membership_config.membership().get_node(&leader)?;
-    Some(Leader { id: leader, address: peer.address.clone() })
+/// The leader's number and address, when it is known and another member than `id`.
+fn remote(standing: &RaftStanding, id: u64) -> Option<(u64, &String)> {
+    let leader = standing.current_leader.filter(|leader| *leader != id)?;
+    let peer = standing.membership_config.membership().get_node(&leader)?;
+    Some((leader, &peer.address))
+}
+
+impl Leader {
+    /// The leader, when it is known and another member than `id`.
+    fn known(standing: &RaftStanding, id: u64) -> Option<Self> {
+        let (id, address) = remote(standing, id)?;
+        Some(Self { id, address: address.clone() })
+    }
 }
 
 /// The proposer's clock, for records that carry a time. Applying never reads one.

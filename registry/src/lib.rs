@@ -37,6 +37,7 @@ mod renewal;
 mod schema;
 mod serve;
 mod space;
+mod spans;
 mod store;
 mod tls;
 mod wal;

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod engine;
+mod filter;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

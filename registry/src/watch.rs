@@ -11,10 +11,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 use crate::schema::Event;
 
@@ -65,7 +68,9 @@ impl Recent {
 /// The newest revisions and all watchers.
 pub(crate) struct Hub {
     recent: Mutex<Recent>,
-    newest: watch::Sender<i64>,
+    newest: AtomicI64,
+    /// Wakes the dispatcher.
+    published: Notify,
     /// Every watcher concerned by revisions up to here has been marked.
     dispatched: watch::Sender<i64>,
     index: Mutex<Index>,
@@ -85,7 +90,8 @@ impl Hub {
     pub(crate) fn new(revision: i64) -> Self {
         Self {
             recent: Mutex::new(Recent::new(revision)),
-            newest: watch::Sender::new(revision),
+            newest: AtomicI64::new(revision),
+            published: Notify::new(),
             dispatched: watch::Sender::new(revision),
             index: Mutex::default(),
             streams: Mutex::default(),
@@ -121,19 +127,21 @@ impl Hub {
         }
         drop(recent);
         drop(dropped);
-        self.newest.send_replace(number);
+        self.newest.store(number, Ordering::Release);
+        self.published.notify_one();
     }
 
     /// Starts anew at `revision`: the state was replaced.
     pub(crate) fn reset(&self, revision: i64) {
         let dropped = std::mem::replace(&mut *self.recent(), Recent::new(revision));
         drop(dropped);
-        self.newest.send_replace(revision);
+        self.newest.store(revision, Ordering::Release);
+        self.published.notify_one();
     }
 
     /// The newest revision.
     pub(crate) fn newest(&self) -> i64 {
-        *self.newest.borrow()
+        self.newest.load(Ordering::Acquire)
     }
 
     /// Every watcher concerned by revisions up to this one has been marked.
@@ -238,14 +246,11 @@ impl Hub {
     }
 }
 
-/// Tells watchers of what is published, for as long as the hub is there.
+/// Tells watchers of what is published. Never ends.
 pub(crate) async fn dispatch(hub: Arc<Hub>) {
-    let mut newest = hub.newest.subscribe();
     loop {
         hub.dispatch();
-        if newest.changed().await.is_err() {
-            return;
-        }
+        hub.published.notified().await;
         // Those who were marked get their turn before there is more, and before them whoever waits for the answer to what
         // was just applied: their wake-ups stand in the queue by now.
         tokio::task::yield_now().await;

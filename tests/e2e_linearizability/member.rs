@@ -30,20 +30,28 @@ pub(crate) struct Member {
     pub(crate) url: String,
     /// How often it has been killed: what one life of it promises, the next does not know.
     pub(crate) lives: Arc<AtomicU64>,
+    /// What is put back into it on purpose (`registry/src/cluster/bug.rs`).
+    bug: Option<&'static str>,
     dir: PathBuf,
     process: Option<Process>,
 }
 
 impl Member {
     /// Writes its configuration; does not start it.
-    pub(crate) fn layout(network: &Network, at: usize, count: usize, parent: &Path) -> Self {
+    pub(crate) fn layout(
+        network: &Network,
+        at: usize,
+        count: usize,
+        parent: &Path,
+        bug: Option<&'static str>,
+    ) -> Self {
         let dir = parent.join(format!("node-{}", at + 1));
         fs::create_dir(&dir).expect("the member's folder");
         fs::write(dir.join("clock"), "+0\n").expect("write the clock's shift");
         let url = format!("http://{}:{CLIENT_PORT}", network.address(at));
         let founders: Vec<(u64, usize)> = (1..).zip(0..count).collect();
         let (id, _) = founders[at];
-        let member = Self { at, id, url, lives: Arc::default(), dir, process: None };
+        let member = Self { at, id, url, lives: Arc::default(), bug, dir, process: None };
         member.configure(network, &founders, "new");
         member
     }
@@ -87,6 +95,9 @@ impl Member {
             command.env("FAKETIME_NO_CACHE", "1");
             // The wall clock only, as when someone sets it: the monotonic clock never jumps.
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        }
+        if let Some(bug) = self.bug {
+            command.env("WATCHKEEP_BUG", bug);
         }
         let name = format!("node-{}", self.at + 1);
         self.process = Some(Process::spawn(&name, command, &self.dir.join("log")));

@@ -3,9 +3,12 @@
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{
+    async_runtime::watch::WatchReceiver,
+    errors::{ClientWriteError, RaftError},
+};
 use prost::Message;
-use tracing::{Instrument, debug_span};
+use tracing::debug_span;
 use watchkeep_api::peer::Answers;
 
 use super::{
@@ -13,12 +16,14 @@ use super::{
     forward::{self, Leader},
     now_ms,
     queue::{self, Queue},
+    remote,
 };
 use crate::{
     auth::Caller,
     mvcc::{Refusal, refused_by},
     raft::types::Encoded,
     schema::{Body, Command, Outcome},
+    spans::within,
 };
 
 /// How often a command is tried whose caller has changed on the way.
@@ -85,7 +90,7 @@ impl Cluster {
                 }
             }
         };
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, proposing.instrument(span)).await;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, within(span, proposing)).await;
         let answer = answer.unwrap_or_else(|_| Err(self.late()));
         if answer.is_err() {
             self.0.metrics.proposals_failed.inc();
@@ -110,27 +115,31 @@ impl Cluster {
     }
 
     async fn propose_once(&self, command: Bytes) -> Result<Outcome, ClusterError> {
-        let answer = match self.remote_leader() {
-            Some(leader) => self.forward(leader).push(command)?,
+        let answer = match self.to_leader() {
+            Some(queue) => queue.push(command)?,
             None => self.0.lead.push(command)?,
         };
         // Whoever had it has ended without a word.
         answer.await.unwrap_or(Err(ClusterError::LeaderChanged))
     }
 
-    /// The queue to a leader. That to a former one is served until all in it is answered.
-    fn forward(&self, leader: Leader) -> Queue {
+    /// The queue to the leader, when it is known and another member. That to a former one is served until all in it is
+    /// answered.
+    fn to_leader(&self) -> Option<Queue> {
+        let standing = self.0.standing.borrow_watched();
+        let (id, address) = remote(&standing, self.0.id)?;
         let mut forward = self.0.forward.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*forward {
-            Some((to, queue)) if *to == leader => queue.clone(),
-            _ => {
-                let (queue, batches) = queue::queue(self.0.requests_max);
-                let (peers, applied) = (self.0.peers.clone(), self.0.applied_index.clone());
-                tokio::spawn(forward::run(batches, peers, leader.clone(), applied));
-                *forward = Some((leader, queue.clone()));
-                queue
-            }
+        if let Some((to, queue)) = &*forward
+            && (to.id, &to.address) == (id, address)
+        {
+            return Some(queue.clone());
         }
+        let leader = Leader { id, address: address.clone() };
+        let (queue, batches) = queue::queue(self.0.requests_max);
+        let (peers, applied) = (self.0.peers.clone(), self.0.applied_index.clone());
+        tokio::spawn(forward::run(batches, peers, leader.clone(), applied));
+        *forward = Some((leader, queue.clone()));
+        Some(queue)
     }
 
     /// Puts another member's batch of commands into the log, if this member leads. Answers when all are answered.

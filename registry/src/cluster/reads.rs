@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use openraft::LinearizerOption;
+use openraft::{LinearizerOption, async_runtime::watch::WatchReceiver};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::{Cluster, ClusterError, PAUSE, REQUEST_TIMEOUT, remote_leader};
+use super::{Cluster, ClusterError, PAUSE, REQUEST_TIMEOUT, bug, forward::Leader};
 use crate::{
     raft::{Peers, types::Raft},
     store::StoreView,
@@ -71,6 +71,9 @@ impl Cluster {
 
     /// Waits until everything is applied here that was acknowledged before this call.
     pub(crate) async fn catch_up(&self) -> Result<(), ClusterError> {
+        if bug::reads_ask_no_leader() {
+            return Ok(());
+        }
         let reading = async {
             let index = loop {
                 match self.0.reads.index().await {
@@ -116,10 +119,11 @@ impl Cluster {
 
 /// Answers until every [`Reads`] is gone.
 pub(super) async fn run(mut asked: Asked, id: u64, raft: Raft, peers: Peers) {
-    let mut waiting = Vec::new();
+    let (mut waiting, standing) = (Vec::new(), raft.server_metrics());
     while asked.0.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
+        let leader = Leader::known(&standing.borrow_watched(), id);
         let asking = async {
-            match remote_leader(&raft, id) {
+            match leader {
                 Some(leader) => {
                     let index = peers.read_index(leader.id, &leader.address).await.ok()?;
                     Some(ReadIndex { index, here: false })

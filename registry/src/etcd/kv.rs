@@ -1,7 +1,7 @@
 //! `etcdserverpb.KV`.
 
 use tonic::{Request, Response, Status};
-use tracing::{Instrument, debug_span};
+use tracing::debug_span;
 use watchkeep_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
     PutResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse, kv_server, request_op,
@@ -13,6 +13,7 @@ use crate::{
     cluster::{Cluster, ClusterError},
     mvcc::{self, Refusal},
     schema::{Body, Compact, Op, OpKind, OpOutcomeKind, Outcome, Txn, TxnOutcome},
+    spans::within,
     store::StoreView,
 };
 
@@ -119,7 +120,7 @@ impl kv_server::Kv for Kv {
             let response = convert::range_response(outcome);
             Ok(Response::new(RangeResponse { header: header(&self.0, current), ..response }))
         };
-        work.instrument(debug_span!("etcd.range")).await
+        within(debug_span!("etcd.range"), work).await
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
@@ -129,8 +130,8 @@ impl kv_server::Kv for Kv {
         limits::check_size(&request)?;
         let _permit = self.0.admit()?;
         let kind = OpKind::Put(convert::put(request));
-        let (kind, revision) =
-            self.write(&caller, kind).instrument(debug_span!("etcd.put")).await?;
+        let writing = self.write(&caller, kind);
+        let (kind, revision) = within(debug_span!("etcd.put"), writing).await?;
         let OpOutcomeKind::Put(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };
@@ -148,8 +149,8 @@ impl kv_server::Kv for Kv {
         limits::check_size(&request)?;
         let _permit = self.0.admit()?;
         let kind = OpKind::Delete(convert::delete(request));
-        let (kind, revision) =
-            self.write(&caller, kind).instrument(debug_span!("etcd.delete_range")).await?;
+        let writing = self.write(&caller, kind);
+        let (kind, revision) = within(debug_span!("etcd.delete_range"), writing).await?;
         let OpOutcomeKind::Delete(outcome) = kind else {
             return Err(Status::internal("the state machine answered something else"));
         };
@@ -167,7 +168,7 @@ impl kv_server::Kv for Kv {
         let txn = convert::txn(request);
         let span = debug_span!("etcd.txn");
         let (outcome, revision) = if mvcc::is_read_only(&txn) {
-            let read = self.view(serializable).instrument(span).await?;
+            let read = within(span, self.view(serializable)).await?;
             let (current, compacted) =
                 (read.0.applied().revision, read.0.applied().compact_revision);
             self.0.auth().check_txn::<Status>(&caller, &txn, &read.0)?;
@@ -176,7 +177,7 @@ impl kv_server::Kv for Kv {
         } else {
             // Only what goes into the log is limited.
             size?;
-            self.propose(&caller, txn).instrument(span).await?
+            within(span, self.propose(&caller, txn)).await?
         };
         Ok(Response::new(convert::txn_response(&self.0, outcome, revision)))
     }

@@ -72,3 +72,4 @@ pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Type
 pub(crate) type Snapshot =
     openraft::type_config::alias::SnapshotOf<TypeConfig, super::SnapshotData>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, super::StateMachine>;
+pub(crate) type RaftStanding = openraft::metrics::RaftServerMetrics<TypeConfig>;

@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use crossbeam_skiplist::SkipMap;
 
+use super::filter::Filter;
 use crate::schema::Applied;
 
 /// What a row takes beyond its key and value: the node, and two allocations.
@@ -38,6 +39,7 @@ pub(super) type Row = (Bytes, Option<Bytes>);
 pub(super) struct Memtable {
     pub(super) number: u64,
     rows: SkipMap<RowKey, Option<Bytes>>,
+    filter: Filter,
     bytes: AtomicUsize,
     /// How far the state was when nothing more was added.
     sealed: OnceLock<Arc<Applied>>,
@@ -45,18 +47,28 @@ pub(super) struct Memtable {
 
 impl Memtable {
     pub(super) fn new(number: u64) -> Self {
-        Self { number, rows: SkipMap::new(), bytes: AtomicUsize::new(0), sealed: OnceLock::new() }
+        Self {
+            number,
+            rows: SkipMap::new(),
+            filter: Filter::new(),
+            bytes: AtomicUsize::new(0),
+            sealed: OnceLock::new(),
+        }
     }
 
     /// Adds a version of a row, newer than those it has.
     pub(super) fn insert(&self, key: Bytes, turn: u64, value: Option<Bytes>) {
         let bytes = ROW_BYTES + key.len() + value.as_ref().map_or(0, Bytes::len);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.filter.add(&key);
         self.rows.insert(RowKey { key, turn: Reverse(turn) }, value);
     }
 
     /// The row's newest version at `at`; none: it is not here.
     pub(super) fn get(&self, at: &RowKey) -> Option<Option<Bytes>> {
+        if !self.filter.may_have(&at.key) {
+            return None;
+        }
         let found = self.rows.lower_bound(Bound::Included(at))?;
         (found.key().key == at.key).then(|| found.value().clone())
     }
