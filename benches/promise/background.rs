@@ -31,6 +31,11 @@ const TICK: Duration = Duration::from_millis(200);
 /// Gauges of what comes by itself.
 const SNAPSHOT: &str = "watchkeep_registry_raft_snapshot_index";
 const PURGED: &str = "watchkeep_registry_raft_purged_index";
+const MERGING: &str = "watchkeep_registry_storage_active_compactions";
+const FLUSHES: &str = "watchkeep_registry_storage_outstanding_flushes";
+/// Seconds without merges after which a member is taken for settled, and how long that may take.
+const CALM_SECONDS: u32 = 5;
+const SETTLED_SECONDS_MAX: u32 = 900;
 
 /// What was done beside.
 #[derive(Debug, Default)]
@@ -182,6 +187,11 @@ pub(crate) async fn term(urls: &[String]) -> Result<u64, Status> {
 
 /// How far each member's snapshots and purges have come.
 pub(crate) async fn housekeeping(urls: &[String]) -> Result<Vec<[f64; 2]>, String> {
+    values(urls, [SNAPSHOT, PURGED]).await
+}
+
+/// These metrics of each member.
+async fn values(urls: &[String], names: [&str; 2]) -> Result<Vec<[f64; 2]>, String> {
     let mut members = Vec::new();
     for url in urls {
         let page = http::text(http::client().get(format!("{url}/metrics"))).await?;
@@ -190,9 +200,22 @@ pub(crate) async fn housekeeping(urls: &[String]) -> Result<Vec<[f64; 2]>, Strin
             line.and_then(|value| value.parse().ok())
                 .ok_or_else(|| format!("{url}/metrics has no {name}"))
         };
-        members.push([value(SNAPSHOT)?, value(PURGED)?]);
+        members.push([value(names[0])?, value(names[1])?]);
     }
     Ok(members)
+}
+
+/// Waits until no member has had anything to merge or to write out for a while: what is measured next is not what the
+/// filling left behind.
+pub(crate) async fn settled(urls: &[String]) {
+    let (mut calm, mut seconds) = (0, 0);
+    while calm < CALM_SECONDS {
+        assert!(seconds < SETTLED_SECONDS_MAX, "still merging after {seconds} s");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let busy = values(urls, [MERGING, FLUSHES]).await.expect("metrics");
+        calm = if busy.iter().flatten().all(|value| *value == 0.0) { calm + 1 } else { 0 };
+        seconds += 1;
+    }
 }
 
 /// Members that made no snapshot or purged nothing meanwhile.

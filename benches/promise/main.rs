@@ -70,6 +70,8 @@ async fn promise(time: Duration, keys: u64, bytes: usize, rate: Option<u64>) -> 
         let began = Instant::now();
         target.fill(keys).await;
         println!("stored in {:.0?}; memory {}", began.elapsed(), report::megabytes(&processes));
+        background::settled(&cluster.urls()).await;
+        println!("merged after {:.0?}; memory {}", began.elapsed(), report::megabytes(&processes));
     }
     let term = background::term(&cluster.urls()).await.expect("a term");
     let rate = match rate {

@@ -175,8 +175,11 @@ impl<F: Future, S: AsyncWrite + Unpin> Future for Turns<F, S> {
         let served = self.serving.as_mut().poll(context);
         let mut kept = self.stream.lock();
         if let Poll::Ready(Err(error)) = kept.send_and_flush(context) {
-            kept.failed = Some(error);
-            context.waker().wake_by_ref();
+            (kept.bytes, kept.sent) = (Vec::new(), 0);
+            // Once: whoever serves may neither read nor write for long.
+            if kept.failed.replace(error).is_none() {
+                context.waker().wake_by_ref();
+            }
         }
         served
     }
@@ -184,7 +187,11 @@ impl<F: Future, S: AsyncWrite + Unpin> Future for Turns<F, S> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{
+        future::poll_fn,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -286,6 +293,46 @@ mod tests {
         };
         let told = Turns::new(stream, serving, false).await;
         assert_eq!(told.expect_err("told").kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    /// A stream that takes nothing.
+    struct Broken;
+
+    impl AsyncWrite for Broken {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_ask_is_not_told_again_and_again() {
+        let stream = Corked::new(Broken);
+        let (mut writer, turns) = (stream.handle(), AtomicUsize::new(0));
+        let serving = poll_fn(|context| {
+            if turns.fetch_add(1, Ordering::Relaxed) == 0 {
+                let kept = Pin::new(&mut writer).poll_write(context, b"lost");
+                assert!(matches!(kept, Poll::Ready(Ok(4))));
+            }
+            Poll::<()>::Pending
+        });
+        let waited =
+            tokio::time::timeout(Duration::from_millis(50), Turns::new(stream, serving, true));
+        assert!(waited.await.is_err());
+        // The first turn, that after the failure, and the last one, when the time is over.
+        let turns = turns.load(Ordering::Relaxed);
+        assert!(turns <= 3, "{turns} turns");
     }
 
     /// Three tasks that each have a word for a fourth, which is woken by the first: it hears all of them at once.

@@ -16,7 +16,7 @@ use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, DescriptorTable, InternalValue,
     SequenceNumberCounter, ValueType,
     compaction::{CompactionFilter, Factory, ItemAccessor, Leveled, Verdict, filter::Context},
-    config::CompressionPolicy,
+    config::{CompressionPolicy, PinningPolicy},
 };
 
 use super::{StoreError, memtable::Memtable, segments::Segments, table_of};
@@ -75,6 +75,10 @@ impl Engine {
                 none,
                 CompressionType::Lz4,
             ]))
+            // Below the first level a segment's filter and index are read in pieces: whole, they are hundreds of kilobytes, which
+            // a few lookups push out of the cache, and each then reads and checks all of it again.
+            .filter_block_partitioning_policy(PinningPolicy::new([false, true]))
+            .index_block_partitioning_policy(PinningPolicy::new([false, true]))
             .with_compaction_filter_factory(Some(Arc::new(ForgettingFactory(Arc::clone(
                 &forgetting,
             )))))
