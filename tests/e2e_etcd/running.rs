@@ -125,8 +125,12 @@ async fn the_service_manager_and_clients_are_told() {
     let log = dir.path().join("log");
     let mut node = Process::spawn("node", command(&["--client-url", &url]), &log);
     assert_eq!(told(), "READY=1");
-    let members = ok(&format!("127.0.0.1:{port}"), &["member", "list"]);
-    assert!(members.contains(&url), "{members}");
+    // What it says of itself goes through the log, after it serves.
+    eventually("clients are told its address", SOON, async || {
+        let members = ok(&format!("127.0.0.1:{port}"), &["member", "list"]);
+        ensure(members.contains(&url), || members)
+    })
+    .await;
     node.terminate();
     assert_eq!(told(), "STOPPING=1");
     assert!(node.wait(SOON).success(), "{}", node.output());
